@@ -1,0 +1,20 @@
+//! The standard's words: UIDs, titles, codes, data sets, commands, statuses. No sockets, no SQL, no tensors, no clock.
+
+pub mod ae;
+
+pub mod uid;
+
+pub mod code;
+
+pub mod charset;
+
+pub mod transfer_syntax;
+
+pub mod data_set;
+
+pub mod parse;
+
+pub mod encode;
+
+pub use dicom_core::{Tag, VR};
+pub use dicom_dictionary_std::tags;

@@ -1,0 +1,439 @@
+//! Reading a data set from bytes of unknown goodwill (PS3.5 section 7).
+//!
+//! Nothing is reserved by a declared length: values are slices of what is there. Depth and number of elements are
+//! bounded, so 28 bytes cannot ask for 4 GB, nor 70 kB overflow the stack.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::{StandardDataDictionary, tags};
+
+use super::data_set::{DataSet, Value};
+use super::transfer_syntax::Encoding;
+
+/// How deep sequences may nest. Real objects stay below 20.
+pub const MAX_DEPTH: usize = 64;
+/// How many elements a data set may have, all levels together.
+pub const MAX_ELEMENTS: usize = 4_000_000;
+
+/// Why bytes are not a data set. Whoever made them must act.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// The bytes end inside an element or before an open sequence is closed.
+    #[error("the data set ends at byte {at}, inside {tag}: {declared} bytes are declared, {left} are left")]
+    Truncated {
+        /// The element that is cut.
+        tag: Tag,
+        /// Where its value begins.
+        at: usize,
+        /// The length it declares.
+        declared: u64,
+        /// What is there.
+        left: usize,
+    },
+    /// More than [`MAX_DEPTH`] levels.
+    #[error("sequences are nested more than {MAX_DEPTH} deep, at byte {0}")]
+    TooDeep(usize),
+    /// More than [`MAX_ELEMENTS`].
+    #[error("the data set has more than {MAX_ELEMENTS} elements")]
+    TooManyElements,
+    /// Two bytes that are no value representation.
+    #[error("{tag} at byte {at} has no value representation")]
+    NoVr {
+        /// The element.
+        tag: Tag,
+        /// Where it begins.
+        at: usize,
+    },
+    /// Undefined length on something that is neither a sequence nor encapsulated pixel data.
+    #[error("{0} has an undefined length, which its value representation does not allow")]
+    UndefinedLength(Tag),
+    /// Something other than an item or a delimiter inside a sequence.
+    #[error("{found} at byte {at} stands where an item should begin")]
+    NotAnItem {
+        /// What stands there.
+        found: Tag,
+        /// Where.
+        at: usize,
+    },
+    /// The deflate stream is broken, or what it holds is larger than allowed.
+    #[error("the deflated data set cannot be inflated: {0}")]
+    Deflate(String),
+}
+
+/// A data set up to its pixel data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Header {
+    /// Everything before the pixel data.
+    pub data_set: DataSet,
+    /// Where the pixel data begins, if there is any.
+    pub pixel_data: Option<PixelDataElement>,
+}
+
+/// Where pixel data lies in the bytes that were parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PixelDataElement {
+    /// Pixel Data, Float Pixel Data or Double Float Pixel Data.
+    pub tag: Tag,
+    /// OB, OW, OF or OD.
+    pub vr: VR,
+    /// The first byte of the value.
+    pub offset: usize,
+    /// The declared length; none when encapsulated.
+    pub length: Option<u32>,
+}
+
+/// Reads a whole data set, encapsulated pixel data included. `bytes` must already be inflated
+/// (see [`inflate`]) where the transfer syntax deflates.
+///
+/// # Errors
+/// [`ParseError`] names the element and the byte.
+pub fn parse(bytes: &Bytes, encoding: Encoding) -> Result<DataSet, ParseError> {
+    let mut reader = Reader { bytes, encoding, at: 0, elements: 0 };
+    reader.data_set(bytes.len(), None, 0, &DataSet::new(), false).map(|(data_set, _)| data_set)
+}
+
+/// Reads a data set up to its pixel data, which need not be there in full.
+///
+/// # Errors
+/// [`ParseError`] names the element and the byte.
+pub fn parse_header(bytes: &Bytes, encoding: Encoding) -> Result<Header, ParseError> {
+    let mut reader = Reader { bytes, encoding, at: 0, elements: 0 };
+    let (data_set, pixel_data) = reader.data_set(bytes.len(), None, 0, &DataSet::new(), true)?;
+    Ok(Header { data_set, pixel_data })
+}
+
+/// Inflates the data set of a deflated transfer syntax (PS3.5 section A.5), at most `limit` bytes of it.
+///
+/// # Errors
+/// [`ParseError::Deflate`] when the stream is broken or holds more.
+pub fn inflate(bytes: &[u8], limit: usize) -> Result<Bytes, ParseError> {
+    let mut inflated = Vec::new();
+    flate2::read::DeflateDecoder::new(bytes)
+        .take(limit as u64 + 1)
+        .read_to_end(&mut inflated)
+        .map_err(|e| ParseError::Deflate(e.to_string()))?;
+    if inflated.len() > limit {
+        return Err(ParseError::Deflate(format!("it holds more than {limit} bytes")));
+    }
+    Ok(inflated.into())
+}
+
+const ITEM: Tag = Tag(0xFFFE, 0xE000);
+const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
+const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
+const UNDEFINED: u32 = 0xFFFF_FFFF;
+
+struct Reader<'a> {
+    bytes: &'a Bytes,
+    encoding: Encoding,
+    at: usize,
+    elements: usize,
+}
+
+impl Reader<'_> {
+    /// Reads elements up to `end`, or to the delimiter of an item whose length is undefined (`until`).
+    fn data_set(
+        &mut self,
+        end: usize,
+        until: Option<Tag>,
+        depth: usize,
+        around: &DataSet,
+        header_only: bool,
+    ) -> Result<(DataSet, Option<PixelDataElement>), ParseError> {
+        let mut data_set = DataSet::new();
+        data_set.inherit_character_set(around.character_set().clone());
+        while self.at < end {
+            let begin = self.at;
+            let tag = self.tag(end)?;
+            if Some(tag) == until {
+                self.u32(tag, end)?;
+                return Ok((data_set, None));
+            }
+            if tag.group() == 0xFFFE {
+                return Err(ParseError::NotAnItem { found: tag, at: begin });
+            }
+            let (vr, length) = self.vr_and_length(tag, begin, end)?;
+            self.elements += 1;
+            if self.elements > MAX_ELEMENTS {
+                return Err(ParseError::TooManyElements);
+            }
+            if header_only && depth == 0 && is_pixel_data(tag) {
+                let length = (length != UNDEFINED).then_some(length);
+                return Ok((data_set, Some(PixelDataElement { tag, vr, offset: self.at, length })));
+            }
+            let value = self.value(tag, vr, length, end, depth, &data_set)?;
+            let vr = if matches!(value, Value::Items(_)) { VR::SQ } else { vr };
+            data_set.put(tag, vr, value);
+        }
+        match until {
+            Some(tag) => Err(ParseError::Truncated { tag, at: self.at, declared: 8, left: 0 }),
+            None => Ok((data_set, None)),
+        }
+    }
+
+    fn value(
+        &mut self,
+        tag: Tag,
+        vr: VR,
+        length: u32,
+        end: usize,
+        depth: usize,
+        around: &DataSet,
+    ) -> Result<Value, ParseError> {
+        if length == UNDEFINED && is_pixel_data(tag) && depth == 0 {
+            return self.fragments(tag, end).map(Value::Fragments);
+        }
+        if vr == VR::SQ {
+            return self.items(tag, length, end, depth, around).map(Value::Items);
+        }
+        if length == UNDEFINED {
+            if vr != VR::UN {
+                return Err(ParseError::UndefinedLength(tag));
+            }
+            // An unknown sequence: its content is implicit little endian whatever is around it (PS3.5 section 6.2.2, note 4).
+            let outer = std::mem::replace(&mut self.encoding, Encoding::ImplicitLe);
+            let items = self.items(tag, length, end, depth, around);
+            self.encoding = outer;
+            return items.map(Value::Items);
+        }
+        let bytes = self.take(tag, length, end)?;
+        Ok(Value::Bytes(if self.encoding == Encoding::ExplicitBe { swapped(&bytes, vr) } else { bytes }))
+    }
+
+    fn items(
+        &mut self,
+        tag: Tag,
+        length: u32,
+        end: usize,
+        depth: usize,
+        around: &DataSet,
+    ) -> Result<Vec<DataSet>, ParseError> {
+        if depth >= MAX_DEPTH {
+            return Err(ParseError::TooDeep(self.at));
+        }
+        let end = if length == UNDEFINED { end } else { self.end_of(tag, length, end)? };
+        let mut items = Vec::new();
+        while self.at < end {
+            let begin = self.at;
+            let item = self.tag(end)?;
+            let item_length = self.u32(item, end)?;
+            match item {
+                ITEM => {
+                    self.elements += 1;
+                    if self.elements > MAX_ELEMENTS {
+                        return Err(ParseError::TooManyElements);
+                    }
+                    let (item_end, until) = if item_length == UNDEFINED {
+                        (end, Some(ITEM_DELIMITER))
+                    } else {
+                        (self.end_of(item, item_length, end)?, None)
+                    };
+                    items.push(self.data_set(item_end, until, depth + 1, around, false)?.0);
+                }
+                SEQUENCE_DELIMITER if length == UNDEFINED => return Ok(items),
+                found => return Err(ParseError::NotAnItem { found, at: begin }),
+            }
+        }
+        if length == UNDEFINED {
+            return Err(ParseError::Truncated { tag, at: self.at, declared: 8, left: 0 });
+        }
+        Ok(items)
+    }
+
+    fn fragments(&mut self, tag: Tag, end: usize) -> Result<Vec<Bytes>, ParseError> {
+        let mut fragments = Vec::new();
+        while self.at < end {
+            let begin = self.at;
+            let item = self.tag(end)?;
+            let length = self.u32(item, end)?;
+            match item {
+                ITEM => {
+                    self.elements += 1;
+                    if self.elements > MAX_ELEMENTS {
+                        return Err(ParseError::TooManyElements);
+                    }
+                    fragments.push(self.take(item, length, end)?);
+                }
+                SEQUENCE_DELIMITER => return Ok(fragments),
+                found => return Err(ParseError::NotAnItem { found, at: begin }),
+            }
+        }
+        Err(ParseError::Truncated { tag, at: self.at, declared: 8, left: 0 })
+    }
+
+    fn vr_and_length(&mut self, tag: Tag, begin: usize, end: usize) -> Result<(VR, u32), ParseError> {
+        if self.encoding == Encoding::ImplicitLe {
+            let length = self.u32(tag, end)?;
+            return Ok((dictionary_vr(tag), length));
+        }
+        let code = [self.u8(tag, end)?, self.u8(tag, end)?];
+        let vr = match VR::from_binary(code) {
+            Some(vr) => vr,
+            // A representation of a later edition has the long form (PS3.5 section 6.2, note on unknown VRs).
+            None if code.iter().all(u8::is_ascii_uppercase) => VR::UN,
+            None => return Err(ParseError::NoVr { tag, at: begin }),
+        };
+        if has_short_length(vr) {
+            return Ok((vr, u32::from(self.u16(tag, end)?)));
+        }
+        self.u16(tag, end)?;
+        let length = self.u32(tag, end)?;
+        Ok((vr, length))
+    }
+
+    fn tag(&mut self, end: usize) -> Result<Tag, ParseError> {
+        let nowhere = Tag(0, 0);
+        Ok(Tag(self.u16(nowhere, end)?, self.u16(nowhere, end)?))
+    }
+
+    fn u8(&mut self, tag: Tag, end: usize) -> Result<u8, ParseError> {
+        self.array::<1>(tag, end).map(|[b]| b)
+    }
+
+    fn u16(&mut self, tag: Tag, end: usize) -> Result<u16, ParseError> {
+        let bytes = self.array(tag, end)?;
+        Ok(if self.encoding == Encoding::ExplicitBe { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+    }
+
+    fn u32(&mut self, tag: Tag, end: usize) -> Result<u32, ParseError> {
+        let bytes = self.array(tag, end)?;
+        Ok(if self.encoding == Encoding::ExplicitBe { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
+    fn array<const N: usize>(&mut self, tag: Tag, end: usize) -> Result<[u8; N], ParseError> {
+        let left = end.saturating_sub(self.at);
+        let truncated = ParseError::Truncated { tag, at: self.at, declared: N as u64, left };
+        if left < N {
+            return Err(truncated);
+        }
+        let bytes = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(truncated)?;
+        self.at += N;
+        Ok(bytes)
+    }
+
+    fn end_of(&self, tag: Tag, length: u32, end: usize) -> Result<usize, ParseError> {
+        let left = end.saturating_sub(self.at);
+        if length as usize > left {
+            return Err(ParseError::Truncated { tag, at: self.at, declared: u64::from(length), left });
+        }
+        Ok(self.at + length as usize)
+    }
+
+    fn take(&mut self, tag: Tag, length: u32, end: usize) -> Result<Bytes, ParseError> {
+        let value_end = self.end_of(tag, length, end)?;
+        let value = self.bytes.slice(self.at..value_end);
+        self.at = value_end;
+        Ok(value)
+    }
+}
+
+fn is_pixel_data(tag: Tag) -> bool {
+    matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
+}
+
+/// Whether the explicit form has a 16-bit length (PS3.5 table 7.1-2).
+pub(super) fn has_short_length(vr: VR) -> bool {
+    !matches!(
+        vr,
+        VR::OB
+            | VR::OD
+            | VR::OF
+            | VR::OL
+            | VR::OV
+            | VR::OW
+            | VR::SQ
+            | VR::SV
+            | VR::UC
+            | VR::UN
+            | VR::UR
+            | VR::UT
+            | VR::UV
+    )
+}
+
+/// The representation that the dictionary gives a tag: UN for private and unknown ones, UL for group lengths.
+fn dictionary_vr(tag: Tag) -> VR {
+    if tag.element() == 0 {
+        return VR::UL;
+    }
+    if tag.group() % 2 == 1 {
+        return if (0x10..=0xFF).contains(&tag.element()) { VR::LO } else { VR::UN };
+    }
+    StandardDataDictionary.by_tag(tag).map_or(VR::UN, |entry| entry.vr().relaxed())
+}
+
+/// Brings a big-endian value into little-endian order.
+fn swapped(bytes: &Bytes, vr: VR) -> Bytes {
+    let width = match vr {
+        VR::US | VR::SS | VR::OW | VR::AT => 2,
+        VR::UL | VR::SL | VR::FL | VR::OF | VR::OL => 4,
+        VR::FD | VR::OD | VR::SV | VR::UV | VR::OV => 8,
+        _ => return bytes.clone(),
+    };
+    let mut turned = bytes.to_vec();
+    for number in turned.chunks_exact_mut(width) {
+        number.reverse();
+    }
+    turned.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explicit(bytes: &[u8]) -> Result<DataSet, ParseError> {
+        parse(&Bytes::copy_from_slice(bytes), Encoding::ExplicitLe)
+    }
+
+    #[test]
+    fn four_gigabytes_in_sixteen_bytes_are_truncated() {
+        // (7FE0,0010) OB, length FFFFFFFEH, four bytes
+        let bytes = [0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4];
+        assert!(matches!(explicit(&bytes), Err(ParseError::Truncated { tag: tags::PIXEL_DATA, left: 4, .. })));
+    }
+
+    #[test]
+    fn ten_thousand_levels_are_too_deep() {
+        let mut bytes = Vec::new();
+        for _ in 0..10_000 {
+            bytes.extend([0x08, 0, 0x15, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]);
+            bytes.extend([0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]);
+        }
+        assert!(matches!(explicit(&bytes), Err(ParseError::TooDeep(_))));
+    }
+
+    #[test]
+    fn a_header_ends_at_the_pixel_data_and_says_where_it_lies() {
+        let mut bytes = vec![0x28, 0, 0x10, 0, b'U', b'S', 2, 0, 2, 0];
+        bytes.extend([0xE0, 0x7F, 0x10, 0, b'O', b'W', 0, 0, 8, 0, 0, 0, 1, 2]);
+        let header = parse_header(&bytes.into(), Encoding::ExplicitLe).unwrap();
+        assert_eq!(header.data_set.integer(tags::ROWS), Some(2));
+        let expected = PixelDataElement { tag: tags::PIXEL_DATA, vr: VR::OW, offset: 22, length: Some(8) };
+        assert_eq!(header.pixel_data, Some(expected));
+    }
+
+    #[test]
+    fn big_endian_numbers_are_turned() {
+        let bytes = [0, 0x28, 0, 0x10, b'U', b'S', 0, 2, 0x01, 0x02];
+        let ds = parse(&Bytes::copy_from_slice(&bytes), Encoding::ExplicitBe).unwrap();
+        assert_eq!(ds.integer(tags::ROWS), Some(0x0102));
+    }
+
+    #[test]
+    fn an_open_sequence_at_the_end_is_truncated() {
+        let bytes = [0x08, 0, 0x15, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
+        assert!(matches!(explicit(&bytes), Err(ParseError::Truncated { .. })));
+    }
+
+    #[test]
+    fn a_deflate_bomb_stops_at_the_limit() {
+        use std::io::Write;
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&vec![0; 10_000_000]).unwrap();
+        let bomb = encoder.finish().unwrap();
+        assert!(matches!(inflate(&bomb, 1_000_000), Err(ParseError::Deflate(_))));
+    }
+}

@@ -1,0 +1,111 @@
+//! What a model says of a series, in terms that every result object understands. No tensors.
+
+use crate::dicom::code::CodedConcept;
+
+/// The outcome of one model on one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// Whether the series was one that the model reads.
+    pub verdict: Verdict,
+    /// Label 0 is background; label n is segment n. On the grid of the source volume.
+    pub label_map: Option<LabelMap>,
+    /// The segments that the label map may hold, numbered from 1 in this order, empty ones included.
+    pub segments: Vec<Segment>,
+    /// Numbers, grouped by what they were measured on.
+    pub measurement_groups: Vec<MeasurementGroup>,
+    /// What a reader of the result should know, in plain English.
+    pub warnings: Vec<String>,
+}
+
+/// Whether a model could read the series. «Not suitable» is a result and not a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was read.
+    Suitable,
+    /// It was looked at and is not what the model reads ("not a chest CT"), or was excluded by its geometry or metadata.
+    NotSuitable {
+        /// A short stable word for logs and tables, such as `not-a-chest-ct`.
+        code: String,
+        /// One sentence for the radiologist.
+        reason: String,
+    },
+}
+
+/// One byte a voxel, in the order slice, row, column of the source volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelMap {
+    /// Slices, rows, columns.
+    pub shape: [usize; 3],
+    /// `shape` product many labels.
+    pub labels: Vec<u8>,
+}
+
+/// What a segment is (PS3.3 C.8.20.4).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    /// Segment Label, such as "Left lung".
+    pub label: String,
+    /// Segmented Property Category Code Sequence.
+    pub category: CodedConcept,
+    /// Segmented Property Type Code Sequence.
+    pub property_type: CodedConcept,
+    /// Segmented Property Type Modifier: laterality.
+    pub laterality: Option<CodedConcept>,
+    /// Anatomic Region Sequence.
+    pub region: Option<CodedConcept>,
+    /// Recommended display colour, sRGB.
+    pub colour: [u8; 3],
+}
+
+/// Numbers about one thing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasurementGroup {
+    /// Readable, unique within the report: "Left lung".
+    pub label: String,
+    /// The segments it was measured on (from 1); several for "both lungs".
+    pub segment_numbers: Vec<u16>,
+    /// Finding (121071, DCM).
+    pub finding: CodedConcept,
+    /// Finding Site (363698007, SCT).
+    pub finding_site: Option<CodedConcept>,
+    /// Laterality of the site.
+    pub laterality: Option<CodedConcept>,
+    /// The numbers.
+    pub measurements: Vec<Measurement>,
+}
+
+/// One number with its meaning.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measurement {
+    /// For tables and logs, ASCII, such as "LAA-950".
+    pub label: String,
+    /// Concept name.
+    pub concept: CodedConcept,
+    /// Derivation (121401, DCM), such as mean.
+    pub derivation: Option<CodedConcept>,
+    /// UCUM unit.
+    pub unit: CodedConcept,
+    /// `None` where it cannot be computed (an empty lung has no density).
+    pub value: Option<f64>,
+}
+
+/// Who made a prediction: the same in every object, row and log line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlgorithmIdentity {
+    /// Package name, such as `lung-densitometry`.
+    pub name: String,
+    /// Package version.
+    pub version: String,
+    /// Title for people.
+    pub title: String,
+    /// Manufacturer of the model.
+    pub manufacturer: String,
+    /// CID 7162: (123110, DCM, "Artificial Intelligence") for learned models, (123109…) and the like for others.
+    pub family: CodedConcept,
+    /// SHA-256 of the weights, lower-case hex.
+    pub weights_sha256: String,
+    /// Thresholds, window, precision: what the numbers depend on, one `name=value` each.
+    pub parameters: Vec<String>,
+    /// `true` where the package says its weights are untrained: every object says so too.
+    pub untrained: bool,
+}

@@ -1,0 +1,2 @@
+//! The `overread` command.
+fn main() {}
