@@ -9,3 +9,7 @@ pub mod config;
 pub mod volume;
 
 pub mod inference;
+
+pub mod completeness;
+
+pub mod scu;
