@@ -13,3 +13,5 @@ pub mod inference;
 pub mod completeness;
 
 pub mod scu;
+
+pub mod cli;
