@@ -84,7 +84,7 @@ CREATE TABLE series (
     last_received_at INTEGER NOT NULL,     -- when its last instance came
     completed_at INTEGER,                  -- when it was taken as complete; null while receiving
     read_at INTEGER,                       -- when the last job of this revision ended; null before
-    UNIQUE (series_instance_uid, study_key)
+    UNIQUE (series_instance_uid, study_key, origin)
 );
 CREATE INDEX series_by_study ON series (study_key, modality);
 CREATE INDEX series_receiving ON series (state) WHERE state = 'receiving';
