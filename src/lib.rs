@@ -1,4 +1,6 @@
 //! overread, in the order in which data travels.
+//!
+//! `ARCHITECTURE.md` is the map.
 
 pub mod clock;
 
@@ -6,11 +8,13 @@ pub mod dicom;
 
 pub mod config;
 
+pub mod store;
+
+pub mod completeness;
+
 pub mod volume;
 
 pub mod inference;
-
-pub mod completeness;
 
 pub mod scu;
 
