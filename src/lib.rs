@@ -4,6 +4,8 @@ pub mod clock;
 
 pub mod dicom;
 
+pub mod association;
+
 pub mod volume;
 
 pub mod inference;
