@@ -6,6 +6,10 @@ pub mod dicom;
 
 pub mod association;
 
+pub mod store;
+
+pub mod scp;
+
 pub mod volume;
 
 pub mod inference;
