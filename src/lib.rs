@@ -8,6 +8,10 @@ pub mod dicom;
 
 pub mod config;
 
+pub mod association;
+
+pub mod scp;
+
 pub mod store;
 
 pub mod completeness;
