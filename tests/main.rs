@@ -1,1 +1,2 @@
-fn main() {}
+//! What the node can do, one module for each capability.
+mod character_sets;
