@@ -78,6 +78,9 @@ impl CharacterSet {
     /// Decodes a text of this kind; see [`decode`](Self::decode).
     #[must_use]
     pub fn decode_as(&self, bytes: &[u8], kind: TextKind) -> String {
+        if bytes.iter().all(|b| b.is_ascii() && *b != 0x1B) {
+            return bytes.iter().map(|&b| char::from(b)).collect();
+        }
         match self.declared.as_ref().map(|d| &d.coding) {
             Some(Coding::Utf8) => String::from_utf8_lossy(bytes).into_owned(),
             Some(Coding::Gb18030) => GB18030.decode_without_bom_handling(bytes).0.into_owned(),
