@@ -4,6 +4,8 @@ pub mod clock;
 
 pub mod dicom;
 
+pub mod store;
+
 pub mod volume;
 
 pub mod inference;
