@@ -4,7 +4,11 @@ pub mod clock;
 
 pub mod dicom;
 
+pub mod association;
+
 pub mod store;
+
+pub mod scp;
 
 pub mod volume;
 
