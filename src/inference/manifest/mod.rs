@@ -10,6 +10,9 @@ mod output;
 mod sections;
 mod toml_table;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::dicom::code::CodedConcept;
@@ -315,5 +318,16 @@ impl Manifest {
             parameters: self.parameters.clone(),
             untrained: self.origin == Origin::Untrained,
         }
+    }
+}
+
+impl Output {
+    /// The names of the tensors that the module must return.
+    #[must_use]
+    pub fn tensors(&self) -> Vec<&str> {
+        let segmentation = self.segmentation.as_ref().map(|output| output.tensor.as_str());
+        let measurement = self.measurement.as_ref().map(|output| output.tensor.as_str());
+        let verdict = self.verdict.as_ref().map(|output| output.tensor.as_str());
+        [segmentation, measurement, verdict].into_iter().flatten().collect()
     }
 }
