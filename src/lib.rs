@@ -7,3 +7,5 @@ pub mod dicom;
 pub mod volume;
 
 pub mod inference;
+
+pub mod results;
