@@ -20,6 +20,8 @@ pub mod volume;
 
 pub mod inference;
 
+pub mod results;
+
 pub mod scu;
 
 pub mod cli;
