@@ -4,6 +4,14 @@ pub mod clock;
 
 pub mod dicom;
 
+pub mod config;
+
 pub mod volume;
 
 pub mod inference;
+
+pub mod completeness;
+
+pub mod scu;
+
+pub mod cli;
