@@ -6,6 +6,12 @@ pub mod dicom;
 
 pub mod config;
 
+pub mod association;
+
+pub mod store;
+
+pub mod scp;
+
 pub mod volume;
 
 pub mod inference;
