@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::dicom::part10::Part10;
-use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
+use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
 
 /// The largest instance that is read into memory, bytes.
 const MAX_INSTANCE_BYTES: u64 = 4 << 30;
@@ -21,7 +21,6 @@ const DICOMDIR: &str = "1.2.840.10008.1.3.10";
 pub(super) struct Item {
     pub(super) source: Source,
     pub(super) sop_class: SopClassUid,
-    pub(super) sop_instance: SopInstanceUid,
     pub(super) transfer_syntax: TransferSyntaxUid,
 }
 
@@ -143,8 +142,8 @@ impl Gathered {
         };
         match (part10.sop_class(), part10.sop_instance()) {
             (Ok(sop_class), _) if sop_class.as_str() == DICOMDIR => self.passed_over += 1,
-            (Ok(sop_class), Ok(sop_instance)) => {
-                self.items.push(Item { source, sop_class, sop_instance, transfer_syntax: part10.transfer_syntax });
+            (Ok(sop_class), Ok(_)) => {
+                self.items.push(Item { source, sop_class, transfer_syntax: part10.transfer_syntax });
             }
             (Err(e), _) | (_, Err(e)) => self.unreadable.push((source.to_string(), e.to_string())),
         }
