@@ -1,1 +1,3 @@
-fn main() {}
+//! Every capability of the node, one file each, one binary.
+
+mod architecture;
