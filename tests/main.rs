@@ -1,5 +1,13 @@
 //! Every capability of the node, one file each, one binary.
 
+mod testkit;
+
 mod architecture;
-//! What the node can do, one module for each capability.
+
+mod associations;
+
+mod storage;
+
+mod dcmtk;
+
 mod character_sets;
