@@ -86,10 +86,8 @@ use Level::{Image, Patient, Series, Study};
 
 /// How many studies, series and instances the patient of the row has.
 const STUDIES_OF_PATIENT: &str = "(SELECT count(*) FROM study AS sibling WHERE sibling.patient_key = @.patient_key)";
-const SERIES_OF_PATIENT: &str =
-    "(SELECT coalesce(sum(sibling.number_of_series), 0) FROM study AS sibling WHERE sibling.patient_key = @.patient_key)";
-const INSTANCES_OF_PATIENT: &str =
-    "(SELECT coalesce(sum(sibling.number_of_instances), 0) FROM study AS sibling WHERE sibling.patient_key = @.patient_key)";
+const SERIES_OF_PATIENT: &str = "(SELECT coalesce(sum(sibling.number_of_series), 0) FROM study AS sibling WHERE sibling.patient_key = @.patient_key)";
+const INSTANCES_OF_PATIENT: &str = "(SELECT coalesce(sum(sibling.number_of_instances), 0) FROM study AS sibling WHERE sibling.patient_key = @.patient_key)";
 
 static ATTRIBUTES: &[Attribute] = &[
     at(Patient, tags::PATIENT_NAME, VR::PN, Name("@.patient_name", "@.patient_name_folded")),
