@@ -4,8 +4,20 @@ pub mod clock;
 
 pub mod dicom;
 
+pub mod config;
+
+pub mod association;
+
 pub mod store;
+
+pub mod scp;
 
 pub mod volume;
 
 pub mod inference;
+
+pub mod completeness;
+
+pub mod scu;
+
+pub mod cli;

@@ -120,6 +120,14 @@ uid_type!(
     OtherUid
 );
 
+impl SopClassUid {
+    /// Verification SOP Class (PS3.4 section A.4).
+    #[must_use]
+    pub fn verification() -> Self {
+        Self("1.2.840.10008.1.1".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

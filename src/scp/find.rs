@@ -1,0 +1,140 @@
+//! C-FIND of the Query/Retrieve service class (PS3.4 annex C): reads the identifier, asks the index, answers in pages.
+//!
+//! Relational queries, fuzzy matching of names and combined date-time matching are not negotiated.
+
+mod answer;
+mod identifier;
+mod value;
+
+use std::future::Future;
+
+use tokio::join;
+
+use crate::dicom::Tag;
+use crate::dicom::ae::AeTitle;
+use crate::dicom::data_set::DataSet;
+use crate::dicom::encode::Layout;
+use crate::dicom::status::Status;
+use crate::store::{Match, Matches, Store, StoreError};
+
+pub use answer::Answer;
+pub use identifier::{Content, Key, Model, Question, Refusal, read};
+pub use value::ValueError;
+
+/// A C-FIND request, as far as the answer depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct FindRequest<'a> {
+    /// By its SOP class.
+    pub model: Model,
+    /// Its data set.
+    pub identifier: &'a DataSet,
+    /// Where matches can be retrieved from: this node.
+    pub retrieve_ae_title: &'a AeTitle,
+    /// Of the presentation context.
+    pub layout: Layout,
+}
+
+/// Where pending responses go.
+pub trait PendingResponses {
+    /// What ends the association.
+    type Error;
+
+    /// Takes a pending response; it may wait for the next [`flush`](Self::flush).
+    fn push(&mut self, status: Status, identifier: &[u8]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Sends what waits.
+    fn flush(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Whether the peer has sent C-CANCEL for this request, without waiting for one.
+    fn is_cancelled(&mut self) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+}
+
+/// What the last response says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Success, cancel, or why there are no answers.
+    pub status: Status,
+    /// Offending Element (0000,0901).
+    pub offending: Option<Tag>,
+    /// Error Comment (0000,0902), at most 64 characters.
+    pub comment: Option<String>,
+    /// How many pending responses went before it.
+    pub matches: usize,
+}
+
+impl Ended {
+    fn with(status: Status, matches: usize) -> Self {
+        Self { status, offending: None, comment: None, matches }
+    }
+}
+
+/// Sends the matches of a request, then gives what the last response must say.
+///
+/// # Errors
+/// What ended the association.
+pub async fn find<R: PendingResponses>(
+    store: &Store,
+    request: FindRequest<'_>,
+    responses: &mut R,
+) -> Result<Ended, R::Error> {
+    let question = match read(request.model, request.identifier) {
+        Ok(question) => question,
+        Err(Refusal { status, offending, comment }) => {
+            return Ok(Ended { status, offending, comment: Some(comment), matches: 0 });
+        }
+    };
+    let set = request.identifier.character_set();
+    let answers = Answers {
+        answer: Answer::new(&question, set, request.retrieve_ae_title, request.layout),
+        status: if question.all_keys_supported { Status::PENDING } else { Status::PENDING_KEYS_UNSUPPORTED },
+    };
+    answers.send_all(store.find(&question.query), responses).await
+}
+
+/// How the matches of one request are answered.
+struct Answers {
+    answer: Answer,
+    status: Status,
+}
+
+impl Answers {
+    /// The next page is read while the peer takes the one before; cancelling is looked for between pages.
+    async fn send_all<R: PendingResponses>(&self, mut matches: Matches, responses: &mut R) -> Result<Ended, R::Error> {
+        let mut sent = 0;
+        let mut page = matches.next_page().await;
+        loop {
+            let this = match page {
+                Ok(Some(this)) => this,
+                Ok(None) => return Ok(Ended::with(Status::SUCCESS, sent)),
+                Err(error) => return Ok(failed(&error, sent)),
+            };
+            let found = match this.matches() {
+                Ok(found) => found,
+                Err(error) => return Ok(failed(&error, sent)),
+            };
+            let (pushed, next) = join!(self.send(&found, responses), matches.next_page());
+            pushed?;
+            sent += found.len();
+            if responses.is_cancelled().await? {
+                return Ok(Ended::with(Status::CANCEL, sent));
+            }
+            page = next;
+        }
+    }
+
+    async fn send<R: PendingResponses>(&self, found: &[Match<'_>], responses: &mut R) -> Result<(), R::Error> {
+        let mut identifier = Vec::with_capacity(512);
+        for found in found {
+            identifier.clear();
+            self.answer.write(found, &mut identifier);
+            responses.push(self.status, &identifier).await?;
+        }
+        responses.flush().await
+    }
+}
+
+fn failed(error: &StoreError, matches: usize) -> Ended {
+    tracing::error!(%error, "a query could not be answered");
+    let comment = Some("the index cannot be read".to_owned());
+    Ended { comment, ..Ended::with(Status::CANNOT_UNDERSTAND, matches) }
+}

@@ -1,0 +1,3 @@
+//! Services that peers use.
+
+pub mod find;
