@@ -4,6 +4,8 @@ pub mod clock;
 
 pub mod dicom;
 
+pub mod config;
+
 pub mod association;
 
 pub mod store;
@@ -13,3 +15,9 @@ pub mod scp;
 pub mod volume;
 
 pub mod inference;
+
+pub mod completeness;
+
+pub mod scu;
+
+pub mod cli;

@@ -1,2 +1,5 @@
-//! What the node can do, one module for each capability.
+//! Every capability of the node, one file each, one binary.
+
+mod answers_queries;
+mod architecture;
 mod character_sets;
