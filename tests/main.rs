@@ -2,6 +2,7 @@
 
 mod testkit;
 
+mod answers_queries;
 mod architecture;
 mod associations;
 mod character_sets;
