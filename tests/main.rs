@@ -4,7 +4,9 @@ mod testkit;
 
 mod answers_queries;
 mod architecture;
+mod assembles_volumes;
 mod associations;
 mod character_sets;
 mod dcmtk;
+mod decodes_pixels;
 mod storage;

@@ -1,8 +1,10 @@
-//! A node to talk to, and peers of every kind that talk to it.
+//! A node to talk to, peers of every kind that talk to it, and series of known truth.
 
 pub mod node;
 
 pub mod parrot;
+
+pub mod phantom;
 
 pub mod wire;
 
