@@ -1,1 +1,3 @@
-fn main() {}
+//! What overread can do, one file for each capability.
+
+mod inference;
