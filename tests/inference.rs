@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 use overread::dicom::data_set::DataSet;
 use overread::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 use overread::inference::device::DeviceChoice;
+use overread::inference::difference::Difference;
 use overread::inference::engine::{Engine, MOST_ABANDONED};
 use overread::inference::error::{ActsOn, EngineError};
 use overread::inference::manifest::Manifest;
+use overread::inference::npz::{self, Array, Values};
+use overread::inference::orientation::Reorientation;
 use overread::inference::package::{VerifiedModel, packages};
 use overread::inference::prediction::{Prediction, Verdict};
 use overread::volume::{Geometry, SourceSeries, Volume, Voxels};
@@ -327,4 +330,62 @@ fn callers_on_several_threads_each_get_their_own_answer() {
             });
         }
     });
+}
+
+/// The golden case of the real package, as a volume that lies in the patient as the model wants it.
+fn chest_phantom() -> (Volume, std::collections::BTreeMap<String, Array>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/lung-densitometry");
+    let arrays = npz::read(std::fs::File::open(folder.join("golden/phantom.npz")).unwrap()).unwrap();
+    let (Values::I16(voxels), Values::F32(spacing)) = (&arrays["voxels"].values, &arrays["spacing"].values) else {
+        panic!()
+    };
+    let mut phantom = volume(arrays["voxels"].shape[..].try_into().unwrap(), voxels.clone());
+    phantom.geometry.spacing = [spacing[0], spacing[1], spacing[2]].map(f64::from);
+    (phantom, arrays)
+}
+
+fn lung_densitometry() -> Engine {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/lung-densitometry");
+    let engine = Engine::start(DeviceChoice::Cpu, vec![Manifest::load(&folder).unwrap()]).unwrap();
+    assert_eq!(engine.refused().count(), 0);
+    engine
+}
+
+#[test]
+fn lung_densitometry_gives_to_the_bit_what_python_gives() {
+    let (phantom, arrays) = chest_phantom();
+    let prediction = predict(&lung_densitometry(), "lung-densitometry", phantom).unwrap();
+    assert_eq!(prediction.verdict, Verdict::Suitable);
+    assert_eq!(Values::U8(prediction.label_map.unwrap().labels), arrays["mask"].values);
+    let values = prediction.measurement_groups.iter().flat_map(|group| &group.measurements);
+    let bits: Vec<_> = values.map(|measurement| measurement.value.unwrap_or(f64::NAN).to_bits()).collect();
+    let Values::F64(metrics) = &arrays["metrics"].values else { panic!() };
+    assert_eq!(bits, metrics.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
+}
+
+#[test]
+fn lung_densitometry_finds_the_patients_sides_whichever_way_the_series_lies() {
+    let engine = lung_densitometry();
+    let (phantom, _) = chest_phantom();
+    let upright = predict(&engine, "lung-densitometry", phantom.clone()).unwrap();
+    // Slices from head to foot, columns to the right: a prone patient's series often comes so.
+    let mut mirrored = phantom;
+    mirrored.geometry.slice_direction = [0.0, 0.0, -1.0];
+    mirrored.geometry.column_direction = [-1.0, 0.0, 0.0];
+    let mirror = Reorientation { source_axis: [0, 1, 2], flipped: [true, false, true] };
+    let shape = mirrored.geometry.shape;
+    let Voxels::I16(voxels) = &mirrored.voxels else { panic!() };
+    mirrored.voxels = Voxels::I16(mirror.apply(voxels, shape));
+    let mut found = predict(&engine, "lung-densitometry", mirrored).unwrap();
+    let map = found.label_map.as_mut().unwrap();
+    map.labels = mirror.apply(&map.labels, shape);
+    let difference = Difference::between(&upright, &found);
+    assert_eq!((difference.differing_voxels, difference.within(1.0, 0.0)), (Some(0), true), "{difference:?}");
+}
+
+#[test]
+fn a_series_without_lungs_is_not_a_chest_ct_which_is_a_result() {
+    let block = volume([20, 32, 32], vec![40; 20 * 32 * 32]);
+    let prediction = predict(&lung_densitometry(), "lung-densitometry", block).unwrap();
+    assert!(matches!(&prediction.verdict, Verdict::NotSuitable { code, .. } if code == "not-a-chest-ct"));
 }

@@ -17,6 +17,8 @@ pub mod sliding_window;
 
 pub mod golden;
 
+pub mod difference;
+
 pub mod npz;
 
 pub mod error;
