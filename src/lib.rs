@@ -1,9 +1,27 @@
 //! overread, in the order in which data travels.
+//!
+//! `ARCHITECTURE.md` is the map.
 
 pub mod clock;
 
 pub mod dicom;
 
+pub mod config;
+
+pub mod association;
+
+pub mod scp;
+
+pub mod store;
+
+pub mod completeness;
+
 pub mod volume;
 
 pub mod inference;
+
+pub mod results;
+
+pub mod scu;
+
+pub mod cli;

@@ -1,2 +1,7 @@
 //! The `overread` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    overread::cli::main()
+}

@@ -1,3 +1,5 @@
-//! What overread can do, one file for each capability.
+//! Every capability of the node, one file each, one binary.
 
+mod architecture;
+mod character_sets;
 mod inference;

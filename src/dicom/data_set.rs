@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
-use super::charset::CharacterSet;
+use super::charset::{CharacterSet, TextKind};
 use super::uid::UidError;
 
 /// Elements in ascending order of their tags.
@@ -100,7 +100,7 @@ impl DataSet {
         let element = self.element(tag)?;
         let Value::Bytes(bytes) = &element.value else { return None };
         let text = if takes_character_set(element.vr) {
-            self.character_set.decode(bytes)
+            self.character_set.decode_as(bytes, kind_of(element.vr))
         } else {
             bytes.iter().map(|&b| char::from(b)).collect()
         };
@@ -177,7 +177,7 @@ impl DataSet {
     /// Puts text in the character set of this data set; what it cannot hold becomes `?`. Several values: joined by `\`.
     pub fn put_text(&mut self, tag: Tag, vr: VR, text: &str) {
         let bytes = if takes_character_set(vr) {
-            self.character_set.encode(text)
+            self.character_set.encode_as(text, kind_of(vr))
         } else {
             text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect()
         };
@@ -234,6 +234,12 @@ impl DataSet {
 #[must_use]
 pub fn takes_character_set(vr: VR) -> bool {
     matches!(vr, VR::SH | VR::LO | VR::ST | VR::LT | VR::UC | VR::UT | VR::PN | VR::UN)
+}
+
+/// What the text of this VR is to a character set.
+#[must_use]
+pub fn kind_of(vr: VR) -> TextKind {
+    if vr == VR::PN { TextKind::PersonName } else { TextKind::Other }
 }
 
 /// The shortest text of at most 16 characters (VR DS) that is nearest to `value`; not-a-number and infinities become empty.

@@ -94,6 +94,15 @@ fn write_element(out: &mut Vec<u8>, element: &Element, layout: Layout) {
     }
 }
 
+/// Appends one element whose value is bytes, padded to even length.
+pub fn write_value(out: &mut Vec<u8>, tag: Tag, vr: VR, bytes: &[u8], layout: Layout) {
+    write_head(out, tag, vr, even(bytes.len()), layout);
+    out.extend_from_slice(bytes);
+    if bytes.len() % 2 == 1 {
+        out.push(padding(vr));
+    }
+}
+
 fn write_item_head(out: &mut Vec<u8>, element: u16, length: usize) {
     out.extend(0xFFFE_u16.to_le_bytes());
     out.extend(element.to_le_bytes());

@@ -16,5 +16,15 @@ pub mod parse;
 
 pub mod encode;
 
+pub mod scan;
+
+pub mod part10;
+
+pub mod sop_class;
+
+pub mod command;
+
+pub mod status;
+
 pub use dicom_core::{Tag, VR};
 pub use dicom_dictionary_std::tags;

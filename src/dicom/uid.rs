@@ -120,6 +120,28 @@ uid_type!(
     OtherUid
 );
 
+impl SopClassUid {
+    /// Verification SOP Class (PS3.4 section A.4).
+    #[must_use]
+    pub fn verification() -> Self {
+        Self("1.2.840.10008.1.1".to_owned())
+    }
+}
+
+impl TransferSyntaxUid {
+    /// Explicit VR Little Endian (PS3.5 section A.2).
+    #[must_use]
+    pub fn explicit_le() -> Self {
+        Self("1.2.840.10008.1.2.1".to_owned())
+    }
+
+    /// Implicit VR Little Endian (PS3.5 section A.1), the one that every node speaks.
+    #[must_use]
+    pub fn implicit_le() -> Self {
+        Self("1.2.840.10008.1.2".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -62,11 +62,15 @@ fn kind(accepts: &Accepts, facts: &SeriesFacts) -> Result<(), NotAccepted> {
         return refuse("image-type", format!("The model does not read images of type {value}."));
     }
     let Some(part) = &facts.body_part else { return Ok(()) };
-    let known = accepts.body_parts.is_empty() || accepts.body_parts.iter().any(|name| name.eq_ignore_ascii_case(part.trim()));
+    let known =
+        accepts.body_parts.is_empty() || accepts.body_parts.iter().any(|name| name.eq_ignore_ascii_case(part.trim()));
     if known || part.trim().is_empty() {
         return Ok(());
     }
-    refuse("body-part", format!("The series is of body part {part}, the model reads {}.", accepts.body_parts.join(", ")))
+    refuse(
+        "body-part",
+        format!("The series is of body part {part}, the model reads {}.", accepts.body_parts.join(", ")),
+    )
 }
 
 fn extent(accepts: &Accepts, facts: &SeriesFacts) -> Result<(), NotAccepted> {
@@ -74,7 +78,10 @@ fn extent(accepts: &Accepts, facts: &SeriesFacts) -> Result<(), NotAccepted> {
     if let Some(plane) = accepts.orientation
         && plane_of(geometry) != plane
     {
-        return refuse("orientation", format!("The slices are {:?}, the model reads {plane:?} ones.", plane_of(geometry)));
+        return refuse(
+            "orientation",
+            format!("The slices are {:?}, the model reads {plane:?} ones.", plane_of(geometry)),
+        );
     }
     if facts.slices < accepts.least_slices {
         let (found, least) = (facts.slices, accepts.least_slices);

@@ -181,8 +181,7 @@ mod tests {
             for z in 0..depth {
                 for y in 0..height {
                     for x in 0..width {
-                        let expected =
-                            [first[0] + dx * x as i64, first[1] + dy * y as i64, first[2] + dz * z as i64];
+                        let expected = [first[0] + dx * x as i64, first[1] + dy * y as i64, first[2] + dz * z as i64];
                         assert_eq!(at(z, y, x), expected, "{geometry:?} {turn:?}");
                     }
                 }

@@ -17,12 +17,7 @@ pub(super) fn input(table: Table<'_>) -> Option<Input> {
     let names = table.required_checked("arguments", |names: &Vec<String>| arguments(names).map(|_| ()));
     table.finish();
     kind?;
-    Some(Input {
-        axes: Axes::parse(&axes?).ok()?,
-        layout: layout?,
-        dtype: dtype?,
-        arguments: arguments(&names?).ok()?,
-    })
+    Some(Input { axes: Axes::parse(&axes?).ok()?, layout: layout?, dtype: dtype?, arguments: arguments(&names?).ok()? })
 }
 
 fn arguments(names: &[String]) -> Result<Vec<Argument>, String> {
@@ -45,9 +40,8 @@ pub(super) fn inference(table: Table<'_>) -> Option<Inference> {
     let limit = table.required_checked("time_limit_seconds", |limit| within(*limit, 0.1, 86_400.0));
     let memory_mb = table.required_checked("memory_mb", |size| within(*size, 1u64, 10_000_000));
     let _ = table.word("precision", &[("float32", ())]);
-    let size = table.optional_checked("window", |size: &[usize; 3]| {
-        size.iter().try_for_each(|extent| within(*extent, 1, 4096))
-    });
+    let size = table
+        .optional_checked("window", |size: &[usize; 3]| size.iter().try_for_each(|extent| within(*extent, 1, 4096)));
     let overlap = table.optional_checked("overlap", |share| {
         within(*share, 0.0, 1.0)?;
         if *share < 1.0 { Ok(()) } else { Err("must be less than 1".to_owned()) }

@@ -36,8 +36,7 @@ fn top_level(top: &Table<'_>) -> Option<Manifest> {
     let title = top.required_checked("title", |text: &String| at_most(text, 64));
     let manufacturer = top.required_checked("manufacturer", |text: &String| at_most(text, 64));
     let intended_use = top.required_checked("intended_use", |text: &String| at_most(text, 1024));
-    let origins =
-        [("trained", Origin::Trained), ("untrained", Origin::Untrained), ("algorithm", Origin::Algorithm)];
+    let origins = [("trained", Origin::Trained), ("untrained", Origin::Untrained), ("algorithm", Origin::Algorithm)];
     let origin = top.required_word("origin", &origins);
     let licence = top.required_checked("licence", |text: &String| at_most(text, 256));
     let family = top.required("family");
@@ -92,10 +91,8 @@ fn accepts(table: Table<'_>) -> Option<Accepts> {
         ("any", None),
     ];
     let orientation = table.word("orientation", &planes);
-    let least_slices =
-        table.optional_checked("least_slices", |count| within(*count, 1, 100_000));
-    let largest_missing_share =
-        table.optional_checked("largest_missing_share", |share| within(*share, 0.0, 1.0));
+    let least_slices = table.optional_checked("least_slices", |count| within(*count, 1, 100_000));
+    let largest_missing_share = table.optional_checked("largest_missing_share", |share| within(*share, 0.0, 1.0));
     let slice_spacing_mm = range_mm(&table, "slice_spacing_mm");
     let pixel_spacing_mm = range_mm(&table, "pixel_spacing_mm");
     let extent_mm = range_mm(&table, "extent_mm");

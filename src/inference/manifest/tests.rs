@@ -129,7 +129,8 @@ fn a_window_must_fit_the_input_and_the_output() {
 
 #[test]
 fn syntax_errors_are_all_found_with_their_lines() {
-    let faults = Manifest::parse("name = \"a\"\nversion = = 1\ntitle = \"b\"\norigin = [\n\nlicence @ 3\n").unwrap_err();
+    let faults =
+        Manifest::parse("name = \"a\"\nversion = = 1\ntitle = \"b\"\norigin = [\n\nlicence @ 3\n").unwrap_err();
     assert!(faults.len() >= 2, "{faults:#?}");
     assert_eq!(faults[0].line, 2);
 }

@@ -24,8 +24,7 @@ impl<'t> Faults<'t> {
     pub(super) fn add(&self, at: usize, key: impl Into<String>, message: impl Into<String>) {
         let before = &self.text.as_bytes()[..at.min(self.text.len())];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        let fault =
-            ManifestError { file: PathBuf::from("model.toml"), key: key.into(), line, message: message.into() };
+        let fault = ManifestError { file: PathBuf::from("model.toml"), key: key.into(), line, message: message.into() };
         self.found.borrow_mut().push(fault);
     }
 
@@ -205,7 +204,9 @@ impl<'a> Table<'a> {
             let path = format!("{}[{index}]", self.path_of(key));
             match member.get_ref() {
                 DeValue::Table(table) => tables.push(Table::new(self.faults, path, member.span(), table)),
-                other => self.faults.add(member.span().start, path, format!("must be a table, it is {}", other.type_str())),
+                other => {
+                    self.faults.add(member.span().start, path, format!("must be a table, it is {}", other.type_str()))
+                }
             }
         }
         tables

@@ -1,0 +1,362 @@
+//! PDUs from and to a connection, with every wait bounded.
+//!
+//! A P-DATA-TF is not collected: its fragments are handed on out of the read buffer, so one copy is made of each byte and
+//! the buffer stays as small as it is. All other PDUs are short and read whole.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use dicom_ul::pdu::{self, AssociationRJ, Pdu};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::error::{Abort, AssociationError, Violation};
+use super::pdata::{self, P_DATA, PDU_HEADER, PDV_HEADER, PdvHeader};
+use super::timers::{Expired, Timers};
+
+/// The longest A-ASSOCIATE-RQ or -AC: 128 contexts with 12 transfer syntaxes of 64 characters take half of it.
+const MAX_ASSOCIATE: u32 = 256 * 1024;
+/// The longest of the other control PDUs, which all have four bytes.
+const MAX_CONTROL: u32 = 64;
+/// What is read at once while data sets come.
+const READ_BUFFER: usize = 64 * 1024;
+/// What is read at once before that: an association without data sets stays small.
+const SMALL_BUFFER: usize = 4 * 1024;
+/// How much is collected before it is written.
+const WRITE_BUFFER: usize = 64 * 1024;
+
+/// Which PDUs may come (PS3.8 table 9-10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expect {
+    /// An association request.
+    Request,
+    /// The answer to one.
+    Answer,
+    /// Anything of an association that stands.
+    Established,
+}
+
+impl Expect {
+    fn check(self, kind: u8, length: u32, max_pdu: u32) -> Result<(), Violation> {
+        if !(0x01..=0x07).contains(&kind) {
+            return Err(Violation::UnrecognizedPdu(kind));
+        }
+        let expected = match self {
+            Self::Request => matches!(kind, 0x01 | 0x07),
+            Self::Answer => matches!(kind, 0x02 | 0x03 | 0x07),
+            Self::Established => matches!(kind, P_DATA..=0x07),
+        };
+        if !expected {
+            return Err(Violation::UnexpectedPdu(kind));
+        }
+        let limit = match kind {
+            0x01 | 0x02 => MAX_ASSOCIATE,
+            P_DATA => max_pdu,
+            _ => MAX_CONTROL,
+        };
+        if length > limit {
+            return Err(Violation::PduTooLong { kind, length, limit });
+        }
+        if kind == P_DATA && length == 0 {
+            return Err(Violation::PresentationDataValue);
+        }
+        Ok(())
+    }
+}
+
+/// What came.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// A fragment or a piece of one; its bytes are [`PduStream::bytes`] of the range until the next call.
+    Fragment { context_id: u8, is_command: bool, is_last: bool, range: Range<usize> },
+    /// Any other PDU.
+    Pdu(Pdu),
+}
+
+pub(super) struct PduStream<S> {
+    stream: S,
+    buffer: Vec<u8>,
+    /// The bytes in `buffer` that were read and not taken yet.
+    filled: Range<usize>,
+    /// What is left of the P-DATA-TF that is being read, its open value not counted.
+    pdu_left: u32,
+    /// What is left of the presentation data value that is being read.
+    value: Option<PdvHeader>,
+    deadline: Instant,
+    expires: Expired,
+    read: Duration,
+    write: Duration,
+    out: Vec<u8>,
+    /// Set while bytes go out: when it stays set, part of a PDU may be with the peer.
+    writing: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> PduStream<S> {
+    pub(super) fn new(stream: S, timers: &Timers) -> Self {
+        Self {
+            stream,
+            buffer: Vec::new(),
+            filled: 0..0,
+            pdu_left: 0,
+            value: None,
+            deadline: Instant::now() + timers.artim,
+            expires: Expired::Artim,
+            read: timers.read,
+            write: timers.write,
+            out: Vec::new(),
+            writing: false,
+        }
+    }
+
+    /// From now on the next PDU must have come within `within`.
+    pub(super) fn await_within(&mut self, within: Duration, expires: Expired) {
+        self.deadline = Instant::now() + within;
+        self.expires = expires;
+    }
+
+    /// Whether a PDU has begun to come.
+    pub(super) fn is_within_pdu(&self) -> bool {
+        self.value.is_some() || self.pdu_left > 0 || !self.filled.is_empty()
+    }
+
+    /// The bytes of the fragment that came last.
+    pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        self.buffer.get(range).unwrap_or_default()
+    }
+
+    /// Waits for the next PDU or fragment. Nothing is lost when the wait is given up.
+    pub(super) async fn next(&mut self, expect: Expect, max_pdu: u32) -> Result<Arrival, AssociationError> {
+        loop {
+            if let Some(value) = self.value {
+                if self.filled.is_empty() && value.length > 0 {
+                    self.fill().await?;
+                }
+                return Ok(self.take_fragment(value));
+            }
+            if self.pdu_left > 0 {
+                self.need(PDV_HEADER.min(self.pdu_left as usize)).await?;
+                self.open_value()?;
+                continue;
+            }
+            let (kind, length) = self.header().await?;
+            expect.check(kind, length, max_pdu)?;
+            if self.expires != Expired::Artim {
+                self.await_within(self.read, Expired::Read);
+            }
+            if kind == P_DATA {
+                self.filled.start += PDU_HEADER;
+                self.pdu_left = length;
+                continue;
+            }
+            return self.control(kind, length).await.map(Arrival::Pdu);
+        }
+    }
+
+    /// Puts a PDU into the write buffer.
+    pub(super) fn push(&mut self, pdu: &Pdu) -> Result<(), AssociationError> {
+        pdu::write_pdu(&mut self.out, pdu).map_err(|error| AssociationError::Io(std::io::Error::other(error)))
+    }
+
+    /// Puts a command set or a data set into the write buffer, in fragments, and writes when there is enough of it.
+    pub(super) async fn push_message(
+        &mut self,
+        context_id: u8,
+        is_command: bool,
+        fragment_length: usize,
+        bytes: &[u8],
+    ) -> Result<(), AssociationError> {
+        let mut rest = bytes;
+        loop {
+            let (fragment, after) = rest.split_at(rest.len().min(fragment_length));
+            pdata::write_fragment(&mut self.out, context_id, is_command, after.is_empty(), fragment);
+            if self.out.len() >= WRITE_BUFFER {
+                self.flush().await?;
+            }
+            rest = after;
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes what was pushed.
+    pub(super) async fn flush(&mut self) -> Result<(), AssociationError> {
+        let Self { stream, out, .. } = self;
+        let sent = timeout(self.write, async {
+            stream.write_all(out).await?;
+            stream.flush().await
+        });
+        self.writing = true;
+        match sent.await {
+            Ok(done) => done?,
+            Err(_) => return Err(Expired::Write.into()),
+        }
+        self.writing = false;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Sends an A-ABORT, as far as the peer takes it, and closes.
+    pub(super) async fn abort(mut self, abort: Abort, artim: Duration) {
+        if self.writing {
+            // Behind half a PDU an A-ABORT would be read as its rest.
+            return;
+        }
+        self.out.clear();
+        self.write = self.write.min(artim);
+        if self.push(&Pdu::AbortRQ { source: abort.to_pdu() }).is_ok() && self.flush().await.is_ok() {
+            self.close(artim).await;
+        }
+    }
+
+    /// Sends an A-ASSOCIATE-RJ and closes.
+    pub(super) async fn reject(mut self, rejection: AssociationRJ, artim: Duration) {
+        if self.push(&Pdu::AssociationRJ(rejection)).is_ok() && self.flush().await.is_ok() {
+            self.close(artim).await;
+        }
+    }
+
+    /// Closes our direction, then waits for the peer to close its own, reading and forgetting what still comes: closing
+    /// at once would reset the connection and take our last PDU away from the peer (PS3.8 section 9.2.3, Sta13).
+    pub(super) async fn close(mut self, artim: Duration) {
+        let gone = async {
+            if self.stream.shutdown().await.is_err() {
+                return;
+            }
+            self.buffer.resize(READ_BUFFER, 0);
+            while matches!(self.stream.read(&mut self.buffer).await, Ok(count) if count > 0) {}
+        };
+        // Sta13 ends with the timer as well as with the peer.
+        let _ = timeout(artim, gone).await;
+    }
+
+    /// The piece of the open value that is there.
+    fn take_fragment(&mut self, value: PdvHeader) -> Arrival {
+        let there = self.filled.len().min(value.length as usize);
+        let range = self.filled.start..self.filled.start + there;
+        self.filled.start = range.end;
+        #[expect(clippy::cast_possible_truncation, reason = "not more than a length that is a u32")]
+        let left = value.length - there as u32;
+        self.value = (left > 0).then_some(PdvHeader { length: left, ..value });
+        Arrival::Fragment {
+            context_id: value.context_id,
+            is_command: value.is_command,
+            is_last: value.is_last && left == 0,
+            range,
+        }
+    }
+
+    fn open_value(&mut self) -> Result<(), AssociationError> {
+        let header = self.buffer.get(self.filled.clone()).and_then(|bytes| bytes.first_chunk::<PDV_HEADER>());
+        let header = header.filter(|_| self.pdu_left as usize >= PDV_HEADER).ok_or(Violation::PresentationDataValue)?;
+        let value = PdvHeader::read(*header, self.pdu_left)?;
+        self.filled.start += PDV_HEADER;
+        self.pdu_left -= value.length + 6;
+        self.value = Some(value);
+        Ok(())
+    }
+
+    /// Type and length of the next PDU, which stay in the buffer.
+    async fn header(&mut self) -> Result<(u8, u32), AssociationError> {
+        if self.filled.is_empty() {
+            self.fill().await?;
+            if self.filled.len() < PDU_HEADER && self.expires == Expired::Idle {
+                self.await_within(self.read, Expired::Read);
+            }
+        }
+        let kind = self.buffer.get(self.filled.start).copied().unwrap_or_default();
+        if !(0x01..=0x07).contains(&kind) {
+            // One byte is enough to know that this is no DICOM.
+            return Err(Violation::UnrecognizedPdu(kind).into());
+        }
+        self.need(PDU_HEADER).await?;
+        let length = self.buffer.get(self.filled.start + 2..).and_then(|rest| rest.first_chunk::<4>());
+        Ok((kind, length.map_or(0, |length| u32::from_be_bytes(*length))))
+    }
+
+    /// Reads a PDU that is no P-DATA-TF; its length was checked.
+    async fn control(&mut self, kind: u8, length: u32) -> Result<Pdu, AssociationError> {
+        let whole = PDU_HEADER + length as usize;
+        self.need(whole).await?;
+        let bytes = self.bytes(self.filled.start..self.filled.start + whole);
+        let read = match kind {
+            0x02 => read_pdu(kind, &with_transfer_syntaxes(bytes)),
+            _ => read_pdu(kind, bytes),
+        };
+        self.filled.start += whole;
+        Ok(read?)
+    }
+
+    /// Waits until so many bytes are in the buffer.
+    async fn need(&mut self, count: usize) -> Result<(), AssociationError> {
+        if self.buffer.len() < count {
+            self.buffer.resize(count, 0);
+        }
+        while self.filled.len() < count {
+            self.fill().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what comes behind what is there. Cancelling it loses nothing.
+    async fn fill(&mut self) -> Result<(), AssociationError> {
+        let within_data_set = self.value.is_some_and(|value| !value.is_command);
+        let wanted = if within_data_set { READ_BUFFER } else { SMALL_BUFFER };
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        if self.filled.is_empty() {
+            self.filled = 0..0;
+        } else if self.filled.start > 0 {
+            self.buffer.copy_within(self.filled.clone(), 0);
+            self.filled = 0..self.filled.len();
+        }
+        let free = self.buffer.get_mut(self.filled.end..).unwrap_or_default();
+        let count = match timeout_at(self.deadline, self.stream.read(free)).await {
+            Ok(read) => read?,
+            Err(_) => return Err(self.expires.into()),
+        };
+        if count == 0 {
+            return Err(AssociationError::Closed);
+        }
+        self.filled.end += count;
+        Ok(())
+    }
+}
+
+fn read_pdu(kind: u8, bytes: &[u8]) -> Result<Pdu, Violation> {
+    let malformed = |reason: String| Violation::MalformedPdu { kind, reason };
+    match pdu::read_pdu(bytes, MAX_ASSOCIATE, true) {
+        Ok(Some(pdu)) => Ok(pdu),
+        Ok(None) => Err(malformed("it ends inside an item".to_owned())),
+        Err(error) => Err(malformed(error.to_string())),
+    }
+}
+
+/// Gives the refused contexts of an A-ASSOCIATE-AC the transfer syntax sub-item that old acceptors leave out, and the
+/// reader asks for although PS3.8 section 9.3.3.2 gives it no meaning there.
+fn with_transfer_syntaxes(bytes: &[u8]) -> Vec<u8> {
+    const FIXED: usize = PDU_HEADER + 68;
+    const IMPLICIT: &[u8] = b"\x40\x00\x00\x111.2.840.10008.1.2";
+    let mut out = bytes.get(..FIXED).unwrap_or(bytes).to_vec();
+    let mut rest = bytes.get(FIXED..).unwrap_or_default();
+    while let Some(&[kind, _, high, low]) = rest.first_chunk::<4>() {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some(item) = rest.get(..4 + length) else { break };
+        let refused = kind == 0x21 && item.get(6).is_some_and(|&result| result != 0);
+        if refused {
+            out.extend_from_slice(&[kind, 0, 0, 4 + IMPLICIT.len() as u8]);
+            out.extend_from_slice(item.get(4..8).unwrap_or_default());
+            out.extend_from_slice(IMPLICIT);
+        } else {
+            out.extend_from_slice(item);
+        }
+        rest = &rest[4 + length..];
+    }
+    out.extend_from_slice(rest);
+    let length = u32::try_from(out.len().saturating_sub(PDU_HEADER)).unwrap_or(u32::MAX);
+    if let Some(field) = out.get_mut(2..PDU_HEADER) {
+        field.copy_from_slice(&length.to_be_bytes());
+    }
+    out
+}

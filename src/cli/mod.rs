@@ -1,0 +1,102 @@
+//! The command line: one file a command.
+
+mod echo;
+
+mod find;
+
+mod gather;
+
+mod log;
+
+mod query;
+
+mod send;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::dicom::ae::AeTitle;
+
+/// Exit codes, documented in the README and in `--help`.
+pub mod exit {
+    /// Everything asked for was done.
+    pub const DONE: u8 = 0;
+    /// It could not be done: configuration, database, network. What was wrong is on standard error.
+    pub const FAILED: u8 = 1;
+    /// The command line is not understood (clap's own).
+    pub const USAGE: u8 = 2;
+    /// Done in part: some instances were refused.
+    pub const PARTLY: u8 = 3;
+    /// Nothing was found for what was asked.
+    pub const NOTHING: u8 = 4;
+}
+
+/// The second reading: stores what it is sent, runs a model on each complete series, sends back reports and segmentations.
+#[derive(Debug, Parser)]
+#[command(name = "overread", version, about, max_term_width = 110, propagate_version = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 done in part (some instances were refused), \
+                        4 nothing found.\nNot for diagnostic use."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Send(send::Send),
+    Echo(echo::Echo),
+    Find(find::Find),
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+struct WithConfig {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "OVERREAD_CONFIG", default_value = "overread.toml")]
+    config: PathBuf,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, clap::Args)]
+struct Caller {
+    /// Our own AE title in the call
+    #[arg(long = "as", value_name = "AE", default_value = "OVERREAD", value_parser = AeTitle::parse)]
+    calling: AeTitle,
+}
+
+/// Understands the command line, does it, and says how it went by the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(format_args!("the runtime cannot be started: {error}"));
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    ExitCode::from(runtime.block_on(done(arguments.command)))
+}
+
+async fn done(command: Command) -> u8 {
+    match command {
+        Command::Send(arguments) => send::send(arguments).await,
+        Command::Echo(arguments) => echo::echo(arguments).await,
+        Command::Find(arguments) => find::find(arguments).await,
+    }
+}
+
+/// A line of what was asked for, on standard output. A reader that is gone is no error of ours.
+fn print(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line about how it went, on standard error.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,3 @@
+//! Which series are complete, and which models read them.
+
+pub mod rule;

@@ -1,0 +1,375 @@
+//! The configuration: one TOML file, any key from the environment, all errors at once.
+
+mod peers;
+
+mod section;
+
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::dicom::ae::AeTitle;
+pub use peers::{Destination, May, Peer, Route, wildcard_matches};
+use section::{Errors, Section};
+pub use tree::ConfigError;
+use tree::Tree;
+
+/// The whole configuration, every value in its bounds.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// `[node]`.
+    pub node: Node,
+    /// `[association]`.
+    pub association: Association,
+    /// `[completeness]`.
+    pub completeness: Completeness,
+    /// `[jobs]`.
+    pub jobs: Jobs,
+    /// `[results]`.
+    pub results: Results,
+    /// `[delivery]`.
+    pub delivery: Delivery,
+    /// `[[peer]]`.
+    pub peers: Vec<Peer>,
+    /// `[[route]]`.
+    pub routes: Vec<Route>,
+}
+
+/// Who and where the node is.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Our own title.
+    pub ae_title: AeTitle,
+    /// Where associations are accepted.
+    pub listen: Vec<String>,
+    /// Folder of all that is kept.
+    pub data: PathBuf,
+    /// Folder of the model packages.
+    pub models: PathBuf,
+    /// Where models run, as written: `auto`, `cpu`, `cuda:0`.
+    pub device: String,
+    /// Whether callers that no peer names are accepted.
+    pub any_peer: bool,
+    /// Disk space that reception leaves free, bytes.
+    pub reserve_bytes: u64,
+    /// One JSON object a line instead of text.
+    pub log_json: bool,
+    /// Least level that is logged.
+    pub log_level: String,
+}
+
+/// Limits and timers of associations.
+#[derive(Debug, Clone)]
+pub struct Association {
+    /// At the same time, all peers together.
+    pub max_associations: usize,
+    /// Largest PDU received, bytes.
+    pub max_pdu: u32,
+    /// Largest data set received, bytes.
+    pub max_instance_bytes: u64,
+    /// From connection to request.
+    pub artim: Duration,
+    /// Between messages.
+    pub idle: Duration,
+    /// Inside a message.
+    pub read: Duration,
+    /// For one write.
+    pub write: Duration,
+    /// To open a connection to a peer.
+    pub connect: Duration,
+    /// For a peer's response.
+    pub response: Duration,
+    /// After SIGTERM.
+    pub drain: Duration,
+}
+
+/// What to do with an instance that comes after its series was complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// It is stored and that is all.
+    Ignore,
+    /// The series is read again; the new results name their predecessors.
+    Rerun,
+    /// The series waits for a person.
+    Hold,
+}
+
+/// When a series is complete.
+#[derive(Debug, Clone)]
+pub struct Completeness {
+    /// Quiet time, where nothing more special applies.
+    pub quiet: Duration,
+    /// Quiet time by modality.
+    pub quiet_by_modality: Vec<(String, Duration)>,
+    /// Quiet time by calling AE title.
+    pub quiet_by_calling_ae: Vec<(String, Duration)>,
+    /// Whether the release of the sending association completes a series.
+    pub on_release: bool,
+    /// Whom to ask for the number of instances.
+    pub ask_count: Option<Destination>,
+    /// How long to wait for instances that the peer says exist.
+    pub count_patience: Duration,
+    /// What a late instance does.
+    pub late: Late,
+}
+
+/// How jobs are tried.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    /// In all.
+    pub attempts: u32,
+    /// Before the second; doubled for each further one.
+    pub retry: Duration,
+    /// Silence after which a job is taken from its worker.
+    pub lease: Duration,
+}
+
+/// What goes into results and which may leave.
+#[derive(Debug, Clone)]
+pub struct Results {
+    /// Whether untrained models' results may leave.
+    pub allow_untrained: bool,
+    /// Whether a failed job sends a report.
+    pub send_failures: bool,
+    /// Where series numbers of results begin.
+    pub series_number_base: u32,
+    /// Manufacturer of the equipment.
+    pub manufacturer: String,
+    /// Serial number of the node.
+    pub device_serial_number: String,
+}
+
+/// How results are delivered.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Before the second attempt; doubled for each further one.
+    pub retry: Duration,
+    /// The longest wait between attempts.
+    pub longest_retry: Duration,
+    /// After this a delivery is dead.
+    pub give_up: Duration,
+}
+
+impl NodeConfig {
+    /// Reads `file` and the process's environment.
+    ///
+    /// # Errors
+    /// Every [`ConfigError`] there is, in the order of the keys.
+    pub fn load(file: &Path) -> Result<Self, Vec<ConfigError>> {
+        let text = std::fs::read_to_string(file).map_err(|e| {
+            let message = format!("cannot be read: {e}");
+            vec![ConfigError { origin: file.display().to_string(), key: String::new(), message }]
+        })?;
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::from_text(file, &text, environment)
+    }
+
+    /// Reads a text that stands for `file`, with an environment of the caller's.
+    ///
+    /// # Errors
+    /// Every [`ConfigError`] there is.
+    pub fn from_text(
+        file: &Path,
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let tree = Tree::merge(file, text, environment)?;
+        let errors = Errors::default();
+        let root = Section::new(&tree, &errors, "", Some(tree.root()));
+        let base = file.parent().unwrap_or(Path::new("."));
+        let config = read(&root, base);
+        root.note_unknown();
+        let errors = errors.into_vec();
+        match config {
+            Some(config) if errors.is_empty() => Ok(config),
+            _ => Err(errors),
+        }
+    }
+
+    /// The peer with this title.
+    #[must_use]
+    pub fn peer(&self, title: &AeTitle) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.ae_title == *title)
+    }
+}
+
+/// Reads everything, so that every error is found, and only then gives up.
+fn read(root: &Section<'_>, base: &Path) -> Option<NodeConfig> {
+    let node = read_node(&root.section("node"), base);
+    let association = read_association(&root.section("association"));
+    let completeness = read_completeness(&root.section("completeness"));
+    let jobs = read_jobs(&root.section("jobs"));
+    let results = read_results(&root.section("results"));
+    let delivery = read_delivery(&root.section("delivery"));
+    let peers = peers::read_peers(root);
+    let routes = peers::read_routes(root, &peers);
+    if let (Some(Some(Destination::Peer(title))), false) =
+        (completeness.as_ref().map(|c| &c.ask_count), peers.is_empty())
+        && !peers.iter().any(|peer| peer.ae_title == *title)
+    {
+        root.wrong("completeness.ask_count", format!("no [[peer]] has the AE title {title}"));
+    }
+    Some(NodeConfig {
+        node: node?,
+        association: association?,
+        completeness: completeness?,
+        jobs: jobs?,
+        results: results?,
+        delivery: delivery?,
+        peers,
+        routes,
+    })
+}
+
+fn read_node(s: &Section<'_>, base: &Path) -> Option<Node> {
+    let ae_title = s.parsed("ae_title", Some("OVERREAD"), AeTitle::parse);
+    let listen = s.texts("listen", &["0.0.0.0:11112"]);
+    for address in &listen {
+        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none() {
+            s.wrong("listen", format!("«{address}» is not host:port"));
+        }
+    }
+    if listen.is_empty() {
+        s.wrong("listen", "names no address");
+    }
+    let data = s.text("data", Some("data")).map(|folder| base.join(folder));
+    let models = s.text("models", Some("models")).map(|folder| base.join(folder));
+    let device = s.parsed("device", Some("auto"), device_name);
+    let any_peer = s.flag("any_peer", false);
+    let reserve_mb = s.whole("reserve_mb", Some(1024), 0, 1 << 30);
+    let log = s.parsed("log", Some("human"), |text| match text {
+        "human" => Ok(false),
+        "json" => Ok(true),
+        other => Err(format!("should be human or json, is «{other}»")),
+    });
+    let log_level = s.parsed("log_level", Some("info"), |text| match text {
+        "error" | "warn" | "info" | "debug" => Ok(text.to_owned()),
+        other => Err(format!("should be error, warn, info or debug, is «{other}»")),
+    });
+    s.note_unknown();
+    Some(Node {
+        ae_title: ae_title?,
+        listen,
+        data: data?,
+        models: models?,
+        device: device?,
+        any_peer,
+        reserve_bytes: reserve_mb? << 20,
+        log_json: log?,
+        log_level: log_level?,
+    })
+}
+
+fn device_name(text: &str) -> Result<String, String> {
+    let cuda = text.strip_prefix("cuda:").is_some_and(|n| n.parse::<u8>().is_ok());
+    if text == "auto" || text == "cpu" || cuda {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("should be auto, cpu or cuda:0 (1, 2 …), is «{text}»"))
+    }
+}
+
+fn read_association(s: &Section<'_>) -> Option<Association> {
+    let max_associations = s.whole("max_associations", Some(100), 1, 10_000);
+    let max_pdu = s.whole("max_pdu", Some(131_072), 4096, 1 << 20);
+    let max_instance_mb = s.whole("max_instance_mb", Some(4096), 1, 1 << 20);
+    let artim = seconds(s, "artim_seconds", 30);
+    let idle = seconds(s, "idle_seconds", 300);
+    let read = seconds(s, "read_seconds", 60);
+    let write = seconds(s, "write_seconds", 60);
+    let connect = seconds(s, "connect_seconds", 10);
+    let response = seconds(s, "response_seconds", 120);
+    let drain = seconds(s, "drain_seconds", 20);
+    s.note_unknown();
+    Some(Association {
+        max_associations: usize::try_from(max_associations?).ok()?,
+        max_pdu: u32::try_from(max_pdu?).ok()?,
+        max_instance_bytes: max_instance_mb? << 20,
+        artim: artim?,
+        idle: idle?,
+        read: read?,
+        write: write?,
+        connect: connect?,
+        response: response?,
+        drain: drain?,
+    })
+}
+
+fn read_completeness(s: &Section<'_>) -> Option<Completeness> {
+    let by_name = |name| -> Vec<(String, Duration)> {
+        s.numbers_by_name(name).into_iter().map(|(key, n)| (key, Duration::from_secs(n))).collect()
+    };
+    let quiet = seconds(s, "quiet_seconds", 20);
+    let quiet_by_modality = by_name("quiet_by_modality");
+    let quiet_by_calling_ae = by_name("quiet_by_calling_ae");
+    let on_release = s.flag("on_release", false);
+    let ask_count = s.parsed("ask_count", Some(""), |text| match text {
+        "" => Ok(None),
+        other => Destination::parse(other).map(Some),
+    });
+    let count_patience = seconds(s, "count_patience_seconds", 300);
+    let late = s.parsed("late", Some("rerun"), |text| match text {
+        "ignore" => Ok(Late::Ignore),
+        "rerun" => Ok(Late::Rerun),
+        "hold" => Ok(Late::Hold),
+        other => Err(format!("should be ignore, rerun or hold, is «{other}»")),
+    });
+    s.note_unknown();
+    Some(Completeness {
+        quiet: quiet?,
+        quiet_by_modality,
+        quiet_by_calling_ae,
+        on_release,
+        ask_count: ask_count?,
+        count_patience: count_patience?,
+        late: late?,
+    })
+}
+
+fn read_jobs(s: &Section<'_>) -> Option<Jobs> {
+    let attempts = s.whole("attempts", Some(3), 1, 100);
+    let retry = seconds(s, "retry_seconds", 30);
+    let lease = s.whole("lease_seconds", Some(60), 5, 86_400).map(Duration::from_secs);
+    s.note_unknown();
+    Some(Jobs { attempts: u32::try_from(attempts?).ok()?, retry: retry?, lease: lease? })
+}
+
+fn read_results(s: &Section<'_>) -> Option<Results> {
+    let short_ascii = |text: &str| {
+        if text.is_empty() || text.len() > 64 || !text.is_ascii() || text.contains('\\') {
+            return Err(format!("should be 1 to 64 ASCII characters without backslash, is «{text}»"));
+        }
+        Ok(text.to_owned())
+    };
+    let allow_untrained = s.flag("allow_untrained", false);
+    let send_failures = s.flag("send_failures", false);
+    let series_number_base = s.whole("series_number_base", Some(9000), 0, 1_000_000_000);
+    let manufacturer = s.parsed("manufacturer", Some("overread"), short_ascii);
+    let device_serial_number = s.parsed("device_serial_number", Some("1"), short_ascii);
+    s.note_unknown();
+    Some(Results {
+        allow_untrained,
+        send_failures,
+        series_number_base: u32::try_from(series_number_base?).ok()?,
+        manufacturer: manufacturer?,
+        device_serial_number: device_serial_number?,
+    })
+}
+
+fn read_delivery(s: &Section<'_>) -> Option<Delivery> {
+    let retry = seconds(s, "retry_seconds", 10);
+    let longest_retry = seconds(s, "longest_retry_seconds", 3600);
+    let give_up = s.whole("give_up_hours", Some(168), 1, 10_000).map(|hours| Duration::from_secs(hours * 3600));
+    s.note_unknown();
+    Some(Delivery { retry: retry?, longest_retry: longest_retry?, give_up: give_up? })
+}
+
+fn seconds(s: &Section<'_>, name: &'static str, default: u64) -> Option<Duration> {
+    s.whole(name, Some(default), 0, 86_400).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<NodeConfig, Vec<String>> {
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    NodeConfig::from_text(Path::new("etc/overread.toml"), text, environment)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn the_shipped_file_holds_the_defaults() {
+    let shipped = load(include_str!("../../config/overread.toml"), &[]).unwrap();
+    let mut empty = load("", &[]).unwrap();
+    empty.peers.clone_from(&shipped.peers);
+    empty.routes.clone_from(&shipped.routes);
+    assert_eq!(format!("{shipped:?}"), format!("{empty:?}"));
+    assert_eq!(shipped.peers[0].port, 4242);
+    assert_eq!(shipped.node.data, Path::new("etc/data"));
+}
+
+#[test]
+fn all_errors_come_at_once_with_file_line_and_key() {
+    let text = "[node]\nae_title = \"MUCH TOO LONG A TITLE\"\nlisten = \"nowhere\"\nport = 104\n\n[[peer]]\nae_title = \"PACS\"\n\
+                host = \"10.0.0.1\"\nport = 70000\n\n[[route]]\nmodel = \"x\"\nsend_to = [\"ELSEWHERE\"]\n\n[nodes]\n";
+    let errors = load(text, &[]).unwrap_err();
+    let starts = [
+        "etc/overread.toml:2: node.ae_title: ",
+        "etc/overread.toml:3: node.listen: ",
+        "etc/overread.toml:4: node.port: is unknown",
+        "etc/overread.toml:9: peer[0].port: should be a whole number from 1 to 65535, is 70000",
+        "etc/overread.toml:13: route[0].send_to: no [[peer]] has the AE title ELSEWHERE",
+        "etc/overread.toml:15: nodes: is unknown",
+    ];
+    for start in starts {
+        assert!(errors.iter().any(|e| e.starts_with(start)), "{start} not in {errors:#?}");
+    }
+    assert_eq!(errors.len(), starts.len(), "{errors:#?}");
+}
+
+#[test]
+fn the_environment_goes_first_and_is_named_in_errors() {
+    let text = "[node]\nae_title = \"ONE\"\n[[peer]]\nae_title = \"PACS\"\nhost = \"a\"\nport = 1\n";
+    let environment = [
+        ("OVERREAD__NODE__AE_TITLE", "TWO"),
+        ("OVERREAD__PEER__0__HOST", "10.0.0.5"),
+        ("OVERREAD__NODE__LISTEN", "127.0.0.1:1,127.0.0.1:2"),
+        ("OVERREAD__COMPLETENESS__QUIET_SECONDS", "3"),
+        ("OVERREAD__NODE__ANY_PEER", "true"),
+        ("OTHER", "x"),
+    ];
+    let config = load(text, &environment).unwrap();
+    assert_eq!(config.node.ae_title.as_str(), "TWO");
+    assert_eq!(config.peers[0].host, "10.0.0.5");
+    assert_eq!(config.node.listen, ["127.0.0.1:1", "127.0.0.1:2"]);
+    assert_eq!(config.completeness.quiet, Duration::from_secs(3));
+    assert!(config.node.any_peer);
+
+    let errors = load(text, &[("OVERREAD__NODE__RESERVE_MB", "lots")]).unwrap_err();
+    assert_eq!(
+        errors,
+        [
+            "environment variable OVERREAD__NODE__RESERVE_MB: node.reserve_mb: should be a whole number from 0 to 1073741824, is «lots»"
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_toml_says_where() {
+    let errors = load("[node]\nae_title = \n", &[]).unwrap_err();
+    assert!(errors[0].starts_with("etc/overread.toml:2: not TOML: "), "{errors:?}");
+}
+
+#[test]
+fn routes_say_which_condition_fails() {
+    let route = Route {
+        model: "m".into(),
+        send_to: vec![Destination::Sender],
+        modality: vec!["CT".into()],
+        calling_ae: vec![],
+        series_description: vec!["*lung*".into(), "thor?x*".into()],
+    };
+    assert_eq!(route.matches("CT", "X", "Soft LUNG 1.0"), Ok(()));
+    assert_eq!(route.matches("MR", "X", "lung").unwrap_err(), "modality «MR» is none of CT");
+    assert!(route.matches("CT", "X", "abdomen").unwrap_err().starts_with("series_description «abdomen»"));
+}
+
+#[test]
+fn wildcards() {
+    assert!(wildcard_matches("*", ""));
+    assert!(wildcard_matches("a*b*c", "aXXbYYbZc"));
+    assert!(!wildcard_matches("a?c", "ac"));
+    assert!(!wildcard_matches("", "x"));
+}

@@ -1,0 +1,1 @@
+//! Checking the structure of a data set while it streams by.

@@ -1,0 +1,151 @@
+//! What an attempt to deliver means for the next one: a table, decided purely.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// What came of offering one instance to one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attempt {
+    /// The peer answered with a DIMSE status, and perhaps an Error Comment (0000,0902).
+    Answered {
+        /// Status (0000,0900).
+        status: u16,
+        /// What the peer said with it.
+        comment: Option<String>,
+    },
+    /// The peer took none of the presentation contexts for this SOP class.
+    NoContext,
+    /// No association, or it broke: refused connection, rejection, abort, time-out.
+    NoAnswer {
+        /// In words.
+        cause: String,
+    },
+}
+
+/// What becomes of a delivery after an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The peer has it.
+    Delivered {
+        /// 0000H or a warning (Bxxx).
+        status: u16,
+    },
+    /// It may pass: once more, not before this time.
+    Retry {
+        /// When.
+        at: Timestamp,
+    },
+    /// It will not pass by itself. Visible, and sent again when a person asks for it.
+    Dead {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// How long to go on, and how patiently.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Before the second attempt.
+    pub retry: Duration,
+    /// The longest wait between two attempts.
+    pub longest_retry: Duration,
+    /// From the creation of the delivery until it is given up.
+    pub give_up: Duration,
+}
+
+/// Decides by the statuses of PS3.4 table B.2-1 and PS3.7 annex C.
+///
+/// `attempts` counts this one as well; `created_at` is when the delivery was put into the outbox.
+#[must_use]
+pub fn outcome(attempt: &Attempt, attempts: u32, created_at: Timestamp, now: Timestamp, patience: Patience) -> Outcome {
+    match attempt {
+        Attempt::Answered { status, .. } if is_stored(*status) => Outcome::Delivered { status: *status },
+        Attempt::Answered { status, comment } if !may_pass(*status) => {
+            let said = comment.as_deref().map(|c| format!(" ({c})")).unwrap_or_default();
+            Outcome::Dead { reason: format!("the peer refuses it for good: status {status:04X}H{said}") }
+        }
+        Attempt::NoContext => Outcome::Dead {
+            reason: "the peer accepts neither Explicit nor Implicit VR Little Endian for this SOP class".into(),
+        },
+        Attempt::Answered { .. } | Attempt::NoAnswer { .. } => {
+            if now.since(created_at) >= milliseconds(patience.give_up) {
+                return Outcome::Dead { reason: format!("given up after {attempts} attempts") };
+            }
+            Outcome::Retry { at: now.plus_ms(milliseconds(backoff(attempts, patience.retry, patience.longest_retry))) }
+        }
+    }
+}
+
+/// Success, or a warning with which the instance was stored: coercion (B000H), elements discarded (B006H), data set does
+/// not match (B007H), attribute list or value warnings (0107H, 0116H). 0111H says that the peer has this instance already.
+const fn is_stored(status: u16) -> bool {
+    matches!(status, 0x0000 | 0x0001 | 0x0107 | 0x0111 | 0x0116 | 0xB000..=0xBFFF)
+}
+
+/// Refused for lack of resources (A7xx), processing failure (0110H), resource limitation (0213H), cancelled or pending by
+/// mistake (FExx, FFxx): the same object may be taken later. Everything else is about the object or the right to send it.
+const fn may_pass(status: u16) -> bool {
+    matches!(status, 0x0110 | 0x0213 | 0xA700..=0xA7FF | 0xFE00 | 0xFF00..=0xFFFF)
+}
+
+/// `first`, doubled for each attempt after the first, never more than `longest`.
+#[must_use]
+pub fn backoff(attempts: u32, first: Duration, longest: Duration) -> Duration {
+    let doublings = attempts.saturating_sub(1).min(30);
+    first.saturating_mul(1 << doublings).min(longest)
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        retry: Duration::from_secs(10),
+        longest_retry: Duration::from_secs(3600),
+        give_up: Duration::from_secs(7 * 86_400),
+    };
+
+    fn after(attempt: &Attempt, attempts: u32, age_ms: i64) -> Outcome {
+        outcome(attempt, attempts, Timestamp(0), Timestamp(age_ms), PATIENCE)
+    }
+
+    fn answered(status: u16) -> Attempt {
+        Attempt::Answered { status, comment: None }
+    }
+
+    #[test]
+    fn success_and_warnings_are_delivered() {
+        for status in [0x0000, 0xB000, 0xB006, 0xB007, 0x0111] {
+            assert_eq!(after(&answered(status), 1, 0), Outcome::Delivered { status });
+        }
+    }
+
+    #[test]
+    fn lack_of_resources_waits_and_the_wait_doubles_up_to_an_hour() {
+        assert_eq!(after(&answered(0xA700), 1, 0), Outcome::Retry { at: Timestamp(10_000) });
+        assert_eq!(after(&answered(0xA700), 2, 0), Outcome::Retry { at: Timestamp(20_000) });
+        assert_eq!(after(&answered(0xA700), 60, 0), Outcome::Retry { at: Timestamp(3_600_000) });
+    }
+
+    #[test]
+    fn refusals_of_the_object_are_final_and_say_what_the_peer_said() {
+        for status in [0xA900, 0xC000, 0xC123, 0x0122, 0x0117, 0x0124] {
+            assert!(matches!(after(&answered(status), 1, 0), Outcome::Dead { .. }), "{status:04X}");
+        }
+        let said = Attempt::Answered { status: 0xA900, comment: Some("no SEG here".into()) };
+        let Outcome::Dead { reason } = after(&said, 1, 0) else { panic!() };
+        assert!(reason.contains("A900H") && reason.contains("no SEG here"));
+    }
+
+    #[test]
+    fn a_silent_peer_is_tried_for_a_week_and_then_given_up() {
+        let silent = Attempt::NoAnswer { cause: "connection refused".into() };
+        assert!(matches!(after(&silent, 100, 6 * 86_400_000), Outcome::Retry { .. }));
+        assert!(matches!(after(&silent, 180, 7 * 86_400_000), Outcome::Dead { .. }));
+    }
+}

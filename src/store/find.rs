@@ -1,0 +1,138 @@
+//! Finding patients, studies, series and instances by what the index holds of them (PS3.4 section C.2.2.2).
+
+mod attribute;
+mod query;
+mod sql;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use sqlx::sqlite::SqlitePool;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::error::StoreError;
+use sql::{Bind, Plan};
+
+pub use attribute::{Attribute, Level};
+pub use query::{Condition, FindQuery, Matching};
+
+/// How many matches are read at a time. Between pages no snapshot of the database is held, so that a slow peer keeps
+/// neither the log from being checkpointed nor a connection from others.
+pub const PAGE: usize = 512;
+
+/// The matches of a query, page by page. What is deleted meanwhile is left out; what arrives meanwhile may be.
+#[derive(Debug)]
+pub struct Matches {
+    readers: SqlitePool,
+    plan: Plan,
+    next: Next,
+}
+
+#[derive(Debug)]
+enum Next {
+    First,
+    /// Keys of the matches that are still to be read.
+    Rest(Vec<i64>),
+    Nothing,
+}
+
+/// Some matches, as they came from the database.
+#[derive(Debug)]
+pub struct Page {
+    json: String,
+}
+
+/// The values of one match in the order of [`FindQuery::returned`], multiple values joined by backslashes; empty where
+/// the index has none.
+#[derive(Debug, Deserialize)]
+pub struct Match<'a>(i64, #[serde(borrow)] Vec<Value<'a>>);
+
+#[derive(Debug, Deserialize)]
+struct Value<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Matches {
+    pub(super) fn new(readers: SqlitePool, query: &FindQuery) -> Self {
+        Self { readers, plan: Plan::new(query), next: Next::First }
+    }
+
+    /// The next page; `None` after the last. A page is empty where all of its matches have been deleted meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] when the index cannot be read.
+    pub async fn next_page(&mut self) -> Result<Option<Page>, StoreError> {
+        match std::mem::replace(&mut self.next, Next::Nothing) {
+            Next::Nothing => Ok(None),
+            Next::First => self.first_page().await,
+            Next::Rest(mut keys) => {
+                let rest = keys.split_off(keys.len().min(PAGE));
+                if !rest.is_empty() {
+                    self.next = Next::Rest(rest);
+                }
+                self.page_of(&keys).await.map(Some)
+            }
+        }
+    }
+
+    /// Most queries end here; only one that gives a full page asks for the keys of all its matches.
+    async fn first_page(&mut self) -> Result<Option<Page>, StoreError> {
+        let page = Page { json: self.text(self.plan.first(PAGE), &self.plan.binds).await? };
+        let sent: HashSet<i64> = page.matches()?.iter().map(|m| m.0).collect();
+        if sent.is_empty() {
+            return Ok(None);
+        }
+        if sent.len() == PAGE {
+            let keys = self.text(self.plan.keys(), &self.plan.binds).await?;
+            let mut keys: Vec<i64> = read(&keys)?;
+            keys.retain(|key| !sent.contains(key));
+            self.next = if keys.is_empty() { Next::Nothing } else { Next::Rest(keys) };
+        }
+        Ok(Some(page))
+    }
+
+    async fn page_of(&self, keys: &[i64]) -> Result<Page, StoreError> {
+        let keys = keys.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+        Ok(Page { json: self.text(self.plan.by_keys(), &[Bind::Text(format!("[{keys}]"))]).await? })
+    }
+
+    /// Runs a statement that gives one text.
+    async fn text(&self, sql: String, binds: &[Bind]) -> Result<String, StoreError> {
+        // The text holds column names from the table of attributes and question marks; what peers say is bound.
+        let mut statement = sqlx::query(AssertSqlSafe(sql));
+        for bind in binds {
+            statement = match bind {
+                Bind::Text(text) => statement.bind(text.clone()),
+                Bind::Number(number) => statement.bind(*number),
+            };
+        }
+        Ok(statement.fetch_one(&self.readers).await?.try_get(0)?)
+    }
+}
+
+impl Page {
+    /// The matches of this page.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the database gave something else.
+    pub fn matches(&self) -> Result<Vec<Match<'_>>, StoreError> {
+        read(&self.json)
+    }
+}
+
+impl Match<'_> {
+    /// The value at this place of [`FindQuery::returned`].
+    #[must_use]
+    pub fn value(&self, index: usize) -> &str {
+        self.1.get(index).map_or("", |v| v.0.as_ref())
+    }
+
+    /// Whether all values are ASCII.
+    #[must_use]
+    pub fn is_ascii(&self) -> bool {
+        self.1.iter().all(|v| v.0.is_ascii())
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, StoreError> {
+    serde_json::from_str(json).map_err(|e| StoreError::Damaged(e.to_string()))
+}

@@ -1,0 +1,248 @@
+//! A question in SQL.
+
+use std::fmt::Write as _;
+
+use super::attribute::{Attribute, Column, Level};
+use super::query::{Condition, FindQuery, Matching};
+
+/// What a statement's `?` stand for, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Bind {
+    Text(String),
+    Number(i64),
+}
+
+/// The parts of the statements that answer one question. The same shape of question gives the same text, so that the
+/// connection prepares it once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The values that are wanted, as texts named `c0`, `c1`…, each after a comma.
+    columns: String,
+    /// A match as one JSON array of its key and of an array of those values.
+    found: String,
+    /// The tables of the level.
+    from: &'static str,
+    /// The key of the level's table.
+    key: &'static str,
+    condition: String,
+    pub(super) binds: Vec<Bind>,
+}
+
+impl Plan {
+    pub(super) fn new(query: &FindQuery) -> Self {
+        let (from, key) = match query.level {
+            Level::Patient => ("patient", "patient.patient_key"),
+            Level::Study => ("study", "study.study_key"),
+            Level::Series => ("series JOIN study USING (study_key)", "series.series_key"),
+            Level::Image => {
+                ("instance JOIN series USING (series_key) JOIN study USING (study_key)", "instance.instance_key")
+            }
+        };
+        let mut condition = Where { level: query.level, sql: String::new(), binds: Vec::new() };
+        for each in &query.conditions {
+            condition.and(each);
+        }
+        let mut columns = String::new();
+        let mut names = Vec::new();
+        for (index, attribute) in query.returned.iter().enumerate() {
+            let _ = write!(columns, ", {} AS c{index}", returned(attribute, query.level));
+            names.push(format!("c{index}"));
+        }
+        let found = format!("json_group_array(json_array(k, json_array({})))", names.join(", "));
+        let Where { sql: condition, binds, .. } = condition;
+        Self { columns, found, from, key, condition, binds }
+    }
+
+    /// The first matches, at most `limit`, as one JSON array: one row for all of them costs the driver a fraction of
+    /// what a row for each and a value for each column would.
+    pub(super) fn first(&self, limit: usize) -> String {
+        let Self { columns, found, from, key, condition, .. } = self;
+        format!("SELECT {found} FROM (SELECT {key} AS k{columns} FROM {from}{condition} LIMIT {limit})")
+    }
+
+    /// The keys of all matches as one JSON array.
+    pub(super) fn keys(&self) -> String {
+        let Self { from, key, condition, .. } = self;
+        format!("SELECT json_group_array({key}) FROM {from}{condition}")
+    }
+
+    /// The matches whose keys stand in a JSON array, which is the one thing to bind.
+    pub(super) fn by_keys(&self) -> String {
+        let Self { columns, found, from, key, .. } = self;
+        format!(
+            "SELECT {found} FROM (SELECT {key} AS k{columns} FROM {from} \
+             WHERE {key} IN (SELECT value FROM json_each(?)))"
+        )
+    }
+}
+
+/// A column as text, never null.
+fn returned(attribute: &Attribute, level: Level) -> String {
+    match attribute.column {
+        Column::Text(column) | Column::Time(column) | Column::Name(column, _) | Column::Many(column) => {
+            spelt(column, level)
+        }
+        Column::Number(column) | Column::Computed(column) => {
+            format!("coalesce({} || '', '')", spelt(column, level))
+        }
+    }
+}
+
+/// Puts the table of the patient's attributes in place of `@`.
+fn spelt(column: &str, level: Level) -> String {
+    column.replace('@', if level == Level::Patient { "patient" } else { "study" })
+}
+
+/// A `WHERE` clause in the making.
+struct Where {
+    level: Level,
+    sql: String,
+    binds: Vec<Bind>,
+}
+
+impl Where {
+    fn and(&mut self, condition: &Condition) {
+        self.sql.push_str(if self.sql.is_empty() { " WHERE " } else { " AND " });
+        if let Some(texts) = all_equal(&condition.any_of)
+            && let Column::Text(column) = condition.attribute.column
+        {
+            let marks = vec!["?"; texts.len()].join(", ");
+            let _ = write!(self.sql, "{} IN ({marks})", spelt(column, self.level));
+            self.binds.extend(texts.into_iter().map(Bind::Text));
+            return;
+        }
+        self.sql.push('(');
+        for (index, matching) in condition.any_of.iter().enumerate() {
+            self.sql.push_str(if index == 0 { "" } else { " OR " });
+            self.matching(&condition.attribute.column, matching);
+        }
+        self.sql.push(')');
+    }
+
+    fn matching(&mut self, column: &Column, matching: &Matching) {
+        match (column, matching) {
+            (Column::Name(_, folded), Matching::Name(groups)) => self.name(&spelt(folded, self.level), groups),
+            (Column::Many(column), Matching::Equal(text)) => {
+                let column = spelt(column, self.level);
+                let _ = write!(self.sql, "instr('\\' || {column} || '\\', ?) > 0");
+                self.text(format!("\\{text}\\"));
+            }
+            (Column::Many(column), Matching::Wildcard(pattern)) => {
+                let values = values_of(&spelt(column, self.level), "\\\\");
+                let _ = write!(self.sql, "EXISTS (SELECT 1 FROM {values} WHERE value GLOB ?)");
+                self.text(glob(pattern));
+            }
+            (Column::Time(column), Matching::Range { from, to }) => {
+                let column = spelt(column, self.level);
+                let whole = format!("substr({column} || '000000', 1, max(6, length({column})))");
+                let _ = write!(self.sql, "{column} > ''");
+                self.range(&whole, from.as_deref(), to.as_deref());
+            }
+            (Column::Number(column), Matching::Number(number)) => {
+                let _ = write!(self.sql, "{} = ?", spelt(column, self.level));
+                self.binds.push(Bind::Number(*number));
+            }
+            (Column::Text(column) | Column::Time(column), matching) => {
+                self.plain(&spelt(column, self.level), matching);
+            }
+            // A kind of matching that the attribute does not have fits nothing.
+            _ => self.sql.push('0'),
+        }
+    }
+
+    fn plain(&mut self, column: &str, matching: &Matching) {
+        match matching {
+            Matching::Equal(text) => {
+                let _ = write!(self.sql, "{column} = ?");
+                self.text(text.clone());
+            }
+            Matching::Wildcard(pattern) => {
+                self.from_prefix(column, pattern);
+                let _ = write!(self.sql, "{column} GLOB ?");
+                self.text(glob(pattern));
+            }
+            Matching::Range { from, to } => {
+                let _ = write!(self.sql, "{column} > ''");
+                self.range(column, from.as_deref(), to.as_deref());
+            }
+            Matching::Number(_) | Matching::Name(_) => self.sql.push('0'),
+        }
+    }
+
+    fn range(&mut self, column: &str, from: Option<&str>, to: Option<&str>) {
+        for (bound, operator) in [(from, ">="), (to, "<=")] {
+            if let Some(bound) = bound {
+                let _ = write!(self.sql, " AND {column} {operator} ?");
+                self.text(bound.to_owned());
+            }
+        }
+    }
+
+    /// Lets an index find what begins as the pattern does before its first wildcard.
+    fn from_prefix(&mut self, column: &str, pattern: &str) {
+        let prefix = pattern.split(['*', '?']).next().unwrap_or_default();
+        if !prefix.is_empty() {
+            let _ = write!(self.sql, "{column} >= ? AND {column} < ? AND ");
+            self.text(prefix.to_owned());
+            self.text(format!("{prefix}{}", char::MAX));
+        }
+    }
+
+    /// Names are kept with all their component groups, joined by `=`. What a pattern of ASCII says, the first group
+    /// says; any other may be meant for the ideographic or the phonetic one as well (PS3.5 section 6.2.1).
+    fn name(&mut self, column: &str, groups: &[String]) {
+        let values = values_of(column, "=");
+        if let [pattern] = groups {
+            self.sql.push_str("((");
+            self.first_group(column, pattern);
+            self.sql.push(')');
+            if !pattern.is_ascii() {
+                let _ = write!(
+                    self.sql,
+                    " OR instr({column}, '=') > 0 AND EXISTS (SELECT 1 FROM {values} WHERE value GLOB ?)"
+                );
+                self.text(glob(pattern));
+            }
+            self.sql.push(')');
+            return;
+        }
+        self.sql.push('1');
+        for (index, pattern) in groups.iter().enumerate().filter(|(_, pattern)| !pattern.is_empty()) {
+            self.sql.push_str(" AND ");
+            if index == 0 {
+                self.first_group(column, pattern);
+            } else {
+                let _ = write!(
+                    self.sql,
+                    "EXISTS (SELECT 1 FROM {values} AS part WHERE part.key = {index} AND part.value GLOB ?)"
+                );
+                self.text(glob(pattern));
+            }
+        }
+    }
+
+    fn first_group(&mut self, column: &str, pattern: &str) {
+        self.from_prefix(column, pattern);
+        let _ = write!(self.sql, "substr({column}, 1, instr({column} || '=', '=') - 1) GLOB ?");
+        self.text(glob(pattern));
+    }
+
+    fn text(&mut self, text: String) {
+        self.binds.push(Bind::Text(text));
+    }
+}
+
+/// The texts of a list that holds nothing but texts to be the same as.
+fn all_equal(any_of: &[Matching]) -> Option<Vec<String>> {
+    any_of.iter().map(|m| if let Matching::Equal(text) = m { Some(text.clone()) } else { None }).collect()
+}
+
+/// A table of the values that `separator` joins in a column: JSON's quoting, with the separator made a border.
+fn values_of(column: &str, separator: &str) -> String {
+    format!("json_each('[' || replace(json_quote({column}), '{separator}', '\",\"') || ']')")
+}
+
+/// A pattern in the syntax of GLOB, where `[` opens a set of characters.
+fn glob(pattern: &str) -> String {
+    pattern.replace('[', "[[]")
+}

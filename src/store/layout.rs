@@ -1,0 +1,200 @@
+//! Where things lie in the data folder.
+//!
+//! ```text
+//! lock           held by the one node that runs here
+//! running        there while a node runs: found at start, it says that the last one did not end by itself
+//! index.sqlite   the database
+//! incoming/      files that are still arriving; emptied at start
+//! instances/     STUDY/SERIES/SOP.dcm, as received
+//! results/       STUDY/SERIES/SOP.dcm, made here: this is how a result is known without the database
+//! aside/         other content under a SOP Instance UID that is taken; files that nobody was promised
+//! ```
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use super::error::StoreError;
+use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+
+/// Where an instance comes from, and so in which folder it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// From a peer.
+    Received,
+    /// Made here.
+    Result,
+}
+
+impl Origin {
+    /// The word in the database.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Result => "result",
+        }
+    }
+
+    pub(super) fn from_word(word: &str) -> Result<Self, StoreError> {
+        match word {
+            "received" => Ok(Self::Received),
+            "result" => Ok(Self::Result),
+            other => Err(StoreError::Damaged(format!("origin «{other}»"))),
+        }
+    }
+
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Received => "instances",
+            Self::Result => "results",
+        }
+    }
+}
+
+/// The data folder.
+#[derive(Debug)]
+pub(super) struct Layout {
+    root: PathBuf,
+    next_incoming: AtomicU64,
+}
+
+impl Layout {
+    /// Makes the folders where they are missing, and their names durable.
+    pub(super) fn create(root: &Path) -> Result<Self, StoreError> {
+        let layout = Self { root: root.to_owned(), next_incoming: AtomicU64::new(0) };
+        for folder in
+            [layout.folder(Origin::Received), layout.folder(Origin::Result), layout.aside(), layout.incoming()]
+        {
+            fs::create_dir_all(&folder).map_err(StoreError::file("make the folder", &folder))?;
+        }
+        sync_folder(root)?;
+        Ok(layout)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.root.join("index.sqlite")
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    pub(super) fn running(&self) -> PathBuf {
+        self.root.join("running")
+    }
+
+    pub(super) fn incoming(&self) -> PathBuf {
+        self.root.join("incoming")
+    }
+
+    pub(super) fn aside(&self) -> PathBuf {
+        self.root.join("aside")
+    }
+
+    pub(super) fn folder(&self, origin: Origin) -> PathBuf {
+        self.root.join(origin.folder())
+    }
+
+    /// A name in `incoming/` that this process has not given before.
+    pub(super) fn next_incoming(&self) -> PathBuf {
+        let number = self.next_incoming.fetch_add(1, Ordering::Relaxed);
+        self.root.join(format!("incoming/{number}.part"))
+    }
+
+    pub(super) fn series(&self, origin: Origin, study: &StudyInstanceUid, series: &SeriesInstanceUid) -> PathBuf {
+        self.root.join(format!("{}/{study}/{series}", origin.folder()))
+    }
+
+    /// The file of an instance. UIDs are digits and dots without empty components, so none leaves the folder.
+    pub(super) fn instance(
+        &self,
+        origin: Origin,
+        study: &StudyInstanceUid,
+        series: &SeriesInstanceUid,
+        instance: &SopInstanceUid,
+    ) -> PathBuf {
+        self.root.join(format!("{}/{study}/{series}/{instance}.dcm", origin.folder()))
+    }
+
+    /// Takes the folder for this process; given back when the file is closed, even by a crash.
+    pub(super) fn take_lock(&self) -> Result<File, StoreError> {
+        let path = self.lock();
+        let file = File::create(&path).map_err(StoreError::file("make", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(StoreError::InUse(self.root.clone())),
+            Err(fs::TryLockError::Error(error)) => Err(StoreError::file("lock", &path)(error)),
+        }
+    }
+
+    /// Notes that a node runs. Gives when the last one began, where it did not come to [`Self::mark_ended`].
+    pub(super) fn mark_running(&self) -> Result<Option<SystemTime>, StoreError> {
+        let path = self.running();
+        let left = match fs::metadata(&path).and_then(|m| m.modified()) {
+            Ok(began) => Some(began),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(StoreError::file("look at", &path)(error)),
+        };
+        File::create(&path).and_then(|f| f.sync_all()).map_err(StoreError::file("make", &path))?;
+        sync_folder(&self.root)?;
+        Ok(left)
+    }
+
+    /// Notes that the node has ended by itself.
+    pub(super) fn mark_ended(&self) -> Result<(), StoreError> {
+        let path = self.running();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::file("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what was arriving when the last process ended: nobody was promised anything about it.
+    pub(super) fn empty_incoming(&self) -> Result<usize, StoreError> {
+        let incoming = self.incoming();
+        let mut removed = 0;
+        for entry in fs::read_dir(&incoming).map_err(StoreError::file("list", &incoming))? {
+            let path = entry.map_err(StoreError::file("list", &incoming))?.path();
+            fs::remove_file(&path).map_err(StoreError::file("remove", &path))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|f| f.sync_all()).map_err(StoreError::file("sync the folder", folder))
+}
+
+/// Gives `from` the name `to` unless something has it already.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], or what the system says.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        // Not every file system has it; a second link is refused just as well where the name is taken.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Bytes that are free to us where `folder` lies.
+pub(super) fn free_bytes(folder: &Path) -> Result<u64, StoreError> {
+    let figures =
+        rustix::fs::statvfs(folder).map_err(|e| StoreError::file("ask for the free space of", folder)(e.into()))?;
+    Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+}

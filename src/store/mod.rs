@@ -1,0 +1,252 @@
+//! Everything that must survive: the files, and the index, the series, the jobs and the outbox in SQL. The only SQL.
+//!
+//! # What an acknowledgement promises
+//! [`Store::record_instance`] returns when the content of the file, its name, the names of its folders and its row are
+//! on the disk: in this order, so that a crash at any point leaves either nothing, or a file without a row which nobody
+//! was promised. At the next start files that were still arriving are removed, and files without a row are moved to
+//! `aside/` (they may be cut short, and their sender, who had no answer, will send them again). A file that is sent
+//! again before that replaces the one without a row.
+//!
+//! # The same again
+//! The same SOP Instance UID with the same content is one row and one file; with other content the first stays and the
+//! other is kept aside. Content is compared when a SOP Instance UID comes a second time, byte for byte and, for native
+//! transfer syntaxes, element for element; so nothing is computed for those that come once. Pixel data compressed in
+//! another way is other content.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+
+mod error;
+
+mod ids;
+
+mod layout;
+
+mod fold;
+
+mod row;
+
+mod instance;
+
+mod incoming;
+
+mod in_flight;
+
+mod place;
+
+mod same;
+
+mod known;
+
+mod commit;
+
+mod aside;
+
+mod record;
+
+#[cfg(test)]
+mod tests;
+
+pub use aside::KeptAside;
+pub use error::{StoreError, Unusable};
+pub use fold::{fold_person_name, fold_text};
+pub use ids::{DeliveryId, InstanceKey, JobId, SeriesKey};
+pub use incoming::{IncomingFile, NewInstance};
+pub use instance::StoredInstance;
+pub use layout::Origin;
+pub use record::{Reception, Recorded};
+
+use commit::{Message, Writer};
+use in_flight::InFlight;
+use layout::Layout;
+
+/// How the store behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Bytes that stay free where the data lie: below, nothing more is taken in.
+    pub reserve_bytes: u64,
+    /// How often a job is tried before it has failed, whatever the cause.
+    pub job_attempts: u32,
+    /// How many questions the database answers at a time.
+    pub readers: u32,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { reserve_bytes: 2 << 30, job_attempts: 5, readers: 4 }
+    }
+}
+
+/// The store; clones are the same store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    layout: Arc<Layout>,
+    options: StoreOptions,
+    clock: Clock,
+    /// Of this opening: leases and attempts are marked with it.
+    boot: String,
+    writer: Writer,
+    readers: SqlitePool,
+    messages: mpsc::Sender<Message>,
+    in_flight: Arc<InFlight>,
+    changes: Changes,
+    /// Held as long as the store is open for running; nothing for a tool that looks in beside a running node.
+    lock: Option<File>,
+}
+
+/// Wakes the loops; what there is to do they read from the database.
+#[derive(Debug)]
+struct Changes {
+    series: watch::Sender<()>,
+    jobs: watch::Sender<()>,
+    deliveries: watch::Sender<()>,
+}
+
+impl Store {
+    /// Opens the data folder for a node: makes what is missing, brings the schema up to date, and clears up after a
+    /// process that ended without [`Store::close`].
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where another node runs on the folder, else what the disk or the database says.
+    pub async fn open(data: &Path, options: StoreOptions, clock: Clock) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(data).map_err(StoreError::file("make the folder", data))?;
+        let layout = Layout::create(data)?;
+        let lock = layout.take_lock()?;
+        let store = Self::connect(layout, options, clock, Some(lock)).await?;
+        let removed = store.inner.layout.empty_incoming()?;
+        if removed > 0 {
+            tracing::info!(
+                files = removed,
+                "instances that were still arriving when the last process ended are removed"
+            );
+        }
+        Ok(store)
+    }
+
+    /// Opens the data folder for a tool that looks in while a node may be running on it.
+    ///
+    /// # Errors
+    /// What the disk or the database says.
+    pub async fn open_beside(data: &Path, clock: Clock) -> Result<Self, StoreError> {
+        Self::connect(Layout::create(data)?, StoreOptions::default(), clock, None).await
+    }
+
+    async fn connect(
+        layout: Layout,
+        options: StoreOptions,
+        clock: Clock,
+        lock: Option<File>,
+    ) -> Result<Self, StoreError> {
+        let connect = connect_options(&layout.database());
+        let mut connection = connect.connect().await?;
+        sqlx::migrate!("./migrations").run(&mut connection).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(options.readers.max(1))
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(connect.create_if_missing(false).read_only(true));
+        let writer: Writer = Arc::new(Mutex::new(connection));
+        let changes = Changes {
+            series: watch::Sender::new(()),
+            jobs: watch::Sender::new(()),
+            deliveries: watch::Sender::new(()),
+        };
+        let messages = start_writer(writer.clone(), changes.series.clone())?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                layout: Arc::new(layout),
+                options,
+                clock,
+                boot: uuid::Uuid::new_v4().to_string(),
+                writer,
+                readers,
+                messages,
+                in_flight: Arc::default(),
+                changes,
+                lock,
+            }),
+        })
+    }
+
+    /// Ends in order: what is being committed is committed, and the next start need not clear up.
+    ///
+    /// # Errors
+    /// What the disk or the database says; everything acknowledged is durable all the same.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let (done, ended) = oneshot::channel();
+        if self.inner.messages.send(Message::Stop(done)).await.is_ok() {
+            let _ = ended.await;
+        }
+        self.inner.readers.close().await;
+        let mut writer = self.inner.writer.lock().await;
+        sqlx::query("PRAGMA optimize").execute(&mut *writer).await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await?;
+        if self.inner.lock.is_some() {
+            self.inner.layout.mark_ended()?;
+        }
+        Ok(())
+    }
+
+    /// Connections that read, for questions to the index.
+    pub(super) fn readers(&self) -> &SqlitePool {
+        &self.inner.readers
+    }
+
+    /// Changes when instances have been recorded or an association has ended.
+    #[must_use]
+    pub fn series_changed(&self) -> watch::Receiver<()> {
+        self.inner.changes.series.subscribe()
+    }
+
+    /// Changes when there may be a job to claim.
+    #[must_use]
+    pub fn jobs_changed(&self) -> watch::Receiver<()> {
+        self.inner.changes.jobs.subscribe()
+    }
+
+    /// Changes when there may be a delivery to claim.
+    #[must_use]
+    pub fn deliveries_changed(&self) -> watch::Receiver<()> {
+        self.inner.changes.deliveries.subscribe()
+    }
+}
+
+/// WAL and FULL: what is committed survives the loss of power.
+fn connect_options(database: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(database)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(10))
+        .foreign_keys(true)
+        .statement_cache_capacity(512)
+        .pragma("wal_autocheckpoint", "4000")
+        .pragma("cache_size", "-32768")
+        .pragma("temp_store", "MEMORY")
+        .disable_statement_logging()
+}
+
+fn start_writer(writer: Writer, series_changed: watch::Sender<()>) -> Result<mpsc::Sender<Message>, StoreError> {
+    let (messages, inbox) = mpsc::channel(1024);
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(move || commit::run(inbox, &writer, &series_changed, &runtime))
+        .map_err(StoreError::file("start the thread that commits to", Path::new("index.sqlite")))?;
+    Ok(messages)
+}

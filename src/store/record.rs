@@ -1,0 +1,301 @@
+//! Recording an instance that has arrived: the first of the four hand-overs.
+//!
+//! file written → named → synced (a blocking thread) → folder synced, row committed with all others that wait (the
+//! writer) → the caller may acknowledge. What was begun goes on to its end even where the caller has gone.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sqlx::AssertSqlSafe;
+use tokio::sync::oneshot;
+
+use super::aside::{KeptAside, blocking, keep_aside};
+use super::commit::{Commit, Committed, Message, NewRow, Source};
+use super::error::StoreError;
+use super::ids::{InstanceKey, SeriesKey};
+use super::in_flight::Reservation;
+use super::incoming::{Arrived, IncomingFile, NewInstance};
+use super::instance::{COLUMNS, StoredInstance, TABLES, from_row, signed};
+use super::layout::{Origin, free_bytes};
+use super::place::{Placing, place, place_over};
+use super::row::IndexRow;
+use super::same::{Content, same_content};
+use super::{Inner, Store};
+use crate::clock::Timestamp;
+use crate::dicom::data_set::DataSet;
+use crate::dicom::uid::{SopInstanceUid, TransferSyntaxUid};
+
+/// How an instance came.
+#[derive(Debug, Clone)]
+pub struct Reception<'a> {
+    /// The elements before the pixel data.
+    pub header: &'a DataSet,
+    /// The association, as the log has it: unique over restarts.
+    pub association_id: &'a str,
+    /// Where the peer is.
+    pub peer_address: SocketAddr,
+    /// When its last fragment came.
+    pub received_at: Timestamp,
+}
+
+/// What became of an instance that arrived whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is new, and durable: 0000H.
+    Stored(StoredInstance),
+    /// The same content was stored before: 0000H, nothing has changed.
+    Duplicate(StoredInstance),
+    /// Other content has its SOP Instance UID: a warning status.
+    KeptAside(Box<KeptAside>),
+}
+
+impl Store {
+    /// Makes room for an instance. Cheap: asks for the free space, touches no file.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskReserve`]: answer A700H before any data is taken.
+    pub fn begin_instance(&self, instance: NewInstance) -> Result<IncomingFile, StoreError> {
+        let inner = &self.inner;
+        let free = free_bytes(inner.layout.root())?;
+        if free < inner.options.reserve_bytes {
+            return Err(StoreError::DiskReserve { free, reserve: inner.options.reserve_bytes });
+        }
+        Ok(IncomingFile::new(inner.layout.clone(), instance))
+    }
+
+    /// Makes an instance durable, file and row. When this returns, the sender may be told so.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] where the data set lacks what the index needs (the file is then gone), else what the
+    /// disk or the database said: nothing was promised, the sender must send again.
+    pub async fn record_instance(
+        &self,
+        mut file: IncomingFile,
+        reception: Reception<'_>,
+    ) -> Result<Recorded, StoreError> {
+        let row = IndexRow::from_header(reception.header, &file.instance)?;
+        let source = Source {
+            association_id: reception.association_id.into(),
+            calling_ae_title: file.instance.calling_ae_title.as_str().to_owned(),
+            peer_address: reception.peer_address.to_string(),
+        };
+        file.settle().await?;
+        self.inner.record(file, row, Origin::Received, Some(source), reception.received_at).await
+    }
+
+    /// The instance with this SOP Instance UID, received or made here.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn instance(&self, uid: &SopInstanceUid) -> Result<Option<StoredInstance>, StoreError> {
+        self.inner.instance(uid).await
+    }
+}
+
+/// A file with its row to be, on a blocking thread.
+struct Recording {
+    arrived: Arrived,
+    row: IndexRow,
+    origin: Origin,
+    source: Option<Source>,
+    received_at: Timestamp,
+    folder: PathBuf,
+    target: PathBuf,
+}
+
+/// What the blocking part has done.
+enum Step {
+    /// The writer has it.
+    Committing,
+    /// A file has the name already.
+    Exists(Box<Recording>, Reservation),
+}
+
+impl Inner {
+    async fn record(
+        self: &Arc<Self>,
+        file: IncomingFile,
+        row: IndexRow,
+        origin: Origin,
+        source: Option<Source>,
+        received_at: Timestamp,
+    ) -> Result<Recorded, StoreError> {
+        let reservation = self.in_flight.reserve(&row.instance.uid).await;
+        let (reply, answer) = oneshot::channel();
+        let inner = self.clone();
+        let step = tokio::task::spawn_blocking(move || -> Result<Step, StoreError> {
+            let folder = inner.layout.series(origin, &row.study.uid, &row.series.uid);
+            let target = inner.layout.instance(origin, &row.study.uid, &row.series.uid, &row.instance.uid);
+            let mut recording = Recording { arrived: file.finish()?, row, origin, source, received_at, folder, target };
+            match place(&mut recording.arrived.spool, &recording.folder, &recording.target)? {
+                Placing::Placed => {
+                    inner.commit(recording.into_row(), reservation, reply)?;
+                    Ok(Step::Committing)
+                }
+                Placing::Exists => Ok(Step::Exists(Box::new(recording), reservation)),
+            }
+        });
+        // The answer comes from the writer, past the blocking thread, which ends unobserved where all goes well.
+        match answer.await {
+            Ok(committed) => self.clone().committed(committed?).await,
+            Err(_) => match step.await.map_err(|_| StoreError::Closed)?? {
+                Step::Committing => Err(StoreError::Closed),
+                Step::Exists(recording, reservation) => self.clone().exists(*recording, reservation).await,
+            },
+        }
+    }
+
+    fn commit(
+        &self,
+        new: NewRow,
+        reservation: Reservation,
+        reply: oneshot::Sender<Result<Committed, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let commit = Message::Commit(Box::new(Commit { new, reservation, reply }));
+        self.messages.blocking_send(commit).map_err(|_| StoreError::Closed)
+    }
+
+    async fn committed(self: Arc<Self>, committed: Committed) -> Result<Recorded, StoreError> {
+        match committed {
+            Committed::Inserted(new, instance, series) => Ok(Recorded::Stored(self.stored(new, instance, series))),
+            Committed::Taken(new, reservation) => {
+                // Goes on where the caller is dropped, so that no file stays without a row.
+                let task = tokio::spawn(async move { self.taken(&new, &reservation).await });
+                task.await.map_err(|_| StoreError::Closed)?
+            }
+        }
+    }
+
+    /// The name was free but the SOP Instance UID was not: the row is for another study or series, or its file was lost.
+    async fn taken(&self, new: &NewRow, _reservation: &Reservation) -> Result<Recorded, StoreError> {
+        let uid = &new.row.instance.uid;
+        let taken_by = self
+            .instance(uid)
+            .await?
+            .ok_or_else(|| StoreError::Damaged(format!("instance {uid} is taken and not there")))?;
+        let path = new.folder.join(format!("{uid}.dcm"));
+        if taken_by.path != path {
+            return Ok(Recorded::KeptAside(Box::new(keep_aside(self, path, new, taken_by).await?)));
+        }
+        tracing::warn!(sop_instance.uid = %uid, "the file of this instance was lost and has been sent again");
+        sqlx::query(
+            "UPDATE instance SET transfer_syntax_uid = $1, file_bytes = $2, data_set_offset = $3 \
+             WHERE instance_key = $4",
+        )
+        .bind(new.row.instance.transfer_syntax_uid.as_str())
+        .bind(signed(new.file_bytes))
+        .bind(signed(new.data_set_offset))
+        .bind(taken_by.key)
+        .execute(&mut *self.writer.lock().await)
+        .await?;
+        Ok(Recorded::Duplicate(self.instance(uid).await?.unwrap_or(taken_by)))
+    }
+
+    /// A file has the name: it is the same instance, or another, or was left by a crash and promised to nobody.
+    async fn exists(self: Arc<Self>, recording: Recording, reservation: Reservation) -> Result<Recorded, StoreError> {
+        let Some(stored) = self.instance(&recording.row.instance.uid).await? else {
+            return self.replace(recording, reservation).await;
+        };
+        let task = tokio::spawn(async move {
+            let (recording, stored, same) = blocking(move || compare(recording, stored)).await?;
+            if same {
+                return Ok(Recorded::Duplicate(stored));
+            }
+            let path = recording.arrived.spool.path().to_owned();
+            let mut arrived = recording.arrived;
+            arrived.spool.keep();
+            let new = NewRow {
+                row: recording.row,
+                origin: recording.origin,
+                source: recording.source,
+                folder: recording.folder,
+                file_bytes: arrived.file_bytes,
+                data_set_offset: arrived.data_set_offset,
+                received_at: recording.received_at,
+            };
+            let kept = keep_aside(&self, path, &new, stored).await?;
+            drop(reservation);
+            Ok(Recorded::KeptAside(Box::new(kept)))
+        });
+        task.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn replace(
+        self: Arc<Self>,
+        mut recording: Recording,
+        reservation: Reservation,
+    ) -> Result<Recorded, StoreError> {
+        tracing::info!(
+            sop_instance.uid = %recording.row.instance.uid,
+            "a file left by a crash before it was acknowledged is replaced"
+        );
+        let (reply, answer) = oneshot::channel();
+        let inner = self.clone();
+        blocking(move || {
+            place_over(&mut recording.arrived.spool, &recording.folder, &recording.target)?;
+            inner.commit(recording.into_row(), reservation, reply)
+        })
+        .await?;
+        match answer.await.map_err(|_| StoreError::Closed)?? {
+            Committed::Inserted(new, instance, series) => Ok(Recorded::Stored(self.stored(new, instance, series))),
+            Committed::Taken(new, reservation) => self.taken(&new, &reservation).await,
+        }
+    }
+
+    fn stored(&self, new: NewRow, key: InstanceKey, series_key: SeriesKey) -> StoredInstance {
+        let NewRow { row, origin, file_bytes, data_set_offset, received_at, .. } = new;
+        StoredInstance {
+            key,
+            series_key,
+            path: self.layout.instance(origin, &row.study.uid, &row.series.uid, &row.instance.uid),
+            study: row.study.uid,
+            series: row.series.uid,
+            sop_instance_uid: row.instance.uid,
+            sop_class_uid: row.instance.sop_class_uid,
+            transfer_syntax_uid: row.instance.transfer_syntax_uid,
+            origin,
+            file_bytes,
+            data_set_offset,
+            received_at,
+        }
+    }
+
+    pub(super) async fn instance(&self, uid: &SopInstanceUid) -> Result<Option<StoredInstance>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE instance.sop_instance_uid = $1");
+        let row = sqlx::query(AssertSqlSafe(sql)).bind(uid.as_str()).fetch_optional(&self.readers).await?;
+        row.map(|row| from_row(&row, &self.layout)).transpose()
+    }
+}
+
+impl Recording {
+    fn into_row(self) -> NewRow {
+        NewRow {
+            row: self.row,
+            origin: self.origin,
+            source: self.source,
+            folder: self.folder,
+            file_bytes: self.arrived.file_bytes,
+            data_set_offset: self.arrived.data_set_offset,
+            received_at: self.received_at,
+        }
+    }
+}
+
+/// Whether what arrived is what is stored. Blocks.
+fn compare(recording: Recording, stored: StoredInstance) -> Result<(Recording, StoredInstance, bool), StoreError> {
+    let transfer_syntax: &TransferSyntaxUid = &recording.row.instance.transfer_syntax_uid;
+    let arrived = Content {
+        path: recording.arrived.spool.path(),
+        transfer_syntax,
+        data_set_offset: recording.arrived.data_set_offset,
+    };
+    let there = Content {
+        path: &stored.path,
+        transfer_syntax: &stored.transfer_syntax_uid,
+        data_set_offset: stored.data_set_offset,
+    };
+    let same = stored.path == recording.target
+        && same_content(arrived, there).map_err(StoreError::file("compare", &recording.target))?;
+    Ok((recording, stored, same))
+}

@@ -1,0 +1,148 @@
+use super::*;
+
+#[tokio::test]
+async fn what_is_recorded_lies_on_the_disk_to_the_byte_and_is_counted() {
+    let bench = Bench::new().await;
+    let sample = Sample::ct(1, 1, 1).with_pixels(vec![7; 600_000]);
+    let Recorded::Stored(stored) = bench.send(&sample).await.unwrap() else { panic!("not stored") };
+    assert_eq!(stored.path(), bench.folder.path().join("instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"));
+    let file = std::fs::read(stored.path()).unwrap();
+    assert_eq!(file.len() as u64, stored.file_bytes());
+    assert_eq!(&file[128..132], b"DICM");
+    assert_eq!(file[usize::try_from(stored.data_set_offset()).unwrap()..], sample.bytes());
+    assert_eq!(bench.store.instance(&sample.uid()).await.unwrap(), Some(stored));
+
+    for (series, number) in [(1, 2), (2, 1), (2, 2)] {
+        assert!(matches!(bench.send(&Sample::ct(1, series, number)).await.unwrap(), Recorded::Stored(_)));
+    }
+    assert_eq!(bench.number("SELECT number_of_series FROM study").await, 2);
+    assert_eq!(bench.number("SELECT number_of_instances FROM study").await, 4);
+    assert_eq!(bench.number("SELECT sum(number_of_instances) FROM series WHERE revision = 2").await, 4);
+    assert_eq!(bench.number("SELECT sum(instances) FROM series_source").await, 4);
+    assert_eq!(bench.text("SELECT modalities FROM study").await, "CT");
+    assert_eq!(bench.text("SELECT patient_name FROM patient").await, "Ивано́в^Пётр");
+}
+
+#[tokio::test]
+async fn many_associations_at_once_share_transactions_and_lose_nothing() {
+    let bench = Bench::new().await;
+    let sends = (0..200).map(|n| {
+        let (bench, association) = (&bench, format!("a{}", n % 8));
+        async move { bench.send_by(&Sample::ct(1 + n % 8, 1, n), &association).await }
+    });
+    for recorded in futures_util::future::join_all(sends).await {
+        assert!(matches!(recorded.unwrap(), Recorded::Stored(_)));
+    }
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 200);
+    assert_eq!(bench.number("SELECT sum(number_of_instances) FROM study").await, 200);
+    assert_eq!(bench.number("SELECT count(*) FROM association").await, 8);
+    assert_eq!(bench.files().len(), 200);
+}
+
+#[tokio::test]
+async fn the_same_instance_again_is_one_row_in_whatever_native_syntax_it_comes() {
+    let bench = Bench::new().await;
+    let sample = Sample::ct(1, 1, 1);
+    bench.send(&sample).await.unwrap();
+    for again in [sample.clone(), sample.implicit()] {
+        assert!(matches!(bench.send(&again).await.unwrap(), Recorded::Duplicate(_)));
+    }
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 1);
+    assert_eq!(bench.number("SELECT revision FROM series").await, 1);
+    assert_eq!(bench.files(), ["instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);
+}
+
+#[tokio::test]
+async fn the_same_instance_on_two_associations_at_once_is_one_row() {
+    let bench = Bench::new().await;
+    let sample = Sample::ct(1, 1, 1);
+    let both = futures_util::future::join_all((0..8).map(|_| bench.send(&sample))).await;
+    let stored = both.iter().filter(|r| matches!(r, Ok(Recorded::Stored(_)))).count();
+    let duplicates = both.iter().filter(|r| matches!(r, Ok(Recorded::Duplicate(_)))).count();
+    assert_eq!((stored, duplicates), (1, 7));
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 1);
+}
+
+#[tokio::test]
+async fn other_content_under_a_taken_uid_is_kept_aside_once() {
+    let bench = Bench::new().await;
+    let first = Sample::ct(1, 1, 1);
+    bench.send(&first).await.unwrap();
+    let other = first.clone().with_pixels(vec![9; 64 * 64 * 2]);
+    for _ in 0..2 {
+        let Recorded::KeptAside(kept) = bench.send(&other).await.unwrap() else { panic!("not kept aside") };
+        assert!(std::fs::read(&kept.path).unwrap().ends_with(&[9; 64 * 64 * 2]));
+        assert_eq!(kept.taken_by.sop_instance_uid(), &first.uid());
+    }
+    let mut elsewhere = first.clone();
+    elsewhere.data_set.put_uid(tags::SERIES_INSTANCE_UID, "1.2.1.2");
+    assert!(matches!(bench.send(&elsewhere).await.unwrap(), Recorded::KeptAside(_)));
+
+    assert_eq!(bench.number("SELECT times_received FROM kept_aside ORDER BY kept_key LIMIT 1").await, 2);
+    assert_eq!(bench.number("SELECT count(*) FROM kept_aside").await, 2);
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 1);
+    assert_eq!(bench.number("SELECT revision FROM series WHERE series_instance_uid = '1.2.1.1'").await, 1);
+    assert!(matches!(bench.send(&first).await.unwrap(), Recorded::Duplicate(_)));
+    assert_eq!(bench.files().len(), 3);
+}
+
+#[tokio::test]
+async fn a_batch_with_a_taken_uid_in_it_still_records_the_others() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let mut thief = Sample::ct(2, 1, 1);
+    thief.data_set.put_uid(tags::SOP_INSTANCE_UID, "1.2.1.1.1");
+    let mut samples: Vec<Sample> = (2..20).map(|n| Sample::ct(2, 1, n)).collect();
+    samples.insert(9, thief);
+    let recorded = futures_util::future::join_all(samples.iter().map(|s| bench.send(s))).await;
+    assert_eq!(recorded.iter().filter(|r| matches!(r, Ok(Recorded::Stored(_)))).count(), 18);
+    assert!(matches!(recorded[9], Ok(Recorded::KeptAside(_))));
+    assert_eq!(bench.number("SELECT number_of_instances FROM study WHERE study_instance_uid = '1.2.2'").await, 18);
+}
+
+#[tokio::test]
+async fn below_the_reserve_nothing_is_written() {
+    let bench = Bench::with(StoreOptions { reserve_bytes: u64::MAX, ..StoreOptions::default() }).await;
+    assert!(matches!(bench.send(&Sample::ct(1, 1, 1)).await, Err(StoreError::DiskReserve { .. })));
+    assert_eq!(bench.files(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_instance_that_ends_before_it_is_recorded_leaves_nothing() {
+    let bench = Bench::new().await;
+    let mut file = bench.store.begin_instance(Sample::ct(1, 1, 1).announced()).unwrap();
+    file.write(Bytes::from(vec![0; 300_000])).await.unwrap();
+    file.settle().await.unwrap();
+    assert_eq!(bench.files(), ["incoming/0.part"]);
+    drop(file);
+    assert_eq!(bench.files(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_data_set_that_names_no_series_or_another_instance_is_refused_and_gone() {
+    let bench = Bench::new().await;
+    let mut nowhere = Sample::ct(1, 1, 1);
+    nowhere.data_set.remove(tags::SERIES_INSTANCE_UID);
+    assert!(matches!(bench.send(&nowhere).await, Err(StoreError::Unusable(Unusable::Series(_)))));
+    let mut file = bench.store.begin_instance(Sample::ct(1, 1, 2).announced()).unwrap();
+    let sample = Sample::ct(1, 1, 1);
+    file.write(sample.bytes().into()).await.unwrap();
+    let reception = Reception {
+        header: &sample.data_set,
+        association_id: "a1",
+        peer_address: SocketAddr::from(([192, 0, 2, 7], 40_000)),
+        received_at: START,
+    };
+    let refused = bench.store.record_instance(file, reception).await;
+    assert!(matches!(refused, Err(StoreError::Unusable(Unusable::OtherInstance))));
+    assert_eq!(bench.files(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_second_node_is_kept_out_of_the_folder() {
+    let bench = Bench::new().await;
+    let second = Store::open(bench.folder.path(), StoreOptions::default(), Clock::System).await;
+    assert!(matches!(second, Err(StoreError::InUse(_))));
+    let beside = Store::open_beside(bench.folder.path(), Clock::System).await.unwrap();
+    assert_eq!(beside.instance(&Sample::ct(1, 1, 1).uid()).await.unwrap(), None);
+}
