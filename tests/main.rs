@@ -9,4 +9,5 @@ mod associations;
 mod character_sets;
 mod dcmtk;
 mod decodes_pixels;
+mod inference;
 mod storage;

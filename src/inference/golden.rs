@@ -95,7 +95,7 @@ fn compare_floats(expected: &[f64], found: &[f64], tolerance: f64) -> Result<(),
         // Two that cannot be computed are equal; infinities are equal only to themselves.
         let equal = expected == found || (expected.is_nan() && found.is_nan());
         let near = (expected - found).abs() <= tolerance * expected.abs().max(1.0);
-        !equal && !(near && expected.is_finite())
+        !(equal || near && expected.is_finite())
     };
     let worst = expected.iter().zip(found).enumerate().find(|(_, (expected, found))| far(**expected, **found));
     match worst {

@@ -7,12 +7,26 @@ pub mod prediction;
 
 pub mod manifest;
 
-pub mod orientation;
+pub mod package;
 
 pub mod accept;
 
-pub mod npz;
+pub mod orientation;
+
+pub mod sliding_window;
 
 pub mod golden;
 
-pub mod package;
+pub mod difference;
+
+pub mod npz;
+
+pub mod error;
+
+pub mod device;
+
+#[cfg(feature = "torch")]
+mod libtorch;
+
+#[cfg(feature = "torch")]
+pub mod engine;
