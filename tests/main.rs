@@ -11,3 +11,4 @@ mod dcmtk;
 mod decodes_pixels;
 mod inference;
 mod storage;
+mod writes_results;

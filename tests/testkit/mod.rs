@@ -4,7 +4,11 @@ pub mod node;
 
 pub mod parrot;
 
+pub mod peers;
+
 pub mod phantom;
+
+pub mod source_series;
 
 pub mod wire;
 
