@@ -16,6 +16,8 @@ pub mod store;
 
 pub mod completeness;
 
+pub mod worker;
+
 pub mod volume;
 
 pub mod inference;
@@ -23,5 +25,7 @@ pub mod inference;
 pub mod results;
 
 pub mod scu;
+
+pub mod node;
 
 pub mod cli;
