@@ -1,3 +1,3 @@
 //! What several tests need.
 
-pub mod phantom;
+pub(crate) mod phantom;
