@@ -1,9 +1,11 @@
 //! A series becomes a volume in which every voxel is where the scanner put it, or is refused by name.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "test code outside of test functions")]
 
 use dicom_dictionary_std::uids;
 use overread::dicom::data_set::DataSet;
 use overread::dicom::{VR, tags};
 use overread::volume::facts::Orientation;
+use overread::volume::frame_header::cross;
 use overread::volume::options::SeveralAcquisitions;
 use overread::volume::{
     AssembleError, AssembleOptions, InstanceSource, Refusal, Series, Volume, Voxels, assemble, decode_instance,
@@ -68,6 +70,8 @@ fn every_orientation_and_order_puts_the_marker_where_it_was() {
             let volume = volume_of(files);
             assert_marker(&series, marker, &volume);
             assert!(volume.warnings.is_empty(), "{name}: {:?}", volume.warnings);
+            let normal = cross(volume.geometry.column_direction, volume.geometry.row_direction);
+            assert!((0..3).all(|axis| (normal[axis] - volume.geometry.slice_direction[axis]).abs() < 1e-9), "{name}");
             assert_eq!(Orientation::of(volume.geometry.slice_direction), expected, "{name}");
             let length = step.iter().map(|c| c * c).sum::<f64>().sqrt();
             assert!((volume.geometry.spacing[0] - length).abs() < 1e-6, "{name}");

@@ -54,8 +54,11 @@ impl Plane {
     }
 }
 
+/// What an attribute is called, its tag in the root, its sequences and tags in functional groups.
+pub type AcquisitionKey = (&'static str, Tag, &'static [(Tag, Tag)]);
+
 /// What sets acquisitions apart, the most telling first. Each is looked for in the root and in its functional group.
-pub const ACQUISITION_KEYS: [(&str, Tag, &[(Tag, Tag)]); 13] = [
+pub const ACQUISITION_KEYS: [AcquisitionKey; 13] = [
     ("Acquisition Number", tags::ACQUISITION_NUMBER, &[(tags::FRAME_CONTENT_SEQUENCE, tags::FRAME_ACQUISITION_NUMBER)]),
     (
         "Temporal Position",

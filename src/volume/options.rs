@@ -3,7 +3,7 @@
 /// Bounds and choices. The defaults suit a model that measures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AssembleOptions {
-    /// Fewer slices are refused.
+    /// Fewer slices are refused; fewer than two always.
     pub min_slices: usize,
     /// A larger share of missing slices is refused; a smaller one is filled by interpolation, with a warning.
     pub max_missing_share: f64,

@@ -39,11 +39,16 @@ pub fn plan(
 ) -> Result<Plan, Refusal> {
     let selection = select(headers, options)?;
     let place = |c: &Candidate| FramePlace { member: c.member, frame: c.frame.index };
-    let (selection, stack) = choose_stack(selection, options, |a, b| same_pixels(place(a), place(b)))?;
+    let chosen = choose_stack(selection, options, |a, b| same_pixels(place(a), place(b)));
+    let least = options.min_slices.max(2);
+    let (selection, stack) = match chosen {
+        Ok((_, stack)) if stack.order.len() < least => {
+            return Err(Refusal::TooFewSlices { found: stack.order.len(), least });
+        }
+        Err(Refusal::TooFewSlices { found, .. }) => return Err(Refusal::TooFewSlices { found, least }),
+        chosen => chosen?,
+    };
     let found = stack.order.len();
-    if found < options.min_slices {
-        return Err(Refusal::TooFewSlices { found, least: options.min_slices });
-    }
     check_missing(found, stack.slots, options)?;
     let mut slots = vec![None; stack.slots];
     for &(index, slot) in &stack.order {

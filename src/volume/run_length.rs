@@ -62,20 +62,18 @@ fn unpack<'a>(segment: &[u8], mut out: impl Iterator<Item = &'a mut u8>) -> usiz
     let mut rest = segment;
     while let [control, after @ ..] = rest {
         let control = usize::from(*control);
-        let (value, count, used) = match control {
-            0..=127 => (None, (control + 1).min(after.len()), (control + 1).min(after.len())),
-            128 => (None, 0, 0),
-            _ => match after.first() {
-                Some(&value) => (Some(value), 257 - control, 1),
-                None => (None, 0, 0),
-            },
+        // 0 to 127: that many bytes and one more as they are. 129 to 255: one byte, repeated. 128: nothing.
+        let (literal, repeated) = match control {
+            0..=127 => (&after[..(control + 1).min(after.len())], 1),
+            128 => (&after[..0], 0),
+            _ => (&after[..1.min(after.len())], 257 - control),
         };
-        for i in 0..count {
+        for value in literal.iter().flat_map(|value| std::iter::repeat_n(*value, repeated)) {
             let Some(cell) = out.next() else { return written };
-            *cell = value.unwrap_or_else(|| after[i]);
+            *cell = value;
             written += 1;
         }
-        rest = &after[used..];
+        rest = &after[literal.len()..];
     }
     written
 }

@@ -181,8 +181,9 @@ impl Series {
             voxels.keep_slices(leading, slots.len(), geometry.shape[1] * geometry.shape[2]);
             geometry.shape[0] = slots.len();
         }
-        if slots.len() < options.min_slices.max(1) {
-            return Err(Refusal::TooFewSlices { found: slots.len(), least: options.min_slices });
+        let least = options.min_slices.max(2);
+        if found < least {
+            return Err(Refusal::TooFewSlices { found, least });
         }
         let gaps = voxels.interpolate_missing(&slots, geometry.shape[1] * geometry.shape[2]);
         if gaps > 0 {

@@ -115,7 +115,8 @@ fn even_grid(along: &[(usize, f64)]) -> Result<Stack, Refusal> {
     let bottom = along[0].1;
     #[expect(clippy::cast_precision_loss, reason = "a number of slices")]
     let (spacing, off_grid) = {
-        let spacing = (along[along.len() - 1].1 - bottom) / slot as f64;
+        // To the nanometre, which is far beyond what positions are written with: 3 mm and not 2.9999999999999996.
+        let spacing = ((along[along.len() - 1].1 - bottom) / slot as f64 * 1e6).round() / 1e6;
         let off = along.iter().zip(&order).map(|((_, at), (_, slot))| (at - bottom - *slot as f64 * spacing).abs());
         (spacing, off.fold(0.0, f64::max))
     };

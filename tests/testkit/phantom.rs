@@ -1,4 +1,5 @@
 //! CT series made on the spot, with a marker whose place in the patient is known.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
 use bytes::Bytes;
 use dicom_dictionary_std::uids;
@@ -9,35 +10,41 @@ use overread::dicom::{VR, tags};
 use overread::volume::{InstanceSource, Volume, Voxels};
 
 /// The stored value of the marker; every other pixel is below 1000.
-pub const MARKER: u16 = 2500;
+pub(crate) const MARKER: u16 = 2500;
 /// What is taken off every stored value.
-pub const INTERCEPT: i16 = -1024;
+pub(crate) const INTERCEPT: i16 = -1024;
 
 /// A stack of slices, ready to be bent out of shape by a test.
 #[derive(Debug, Clone)]
-pub struct CtSeries {
-    pub rows: u16,
-    pub columns: u16,
+pub(crate) struct CtSeries {
+    pub(crate) rows: u16,
+    pub(crate) columns: u16,
     /// Column direction, then row direction.
-    pub orientation: [f64; 6],
+    pub(crate) orientation: [f64; 6],
     /// Between rows, between columns.
-    pub pixel_spacing: [f64; 2],
-    pub slices: Vec<CtSlice>,
+    pub(crate) pixel_spacing: [f64; 2],
+    pub(crate) slices: Vec<CtSlice>,
 }
 
 /// One slice.
 #[derive(Debug, Clone)]
-pub struct CtSlice {
-    pub position: [f64; 3],
-    pub pixels: Vec<u16>,
+pub(crate) struct CtSlice {
+    pub(crate) position: [f64; 3],
+    pub(crate) pixels: Vec<u16>,
     /// Goes into the SOP Instance UID.
-    pub id: usize,
+    pub(crate) id: usize,
 }
 
 impl CtSeries {
     /// `count` slices from `origin` on, `step` apart: an even stack has `step` along the normal. Every pixel has a value
     /// of its own place, so that no turn or mirror goes unseen; the marker is at `marker` (slice, row, column).
-    pub fn new(orientation: [f64; 6], origin: [f64; 3], step: [f64; 3], count: usize, marker: [usize; 3]) -> Self {
+    pub(crate) fn new(
+        orientation: [f64; 6],
+        origin: [f64; 3],
+        step: [f64; 3],
+        count: usize,
+        marker: [usize; 3],
+    ) -> Self {
         let (rows, columns) = (12_u16, 10_u16);
         let slices = (0..count)
             .map(|slice| CtSlice {
@@ -53,12 +60,12 @@ impl CtSeries {
     }
 
     /// A plain axial stack of `count` slices, 1.25 mm apart, the marker in slice 2.
-    pub fn axial(count: usize) -> Self {
+    pub(crate) fn axial(count: usize) -> Self {
         Self::new([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], [-100.5, -80.25, -300.0], [0.0, 0.0, 1.25], count, [2, 3, 7])
     }
 
     /// Where a pixel lies, from nothing but the slice's own attributes (PS3.3 equation C.7.6.2.1-1).
-    pub fn place(&self, [slice, row, column]: [usize; 3]) -> [f64; 3] {
+    pub(crate) fn place(&self, [slice, row, column]: [usize; 3]) -> [f64; 3] {
         std::array::from_fn(|axis| {
             self.slices[slice].position[axis]
                 + self.orientation[axis] * self.pixel_spacing[1] * column as f64
@@ -67,7 +74,7 @@ impl CtSeries {
     }
 
     /// The header and pixels of one slice.
-    pub fn data_set(&self, index: usize) -> DataSet {
+    pub(crate) fn data_set(&self, index: usize) -> DataSet {
         let slice = &self.slices[index];
         let mut ds = common();
         ds.put_uid(tags::SOP_CLASS_UID, uids::CT_IMAGE_STORAGE);
@@ -97,7 +104,7 @@ impl CtSeries {
     }
 
     /// All slices as Part 10 files, each changed by `edit` first.
-    pub fn files_with(&self, edit: impl Fn(usize, &mut DataSet)) -> Vec<InstanceSource> {
+    pub(crate) fn files_with(&self, edit: impl Fn(usize, &mut DataSet)) -> Vec<InstanceSource> {
         (0..self.slices.len())
             .map(|index| {
                 let mut ds = self.data_set(index);
@@ -108,12 +115,12 @@ impl CtSeries {
     }
 
     /// All slices as Part 10 files.
-    pub fn files(&self) -> Vec<InstanceSource> {
+    pub(crate) fn files(&self) -> Vec<InstanceSource> {
         self.files_with(|_, _| {})
     }
 
     /// The whole stack as one instance of `sop_class`, with functional groups.
-    pub fn enhanced(&self, sop_class: &str) -> DataSet {
+    pub(crate) fn enhanced(&self, sop_class: &str) -> DataSet {
         let mut shared = DataSet::new();
         let mut put = |sequence, tag, text: &str| {
             let mut item = DataSet::new();
@@ -165,17 +172,17 @@ fn common() -> DataSet {
 }
 
 /// Numbers as a DS of several values.
-pub fn decimals(values: &[f64]) -> String {
+pub(crate) fn decimals(values: &[f64]) -> String {
     values.iter().map(ToString::to_string).collect::<Vec<_>>().join("\\")
 }
 
 /// Little-endian 16-bit words.
-pub fn words(values: &[u16]) -> Vec<u8> {
+pub(crate) fn words(values: &[u16]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
 /// A data set as a file. Pixel data must already be as the transfer syntax wants it.
-pub fn part10(ds: &DataSet, transfer_syntax: &str) -> Bytes {
+pub(crate) fn part10(ds: &DataSet, transfer_syntax: &str) -> Bytes {
     let mut out = part10_header(
         &ds.uid(tags::SOP_CLASS_UID, SopClassUid::parse).unwrap(),
         &ds.uid(tags::SOP_INSTANCE_UID, SopInstanceUid::parse).unwrap(),
@@ -191,13 +198,13 @@ pub fn part10(ds: &DataSet, transfer_syntax: &str) -> Bytes {
 }
 
 /// Puts frames as encapsulated pixel data, one fragment each, with an empty offset table.
-pub fn put_fragments(ds: &mut DataSet, frames: impl IntoIterator<Item = Vec<u8>>) {
+pub(crate) fn put_fragments(ds: &mut DataSet, frames: impl IntoIterator<Item = Vec<u8>>) {
     let fragments = std::iter::once(Bytes::new()).chain(frames.into_iter().map(Bytes::from)).collect();
     ds.put(tags::PIXEL_DATA, VR::OB, Value::Fragments(fragments));
 }
 
 /// The index of the one voxel that is the marker.
-pub fn marker_index(volume: &Volume) -> [usize; 3] {
+pub(crate) fn marker_index(volume: &Volume) -> [usize; 3] {
     let Voxels::I16(voxels) = &volume.voxels else { panic!("not 16 bits") };
     let value = i16::try_from(MARKER).unwrap() + INTERCEPT;
     let found: Vec<usize> = (0..voxels.len()).filter(|&at| voxels[at] == value).collect();
