@@ -1,5 +1,8 @@
 //! The command line: one file a command.
 
+#[cfg(feature = "torch")]
+mod compare;
+
 mod echo;
 
 mod find;
@@ -51,6 +54,8 @@ enum Command {
     Send(send::Send),
     Echo(echo::Echo),
     Find(find::Find),
+    #[cfg(feature = "torch")]
+    Compare(compare::Compare),
 }
 
 /// Where the configuration is.
@@ -88,6 +93,8 @@ async fn done(command: Command) -> u8 {
         Command::Send(arguments) => send::send(arguments).await,
         Command::Echo(arguments) => echo::echo(arguments).await,
         Command::Find(arguments) => find::find(arguments).await,
+        #[cfg(feature = "torch")]
+        Command::Compare(arguments) => compare::compare(&arguments),
     }
 }
 
