@@ -2,6 +2,8 @@
 
 mod check;
 
+mod compare;
+
 mod echo;
 
 mod find;
@@ -59,6 +61,7 @@ enum Command {
     Send(send::Send),
     Echo(echo::Echo),
     Find(find::Find),
+    Compare(compare::Compare),
 }
 
 /// Where the configuration is.
@@ -101,6 +104,7 @@ async fn done(command: Command) -> u8 {
         Command::Send(arguments) => send::send(arguments).await,
         Command::Echo(arguments) => echo::echo(arguments).await,
         Command::Find(arguments) => find::find(arguments).await,
+        Command::Compare(arguments) => compare::compare(&arguments),
     }
 }
 

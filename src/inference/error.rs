@@ -106,10 +106,7 @@ impl EngineError {
     /// Whether the same run may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::OutOfMemory { .. } | Self::TimeLimit { .. } | Self::Device { .. } | Self::Exhausted { .. }
-        )
+        matches!(self, Self::OutOfMemory { .. } | Self::TimeLimit { .. } | Self::Device { .. } | Self::Exhausted { .. })
     }
 
     /// Who must act.
@@ -200,7 +197,8 @@ mod tests {
     fn errors_are_told_apart_by_who_must_act_and_whether_to_try_again() {
         let raised = EngineError::from_torch("m", RAISED);
         assert_eq!((raised.acts(), raised.retryable()), (ActsOn::ModelAuthor, false));
-        let memory = EngineError::from_torch("m", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB");
+        let memory =
+            EngineError::from_torch("m", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB");
         assert_eq!((memory.acts(), memory.retryable()), (ActsOn::Operator, true));
         let device = EngineError::from_torch("m", "CUDA error: an illegal memory access was encountered");
         assert_eq!((device.code(), device.retryable()), ("device", true));

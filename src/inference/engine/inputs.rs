@@ -105,12 +105,7 @@ pub(super) fn turned(tensor: &Tensor, turn: &Reorientation) -> Result<Tensor, Tc
     tensor.f_permute(axes)?.f_flip(&flipped)?.f_contiguous()
 }
 
-fn voxels(
-    volume: &Volume,
-    dtype: VoxelType,
-    device: Device,
-    warnings: &mut Vec<String>,
-) -> Result<Tensor, TchError> {
+fn voxels(volume: &Volume, dtype: VoxelType, device: Device, warnings: &mut Vec<String>) -> Result<Tensor, TchError> {
     let shape = volume.geometry.shape.map(|extent| extent as i64);
     let tensor = match (&volume.voxels, dtype) {
         (Voxels::I16(values), _) => Tensor::f_from_slice(values)?,

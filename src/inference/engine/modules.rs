@@ -69,9 +69,8 @@ impl Modules {
         clock.done("forward");
         let turn = arguments.turn;
         arguments.free();
-        let prediction = returned.and_then(|tensors| {
-            outputs::prediction(manifest, &tensors, &turn, volume.geometry.shape, warnings)
-        });
+        let prediction = returned
+            .and_then(|tensors| outputs::prediction(manifest, &tensors, &turn, volume.geometry.shape, warnings));
         libtorch::return_memory();
         clock.done("output");
         Ok((prediction?, clock.stages))

@@ -19,6 +19,7 @@ use crate::dicom::code::CodedConcept;
 use crate::dicom::uid::SopClassUid;
 use crate::inference::orientation::Axes;
 use crate::inference::prediction::{AlgorithmIdentity, Segment};
+use crate::volume::facts::Orientation;
 
 pub use fault::ManifestError;
 
@@ -75,10 +76,10 @@ pub enum Origin {
 pub struct Accepts {
     /// Modality (0008,0060), at least one.
     pub modality: Vec<String>,
-    /// SOP classes of the instances.
+    /// SOP classes, one of which must occur in the series.
     pub sop_classes: Vec<SopClassUid>,
-    /// The plane that the slices must lie nearest to.
-    pub orientation: Option<Plane>,
+    /// The plane of the slices.
+    pub orientation: Option<Orientation>,
     /// Slices that the series must have.
     pub least_slices: usize,
     /// Missing slices as a share of all that the grid has, 0 to 1.
@@ -91,19 +92,8 @@ pub struct Accepts {
     pub extent_mm: Option<[f64; 2]>,
     /// Body Part Examined (0018,0015); a series that names none passes.
     pub body_parts: Vec<String>,
-    /// Values of Image Type (0008,0008) that exclude a series.
+    /// Values of Image Type (0008,0008): a series whose images all carry one of them is not read.
     pub exclude_image_types: Vec<String>,
-}
-
-/// The anatomical plane that slices lie nearest to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plane {
-    /// Slices follow each other along the patient's length.
-    Axial,
-    /// From front to back.
-    Coronal,
-    /// From side to side.
-    Sagittal,
 }
 
 /// What the module is handed.

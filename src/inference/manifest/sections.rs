@@ -5,7 +5,8 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::toml_table::{Faults, Table};
-use super::{Accepts, Golden, Manifest, ManifestError, Origin, Plane, input, output};
+use super::{Accepts, Golden, Manifest, ManifestError, Origin, input, output};
+use crate::volume::facts::Orientation;
 
 /// No manifest needs more; what is larger is not read.
 const LARGEST_TEXT: usize = 1 << 20;
@@ -85,9 +86,9 @@ fn accepts(table: Table<'_>) -> Option<Accepts> {
     });
     let sop_classes = table.optional("sop_classes");
     let planes = [
-        ("axial", Some(Plane::Axial)),
-        ("coronal", Some(Plane::Coronal)),
-        ("sagittal", Some(Plane::Sagittal)),
+        ("axial", Some(Orientation::Axial)),
+        ("coronal", Some(Orientation::Coronal)),
+        ("sagittal", Some(Orientation::Sagittal)),
         ("any", None),
     ];
     let orientation = table.word("orientation", &planes);

@@ -25,7 +25,7 @@ fn the_example_is_read_whole() {
     let manifest = Manifest::parse(EXAMPLE).unwrap();
     assert_eq!(manifest.name, "lung-densitometry");
     assert_eq!(manifest.input.arguments, [Argument::Voxels, Argument::Spacing]);
-    assert_eq!(manifest.accepts.orientation, Some(Plane::Axial));
+    assert_eq!(manifest.accepts.orientation, Some(Orientation::Axial));
     assert_eq!(manifest.inference.time_limit, Duration::from_secs(120));
     assert!(manifest.inference.window.is_none());
     let segmentation = manifest.output.segmentation.as_ref().unwrap();

@@ -166,13 +166,8 @@ mod tests {
 
     #[test]
     fn scores_of_another_shape_are_refused() {
-        let window = Window {
-            size: [2, 2, 2],
-            overlap: 0.0,
-            blending: Blending::Constant,
-            padding_value: 0.0,
-            batch: 1,
-        };
+        let window =
+            Window { size: [2, 2, 2], overlap: 0.0, blending: Blending::Constant, padding_value: 0.0, batch: 1 };
         let voxels = Tensor::zeros([1, 1, 4, 4, 4], (Kind::Float, Device::Cpu));
         let too_small = |windows: &Tensor| windows.f_narrow(2, 0, 1);
         assert!(sliding_window(&voxels, &window, too_small).unwrap_err().to_string().contains("scores for 1 windows"));
