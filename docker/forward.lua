@@ -2,6 +2,6 @@
 -- are not sent on, so nothing runs in circles.
 function OnStableSeries(seriesId, tags, metadata)
   if tags['Modality'] == 'CT' then
-    SendToModality(seriesId, 'overread')
+    RestApiPost('/modalities/overread/store', seriesId)
   end
 end
