@@ -96,7 +96,7 @@ async fn send(
 }
 
 fn is_proposed(association: &Requestor<TcpStream>, sop_class: &SopClassUid) -> bool {
-    association.contexts().iter().any(|context| context.abstract_syntax == *sop_class)
+    association.contexts().iter().any(|context| context.abstract_syntax() == sop_class)
         || association.refused().iter().any(|(proposal, _)| proposal.abstract_syntax == *sop_class)
 }
 
