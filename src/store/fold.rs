@@ -34,7 +34,9 @@ fn fold_letters(text: &str) -> String {
         // Half-width katakana and full-width letters and digits are other forms of the same; other compatibility
         // forms stay, lest a full-width asterisk become a wildcard.
         match character {
-            '\u{FF66}'..='\u{FF9F}' | '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ' => decompose_compatible(character, keep),
+            '\u{FF66}'..='\u{FF9F}' | '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ' => {
+                decompose_compatible(character, keep)
+            }
             _ => decompose_canonical(character, keep),
         }
     }
