@@ -1,5 +1,7 @@
 //! A node to talk to, peers of every kind that talk to it, and series of known truth.
 
+pub mod instance;
+
 pub mod node;
 
 pub mod parrot;
