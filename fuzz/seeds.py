@@ -6,7 +6,7 @@
 data_set/  pydicom's small test files, without preamble and file meta, behind a byte that names the layout
 pdu/       association PDUs as pynetdicom encodes them
 command/   DIMSE command sets, Implicit VR Little Endian
-manifest/  the manifests of the model packages in this project
+manifest/  the manifests of the model packages in this project and the commented example
 """
 import sys
 from pathlib import Path
@@ -116,8 +116,8 @@ def commands():
 
 
 def manifests():
-    for path in sorted(ROOT.glob("models/*/model.toml")):
-        yield path.parent.name, path.read_bytes()
+    for path in [*ROOT.glob("models/*/model.toml"), *ROOT.glob("src/inference/manifest/*.toml")]:
+        yield f"{path.parent.name}-{path.stem}", path.read_bytes()
 
 
 def main():

@@ -16,6 +16,9 @@ pub mod store;
 
 pub mod completeness;
 
+#[cfg(feature = "torch")]
+pub mod worker;
+
 pub mod volume;
 
 pub mod inference;
@@ -24,4 +27,8 @@ pub mod results;
 
 pub mod scu;
 
+#[cfg(feature = "torch")]
+pub mod node;
+
+#[cfg(feature = "torch")]
 pub mod cli;

@@ -2,8 +2,13 @@
 
 mod testkit;
 
+mod answers_queries;
 mod architecture;
 mod assembles_volumes;
+mod associations;
 mod character_sets;
+mod dcmtk;
 mod decodes_pixels;
 mod inference;
+mod storage;
+mod writes_results;

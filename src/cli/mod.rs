@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
-#[cfg(feature = "torch")]
+mod check;
+
 mod compare;
 
 mod echo;
@@ -15,6 +16,8 @@ mod log;
 mod openmp;
 
 mod query;
+
+mod run;
 
 mod send;
 
@@ -54,10 +57,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the node in the foreground; SIGTERM or Ctrl-C drains it
+    Run(WithConfig),
+    /// Read the configuration and every model package, call every peer, print all errors
+    Check(WithConfig),
     Send(send::Send),
     Echo(echo::Echo),
     Find(find::Find),
-    #[cfg(feature = "torch")]
     Compare(compare::Compare),
 }
 
@@ -92,15 +98,19 @@ pub fn main() -> ExitCode {
             return ExitCode::from(exit::FAILED);
         }
     };
-    ExitCode::from(runtime.block_on(done(arguments.command)))
+    let code = runtime.block_on(done(arguments.command));
+    // A model that hangs on a blocking thread must not keep the process from ending.
+    runtime.shutdown_background();
+    ExitCode::from(code)
 }
 
 async fn done(command: Command) -> u8 {
     match command {
+        Command::Run(arguments) => run::run(arguments).await,
+        Command::Check(arguments) => check::check(arguments).await,
         Command::Send(arguments) => send::send(arguments).await,
         Command::Echo(arguments) => echo::echo(arguments).await,
         Command::Find(arguments) => find::find(arguments).await,
-        #[cfg(feature = "torch")]
         Command::Compare(arguments) => compare::compare(&arguments),
     }
 }

@@ -183,7 +183,7 @@ impl Reader<'_> {
         depth: usize,
         around: &DataSet,
     ) -> Result<Value, ParseError> {
-        if length == UNDEFINED && is_pixel_data(tag) && depth == 0 {
+        if length == UNDEFINED && is_pixel_data(tag) {
             return self.fragments(tag, end).map(Value::Fragments);
         }
         if vr == VR::SQ {
@@ -330,7 +330,8 @@ impl Reader<'_> {
     }
 }
 
-fn is_pixel_data(tag: Tag) -> bool {
+/// Pixel Data, Float Pixel Data or Double Float Pixel Data.
+pub(super) fn is_pixel_data(tag: Tag) -> bool {
     matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
 }
 
@@ -355,7 +356,7 @@ pub(super) fn has_short_length(vr: VR) -> bool {
 }
 
 /// The representation that the dictionary gives a tag: UN for private and unknown ones, UL for group lengths.
-fn dictionary_vr(tag: Tag) -> VR {
+pub(super) fn dictionary_vr(tag: Tag) -> VR {
     if tag.element() == 0 {
         return VR::UL;
     }

@@ -15,7 +15,7 @@ use crate::dicom::ae::AeTitle;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::encode::Layout;
 use crate::dicom::status::Status;
-use crate::store::{Matches, Page, Store, StoreError};
+use crate::store::{Match, Matches, Store, StoreError};
 
 pub use answer::Answer;
 pub use identifier::{Content, Key, Model, Question, Refusal, read};
@@ -39,13 +39,10 @@ pub trait PendingResponses {
     /// What ends the association.
     type Error;
 
-    /// Queues a pending response; sends it with the next [`flush`](Self::flush).
-    ///
-    /// # Errors
-    /// When the response cannot be put into PDUs.
-    fn push(&mut self, status: Status, identifier: &[u8]) -> Result<(), Self::Error>;
+    /// Takes a pending response; it may wait for the next [`flush`](Self::flush) or for the last response.
+    fn push(&mut self, status: Status, identifier: &[u8]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Sends what is queued.
+    /// Sends what waits.
     fn flush(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Whether the peer has sent C-CANCEL for this request, without waiting for one.
@@ -87,31 +84,56 @@ pub async fn find<R: PendingResponses>(
         }
     };
     let set = request.identifier.character_set();
-    let answer = Answer::new(&question, set, request.retrieve_ae_title, request.layout);
-    let status = if question.all_keys_supported { Status::PENDING } else { Status::PENDING_KEYS_UNSUPPORTED };
-    let mut sent = Sent { answer, status, matches: 0, identifier: Vec::with_capacity(1024) };
-    send_all(store.find(&question.query), &mut sent, responses).await
+    let answers = Answers {
+        answer: Answer::new(&question, set, request.retrieve_ae_title, request.layout),
+        status: if question.all_keys_supported { Status::PENDING } else { Status::PENDING_KEYS_UNSUPPORTED },
+    };
+    answers.send_all(store.find(&question.query), responses).await
 }
 
-/// The next page is read while the peer takes the one before.
-async fn send_all<R: PendingResponses>(
-    mut matches: Matches,
-    sent: &mut Sent,
-    responses: &mut R,
-) -> Result<Ended, R::Error> {
-    let mut page = matches.next_page().await;
-    loop {
-        match page.and_then(|page| page.map(|page| sent.push(&page, responses)).transpose()) {
-            Ok(None) => return Ok(Ended::with(Status::SUCCESS, sent.matches)),
-            Ok(Some(pushed)) => pushed?,
-            Err(error) => return Ok(failed(&error, sent.matches)),
+/// How the matches of one request are answered.
+struct Answers {
+    answer: Answer,
+    status: Status,
+}
+
+impl Answers {
+    /// The next page is read while the peer takes the one before; cancelling is looked for between pages. The last page
+    /// may wait for the last response, so that a single match and it leave in one write.
+    async fn send_all<R: PendingResponses>(&self, mut matches: Matches, responses: &mut R) -> Result<Ended, R::Error> {
+        let mut sent = 0;
+        let mut page = matches.next_page().await;
+        loop {
+            let this = match page {
+                Ok(Some(this)) => this,
+                Ok(None) => return Ok(Ended::with(Status::SUCCESS, sent)),
+                Err(error) => return Ok(failed(&error, sent)),
+            };
+            let found = match this.matches() {
+                Ok(found) => found,
+                Err(error) => return Ok(failed(&error, sent)),
+            };
+            let (pushed, next) = join!(self.send(&found, responses), matches.next_page());
+            pushed?;
+            sent += found.len();
+            if !matches!(next, Ok(None)) {
+                responses.flush().await?;
+                if responses.is_cancelled().await? {
+                    return Ok(Ended::with(Status::CANCEL, sent));
+                }
+            }
+            page = next;
         }
-        let (flushed, next) = join!(responses.flush(), matches.next_page());
-        flushed?;
-        page = next;
-        if responses.is_cancelled().await? {
-            return Ok(Ended::with(Status::CANCEL, sent.matches));
+    }
+
+    async fn send<R: PendingResponses>(&self, found: &[Match<'_>], responses: &mut R) -> Result<(), R::Error> {
+        let mut identifier = Vec::with_capacity(512);
+        for found in found {
+            identifier.clear();
+            self.answer.write(found, &mut identifier);
+            responses.push(self.status, &identifier).await?;
         }
+        Ok(())
     }
 }
 
@@ -119,26 +141,4 @@ fn failed(error: &StoreError, matches: usize) -> Ended {
     tracing::error!(%error, "a query could not be answered");
     let comment = Some("the index cannot be read".to_owned());
     Ended { comment, ..Ended::with(Status::CANNOT_UNDERSTAND, matches) }
-}
-
-/// The answers so far.
-struct Sent {
-    answer: Answer,
-    status: Status,
-    matches: usize,
-    identifier: Vec<u8>,
-}
-
-impl Sent {
-    fn push<R: PendingResponses>(&mut self, page: &Page, responses: &mut R) -> Result<Result<(), R::Error>, StoreError> {
-        for found in &page.matches()? {
-            self.identifier.clear();
-            self.answer.write(found, &mut self.identifier);
-            if let Err(error) = responses.push(self.status, &self.identifier) {
-                return Ok(Err(error));
-            }
-            self.matches += 1;
-        }
-        Ok(Ok(()))
-    }
 }

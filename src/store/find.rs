@@ -4,6 +4,9 @@ mod attribute;
 mod query;
 mod sql;
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -11,6 +14,7 @@ use serde::Deserialize;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::Store;
 use super::error::StoreError;
 use sql::{Bind, Plan};
 
@@ -19,7 +23,7 @@ pub use query::{Condition, FindQuery, Matching};
 
 /// How many matches are read at a time. Between pages no snapshot of the database is held, so that a slow peer keeps
 /// neither the log from being checkpointed nor a connection from others.
-pub const PAGE: usize = 512;
+const PAGE: usize = 512;
 
 /// The matches of a query, page by page. What is deleted meanwhile is left out; what arrives meanwhile may be.
 #[derive(Debug)]
@@ -51,11 +55,15 @@ pub struct Match<'a>(i64, #[serde(borrow)] Vec<Value<'a>>);
 #[derive(Debug, Deserialize)]
 struct Value<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl Matches {
-    pub(super) fn new(readers: SqlitePool, query: &FindQuery) -> Self {
-        Self { readers, plan: Plan::new(query), next: Next::First }
+impl Store {
+    /// The matches of a question to the index. Nothing is read before the first page is asked for.
+    #[must_use]
+    pub fn find(&self, query: &FindQuery) -> Matches {
+        Matches { readers: self.readers().clone(), plan: Plan::new(query), next: Next::First }
     }
+}
 
+impl Matches {
     /// The next page; `None` after the last. A page is empty where all of its matches have been deleted meanwhile.
     ///
     /// # Errors

@@ -52,11 +52,14 @@ mod aside;
 
 mod record;
 
+mod find;
+
 #[cfg(test)]
 mod tests;
 
 pub use aside::KeptAside;
 pub use error::{StoreError, Unusable};
+pub use find::{Attribute, Condition, FindQuery, Level, Match, Matches, Matching, Page};
 pub use fold::{fold_person_name, fold_text};
 pub use ids::{DeliveryId, InstanceKey, JobId, SeriesKey};
 pub use incoming::{IncomingFile, NewInstance};

@@ -43,11 +43,11 @@ pub fn into_i16(
     out: &mut [i16],
 ) -> Result<(), DoesNotFit> {
     let sample = frame.sample;
-    // Multiplying costs more than all the rest, and nearly every slope is 1.
-    let misfits = if slope == 1 {
-        write_frame(frame, |cell| sample.value(cell) + intercept, out)
+    let rescaled = |cell: u16| sample.value(cell) * slope + intercept;
+    let misfits = if frame.cell_bytes == 2 {
+        write_i16(frame.bytes.as_chunks::<2>().0.iter().map(|b| rescaled(u16::from_le_bytes(*b))), out)
     } else {
-        write_frame(frame, |cell| sample.value(cell) * slope + intercept, out)
+        write_i16(frame.bytes.iter().map(|b| rescaled(u16::from(*b))), out)
     };
     if !misfits {
         return Ok(());
@@ -61,15 +61,6 @@ pub fn into_i16(
         };
     }
     Ok(())
-}
-
-#[inline]
-fn write_frame(frame: &NativeFrame, rescaled: impl Fn(u16) -> i32, out: &mut [i16]) -> bool {
-    if frame.cell_bytes == 2 {
-        write_i16(frame.bytes.as_chunks::<2>().0.iter().map(|b| rescaled(u16::from_le_bytes(*b))), out)
-    } else {
-        write_i16(frame.bytes.iter().map(|b| rescaled(u16::from(*b))), out)
-    }
 }
 
 /// Writes what fits and says whether something did not. Without a branch a value, so that it runs as vector code.

@@ -1,3 +1,16 @@
-//! What several tests need.
+//! A node to talk to, peers of every kind that talk to it, and series of known truth.
 
-pub(crate) mod phantom;
+pub mod node;
+
+pub mod parrot;
+
+pub mod peers;
+
+pub mod phantom;
+
+pub mod source_series;
+
+pub mod wire;
+
+pub use node::{Node, NodeBuilder};
+pub use parrot::Parrot;

@@ -1,11 +1,11 @@
 //! Matches as identifiers of pending responses (PS3.4 section C.4.1.1.3.2).
 
 use super::identifier::{Content, Key, Question};
+use crate::dicom::VR;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::charset::CharacterSet;
 use crate::dicom::data_set::{DataSet, kind_of, takes_character_set};
 use crate::dicom::encode::{Layout, encode, write_value};
-use crate::dicom::{VR, tags};
 use crate::store::{Level, Match};
 
 /// Turns matches into bytes.

@@ -161,11 +161,7 @@ fn require_unique_key(above: Level, question: &Question) -> Result<(), Refusal> 
 }
 
 fn refusal(offending: Option<Tag>, comment: &str) -> Refusal {
-    Refusal {
-        status: Status::DATA_SET_DOES_NOT_MATCH,
-        offending,
-        comment: comment.chars().take(64).collect(),
-    }
+    Refusal { status: Status::DATA_SET_DOES_NOT_MATCH, offending, comment: comment.chars().take(64).collect() }
 }
 
 struct Reader {

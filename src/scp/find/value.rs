@@ -44,7 +44,7 @@ pub enum ValueError {
 ///
 /// # Errors
 /// [`ValueError`] says what is wrong with the value.
-pub fn matchings(attribute: &Attribute, identifier: &DataSet, tag: Tag) -> Result<Vec<Matching>, ValueError> {
+pub(super) fn matchings(attribute: &Attribute, identifier: &DataSet, tag: Tag) -> Result<Vec<Matching>, ValueError> {
     if attribute.vr == VR::US {
         return identifier.numbers(tag).into_iter().map(whole_number).collect();
     }
@@ -171,7 +171,8 @@ fn time_digits(text: &str) -> Result<(String, &str), ValueError> {
 /// The first moment of what may be meant, comparable as text with what is stored.
 fn earliest(text: &str) -> Result<String, ValueError> {
     let (digits, fraction) = time_digits(text)?;
-    Ok(format!("{digits:0<6}.{fraction}").trim_end_matches('0').trim_end_matches('.').to_owned()).map(|t| format!("{t:0<6}"))
+    Ok(format!("{digits:0<6}.{fraction}").trim_end_matches('0').trim_end_matches('.').to_owned())
+        .map(|t| format!("{t:0<6}"))
 }
 
 /// The last moment of what may be meant.
@@ -226,7 +227,8 @@ mod tests {
 
     #[test]
     fn empty_and_asterisks_are_universal_whatever_the_key() {
-        for tag in [tags::PATIENT_NAME, tags::PATIENT_ID, tags::STUDY_DATE, tags::STUDY_TIME, tags::STUDY_INSTANCE_UID] {
+        for tag in [tags::PATIENT_NAME, tags::PATIENT_ID, tags::STUDY_DATE, tags::STUDY_TIME, tags::STUDY_INSTANCE_UID]
+        {
             for value in ["", " ", "*", "***"] {
                 assert_eq!(asked(tag, value).unwrap(), [], "{tag} «{value}»");
             }
