@@ -1,6 +1,7 @@
 //! Models on volumes: packages that behave, and packages that misbehave in one way each.
 
 #![cfg(feature = "torch")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests and what they share")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -12,6 +12,9 @@ mod gather;
 
 mod log;
 
+#[cfg(feature = "torch")]
+mod openmp;
+
 mod query;
 
 mod run;
@@ -84,6 +87,10 @@ struct Caller {
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    #[cfg(feature = "torch")]
+    if matches!(arguments.command, Command::Compare(_)) {
+        openmp::wait_passively();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
