@@ -1,3 +1,4 @@
 //! Every capability of the node, one file each, one binary.
 
 mod architecture;
+mod documents;
