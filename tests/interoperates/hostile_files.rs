@@ -154,7 +154,7 @@ fn hostile_files_go_through_storage_volume_and_worker() {
 
 /// Every series that has files is complete, every job has ended, and every result is delivered.
 fn all_is_done(node: &RunningNode) -> bool {
-    let series = node.files("instances").iter().filter_map(|path| Some(path.parent()?.to_owned()));
+    let series = node.files("instances").into_iter().filter_map(|path| Some(path.parent()?.to_owned()));
     let series: std::collections::BTreeSet<PathBuf> = series.collect();
     let complete = node.logged("series complete");
     let completed: std::collections::BTreeSet<&str> =
