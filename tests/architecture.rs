@@ -54,7 +54,8 @@ fn rooms() -> Vec<(PathBuf, String, String)> {
         .filter(|file| file.file_name().is_some_and(|name| name != "tests.rs"))
         .map(|file| {
             let inside = file.strip_prefix(&root).unwrap().to_owned();
-            let room = inside.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
+            let room =
+                inside.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
             let text = fs::read_to_string(&file).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");

@@ -165,10 +165,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
         command: &Command,
         data_set: Option<&[u8]>,
     ) -> Result<(), AssociationError> {
+        self.push(context, command, data_set).await?;
+        self.flush().await
+    }
+
+    /// As [`Self::send`], but what is short may wait for [`Self::flush`].
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn push(
+        &mut self,
+        context: &AcceptedContext,
+        command: &Command,
+        data_set: Option<&[u8]>,
+    ) -> Result<(), AssociationError> {
         self.link.push_message(context.id, true, self.fragment_length, &command.encode()).await?;
         if let Some(data_set) = data_set {
             self.link.push_message(context.id, false, self.fragment_length, data_set).await?;
         }
+        Ok(())
+    }
+
+    /// Sends what [`Self::push`] left waiting.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn flush(&mut self) -> Result<(), AssociationError> {
         self.link.flush().await
     }
 

@@ -11,6 +11,7 @@ use dicom_ul::pdu::{
 
 use super::error::{Rejection, RejectionReason, Violation};
 use super::preference::choose_transfer_syntax;
+use crate::config::{May, Peer};
 use crate::dicom::ae::AeTitle;
 use crate::dicom::encode::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use crate::dicom::sop_class::Service;
@@ -60,12 +61,24 @@ impl Permissions {
     /// Everything that we serve: for callers whom nobody named, where they are let in.
     pub const ALL: Self = Self { echo: true, store: true, find: true };
 
+    /// Whether a service may be used.
     fn allow(self, service: Service) -> bool {
         match service {
             Service::Verification => self.echo,
             Service::Storage => self.store,
             Service::Query => self.find,
         }
+    }
+}
+
+impl From<&Peer> for KnownPeer {
+    fn from(peer: &Peer) -> Self {
+        let may = Permissions {
+            echo: peer.may.contains(&May::Echo),
+            store: peer.may.contains(&May::Store),
+            find: peer.may.contains(&May::Find),
+        };
+        Self { ae_title: peer.ae_title.clone(), host: peer.host.clone(), may }
     }
 }
 

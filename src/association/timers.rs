@@ -33,6 +33,19 @@ impl Default for Timers {
     }
 }
 
+impl From<&crate::config::Association> for Timers {
+    fn from(config: &crate::config::Association) -> Self {
+        Self {
+            artim: config.artim,
+            read: config.read,
+            write: config.write,
+            idle: config.idle,
+            connect: config.connect,
+            response: config.response,
+        }
+    }
+}
+
 /// Which of them ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Expired {

@@ -26,8 +26,10 @@ pub mod exit {
 /// The second reading: stores what it is sent, runs a model on each complete series, sends back reports and segmentations.
 #[derive(Debug, Parser)]
 #[command(name = "overread", version, about, max_term_width = 110, propagate_version = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 done in part (some instances were refused), \
-                        4 nothing found.\nNot for diagnostic use.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 done in part (some instances were refused), \
+                        4 nothing found.\nNot for diagnostic use."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -12,7 +12,7 @@ pub enum Service {
     Verification,
     /// Storage of what belongs to a patient (PS3.4 annex B).
     Storage,
-    /// Query, the C-FIND of Patient Root and Study Root (PS3.4 annex C).
+    /// Query, the C-FIND of Patient Root, Study Root and Patient/Study Only (PS3.4 annex C).
     Query,
 }
 
@@ -23,12 +23,16 @@ impl Service {
         match abstract_syntax.as_str() {
             uids::VERIFICATION => Some(Self::Verification),
             uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND
-            | uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND => Some(Self::Query),
+            | uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND
+            | PATIENT_STUDY_ONLY_FIND => Some(Self::Query),
             uid if is_storage(uid) => Some(Self::Storage),
             _ => None,
         }
     }
 }
+
+/// Patient/Study Only, retired and still asked for.
+const PATIENT_STUDY_ONLY_FIND: &str = "1.2.840.10008.5.1.4.1.2.3.1";
 
 /// Named «Storage» in the dictionary, but not of the Storage Service Class: storage commitment, the directory of media,
 /// and the non-patient objects of PS3.4 annex GG, which have neither study nor series.

@@ -59,7 +59,11 @@ fn ten_thousand_levels_are_too_deep() {
 #[test]
 fn fragments_are_walked_and_a_missing_delimiter_is_noticed() {
     let mut ds = example();
-    ds.put(tags::PIXEL_DATA, VR::OB, super::super::data_set::Value::Fragments(vec![Bytes::new(), Bytes::from_static(b"abcd")]));
+    ds.put(
+        tags::PIXEL_DATA,
+        VR::OB,
+        super::super::data_set::Value::Fragments(vec![Bytes::new(), Bytes::from_static(b"abcd")]),
+    );
     let bytes = encode(&ds, Layout::ExplicitLe);
     assert!(scan_in_pieces(&bytes, Encoding::ExplicitLe, 9).is_ok());
     let cut = &bytes[..bytes.len() - 8];
@@ -71,9 +75,8 @@ fn fragments_are_walked_and_a_missing_delimiter_is_noticed() {
 
 #[test]
 fn an_item_may_not_reach_over_the_end_of_its_sequence() {
-    let bytes = [
-        0x08, 0, 0x12, 0x21, b'S', b'Q', 0, 0, 16, 0, 0, 0, 0xFE, 0xFF, 0, 0xE0, 100, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8,
-    ];
+    let bytes =
+        [0x08, 0, 0x12, 0x21, b'S', b'Q', 0, 0, 16, 0, 0, 0, 0xFE, 0xFF, 0, 0xE0, 100, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
     assert!(matches!(scan_in_pieces(&bytes, Encoding::ExplicitLe, 4), Err(ParseError::Truncated { tag: ITEM, .. })));
 }
 

@@ -1,0 +1,134 @@
+//! Storage (PS3.4 annex B): a data set out of the association into the store, byte for byte.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::conversation::{Caller, Tally};
+use super::listener::Shared;
+use super::refusal::Refusal;
+use crate::association::{AcceptedContext, Association, AssociationError};
+use crate::dicom::command::{Request, Response, StoreRequest};
+use crate::dicom::scan::Scanner;
+use crate::dicom::status::Status;
+use crate::dicom::transfer_syntax::Encoding;
+use crate::store::{IncomingFile, NewInstance, Reception, Recorded, StoredInstance};
+
+/// How much is collected before it is handed to the store.
+const PORTION: usize = 256 * 1024;
+
+/// Serves a C-STORE. What is refused may have left some of its data set unread.
+pub(super) async fn store<S>(
+    association: &mut Association<S>,
+    context: &Arc<AcceptedContext>,
+    request: &Request,
+    store: &StoreRequest,
+    caller: &Caller,
+    shared: &Shared,
+    tally: &mut Tally,
+) -> Result<Result<Response, Refusal>, AssociationError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    if !request.has_data_set {
+        return Ok(Err(Refusal::NoDataSet));
+    }
+    let instance = NewInstance {
+        sop_class_uid: store.sop_class.clone(),
+        sop_instance_uid: store.sop_instance.clone(),
+        transfer_syntax_uid: context.transfer_syntax().clone(),
+        calling_ae_title: caller.request.calling_ae_title.clone(),
+    };
+    let mut arriving = match shared.store.begin_instance(instance) {
+        Ok(file) => Arriving::new(file, Encoding::of(context.transfer_syntax()), shared.options.max_instance_bytes),
+        Err(error) => return Ok(Err(error.into())),
+    };
+    while let Some(bytes) = association.next_data().await? {
+        let taken = arriving.take(bytes);
+        if let Err(refusal) = taken {
+            return Ok(Err(refusal));
+        }
+        if let Err(refusal) = arriving.hand_over().await {
+            return Ok(Err(refusal));
+        }
+    }
+    let bytes = arriving.bytes;
+    let recorded = arriving.record(caller, shared).await;
+    Ok(recorded.map(|recorded| {
+        tally.instances += 1;
+        tally.bytes += bytes;
+        answer(request, &recorded, caller)
+    }))
+}
+
+/// A data set on its way in.
+struct Arriving {
+    file: IncomingFile,
+    scanner: Scanner,
+    portion: BytesMut,
+    bytes: u64,
+    limit: u64,
+}
+
+impl Arriving {
+    fn new(file: IncomingFile, encoding: Encoding, limit: u64) -> Self {
+        Self { file, scanner: Scanner::new(encoding), portion: BytesMut::new(), bytes: 0, limit }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.bytes += bytes.len() as u64;
+        if self.bytes > self.limit {
+            return Err(Refusal::TooLong(self.limit));
+        }
+        self.scanner.feed(bytes)?;
+        if self.portion.capacity() == 0 {
+            // One data set after another: small ones need little, and what has grown is not copied again.
+            self.portion.reserve(if self.bytes > bytes.len() as u64 { PORTION } else { bytes.len().max(16 * 1024) });
+        }
+        self.portion.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Gives a full portion to the store.
+    async fn hand_over(&mut self) -> Result<(), Refusal> {
+        if self.portion.len() < PORTION - 64 * 1024 {
+            return Ok(());
+        }
+        let portion = std::mem::take(&mut self.portion).freeze();
+        Ok(self.file.write(portion).await?)
+    }
+
+    async fn record(mut self, caller: &Caller, shared: &Shared) -> Result<Recorded, Refusal> {
+        let header = self.scanner.finish()?;
+        if !self.portion.is_empty() {
+            self.file.write(self.portion.freeze()).await?;
+        }
+        let reception = Reception {
+            header: &header,
+            association_id: &caller.association_id,
+            peer_address: caller.request.peer,
+            received_at: shared.clock.now(),
+        };
+        Ok(shared.store.record_instance(self.file, reception).await?)
+    }
+}
+
+fn answer(request: &Request, recorded: &Recorded, caller: &Caller) -> Response {
+    match recorded {
+        Recorded::Stored(instance) | Recorded::Duplicate(instance) => success(request, instance),
+        Recorded::KeptAside(_) => {
+            tracing::warn!(
+                association.id = caller.association_id,
+                "an instance came under a SOP Instance UID that is stored with other content, and is kept aside"
+            );
+            Response::to(request, Status::COERCION_OF_DATA_ELEMENTS)
+                .with_comment("SOP Instance UID is in use for other content; kept aside")
+        }
+    }
+}
+
+/// The only success that a C-STORE is answered with: whoever says it holds an instance that the store made durable.
+fn success(request: &Request, _durable: &StoredInstance) -> Response {
+    Response::to(request, Status::SUCCESS)
+}

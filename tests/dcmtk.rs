@@ -1,0 +1,1 @@
+//! DCMTK's tools as peers, where they are installed.

@@ -1,0 +1,1 @@
+//! C-STORE: what is stored, what is refused, and what is left behind.
