@@ -29,7 +29,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio", &["association", "store", "scp", "completeness", "worker", "scu", "node", "cli"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
-    ("zip", &["cli"]),
+    ("zip", &["inference", "cli"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

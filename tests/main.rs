@@ -2,12 +2,14 @@
 
 mod testkit;
 
+mod answers_queries;
 mod architecture;
-
+mod assembles_volumes;
 mod associations;
-
-mod storage;
-
-mod dcmtk;
-
 mod character_sets;
+mod dcmtk;
+mod decodes_pixels;
+mod documents;
+mod inference;
+mod storage;
+mod writes_results;

@@ -39,7 +39,7 @@ pub trait PendingResponses {
     /// What ends the association.
     type Error;
 
-    /// Takes a pending response; it may wait for the next [`flush`](Self::flush).
+    /// Takes a pending response; it may wait for the next [`flush`](Self::flush) or for the last response.
     fn push(&mut self, status: Status, identifier: &[u8]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Sends what waits.
@@ -98,7 +98,8 @@ struct Answers {
 }
 
 impl Answers {
-    /// The next page is read while the peer takes the one before; cancelling is looked for between pages.
+    /// The next page is read while the peer takes the one before; cancelling is looked for between pages. The last page
+    /// may wait for the last response, so that a single match and it leave in one write.
     async fn send_all<R: PendingResponses>(&self, mut matches: Matches, responses: &mut R) -> Result<Ended, R::Error> {
         let mut sent = 0;
         let mut page = matches.next_page().await;
@@ -115,8 +116,11 @@ impl Answers {
             let (pushed, next) = join!(self.send(&found, responses), matches.next_page());
             pushed?;
             sent += found.len();
-            if responses.is_cancelled().await? {
-                return Ok(Ended::with(Status::CANCEL, sent));
+            if !matches!(next, Ok(None)) {
+                responses.flush().await?;
+                if responses.is_cancelled().await? {
+                    return Ok(Ended::with(Status::CANCEL, sent));
+                }
             }
             page = next;
         }
@@ -129,7 +133,7 @@ impl Answers {
             self.answer.write(found, &mut identifier);
             responses.push(self.status, &identifier).await?;
         }
-        responses.flush().await
+        Ok(())
     }
 }
 

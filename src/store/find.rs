@@ -4,6 +4,9 @@ mod attribute;
 mod query;
 mod sql;
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 

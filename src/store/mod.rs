@@ -52,6 +52,20 @@ mod aside;
 
 mod record;
 
+mod series;
+
+mod jobs;
+
+mod finish;
+
+mod outbox;
+
+mod state;
+
+mod story;
+
+mod clear_up;
+
 mod find;
 
 #[cfg(test)]
@@ -60,12 +74,21 @@ mod tests;
 pub use aside::KeptAside;
 pub use error::{StoreError, Unusable};
 pub use find::{Attribute, Condition, FindQuery, Level, Match, Matches, Matching, Page};
+pub use finish::NewResult;
 pub use fold::{fold_person_name, fold_text};
 pub use ids::{DeliveryId, InstanceKey, JobId, SeriesKey};
 pub use incoming::{IncomingFile, NewInstance};
 pub use instance::StoredInstance;
+pub use jobs::{ClaimedJob, JobEnd};
 pub use layout::Origin;
+pub use outbox::{ClaimedDelivery, PeerAnswer, Resend};
 pub use record::{Reception, Recorded};
+pub use series::{Completed, Completion, NewJob, ReceivingSeries, RouteDecision};
+pub use state::{DeliveryState, JobState, SeriesState};
+pub use story::{
+    AttemptStory, DeliveryStory, JobStory, KeptAsideStory, ResultStory, RouteStory, SeriesStory, SourceStory,
+    StudyStory,
+};
 
 use commit::{Message, Writer};
 use in_flight::InFlight;
@@ -129,13 +152,7 @@ impl Store {
         let layout = Layout::create(data)?;
         let lock = layout.take_lock()?;
         let store = Self::connect(layout, options, clock, Some(lock)).await?;
-        let removed = store.inner.layout.empty_incoming()?;
-        if removed > 0 {
-            tracing::info!(
-                files = removed,
-                "instances that were still arriving when the last process ended are removed"
-            );
-        }
+        store.clear_up().await?;
         Ok(store)
     }
 

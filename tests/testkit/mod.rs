@@ -1,12 +1,18 @@
-//! A node to talk to, and peers of every kind that talk to it.
+//! A node to talk to, peers of every kind that talk to it, and series of known truth.
 
-pub(crate) mod instance;
+pub mod instance;
 
-pub(crate) mod node;
+pub mod node;
 
-pub(crate) mod parrot;
+pub mod parrot;
 
-pub(crate) mod wire;
+pub mod peers;
 
-pub(crate) use node::{Node, NodeBuilder};
-pub(crate) use parrot::Parrot;
+pub mod phantom;
+
+pub mod source_series;
+
+pub mod wire;
+
+pub use node::{Node, NodeBuilder};
+pub use parrot::Parrot;

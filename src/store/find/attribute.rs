@@ -38,14 +38,15 @@ pub(super) enum Column {
     Text(&'static str),
     /// A time, as precise as it came.
     Time(&'static str),
-    /// A person name, and the same folded.
-    Name(&'static str, &'static str),
+    /// A person name; the columns that matching looks at have the endings `_folded` (all component groups),
+    /// `_ideographic` and `_phonetic`.
+    Name(&'static str),
     /// Values joined by backslashes, of which any may match.
     Many(&'static str),
     /// A whole number or null.
     Number(&'static str),
-    /// Counted or listed, never matched (PS3.4 section C.3.4).
-    Computed(&'static str),
+    /// Counted (PS3.4 section C.3.4) or seldom asked for: returned, never matched.
+    Returned(&'static str),
 }
 
 impl Attribute {
@@ -66,10 +67,10 @@ impl Attribute {
         ATTRIBUTES.iter().filter(move |a| a.within == Some(sequence))
     }
 
-    /// Whether a value can be matched. Counts can only be returned.
+    /// Whether a value can be matched. Counts, for one, can only be returned: asked for with a value, they are universal.
     #[must_use]
     pub fn can_match(&self) -> bool {
-        !matches!(self.column, Column::Computed(_))
+        !matches!(self.column, Column::Returned(_))
     }
 }
 
@@ -81,7 +82,7 @@ const fn within(sequence: Tag, level: Level, tag: Tag, vr: VR, column: Column) -
     Attribute { tag, vr, level, within: Some(sequence), column }
 }
 
-use Column::{Computed, Many, Name, Number, Text, Time};
+use Column::{Many, Name, Number, Returned, Text, Time};
 use Level::{Image, Patient, Series, Study};
 
 /// How many studies, series and instances the patient of the row has.
@@ -90,31 +91,26 @@ const SERIES_OF_PATIENT: &str = "(SELECT coalesce(sum(sibling.number_of_series),
 const INSTANCES_OF_PATIENT: &str = "(SELECT coalesce(sum(sibling.number_of_instances), 0) FROM study AS sibling WHERE sibling.patient_key = @.patient_key)";
 
 static ATTRIBUTES: &[Attribute] = &[
-    at(Patient, tags::PATIENT_NAME, VR::PN, Name("@.patient_name", "@.patient_name_folded")),
+    at(Patient, tags::PATIENT_NAME, VR::PN, Name("@.patient_name")),
     at(Patient, tags::PATIENT_ID, VR::LO, Text("@.patient_id")),
     at(Patient, tags::ISSUER_OF_PATIENT_ID, VR::LO, Text("@.issuer_of_patient_id")),
     at(Patient, tags::PATIENT_BIRTH_DATE, VR::DA, Text("@.birth_date")),
     at(Patient, tags::PATIENT_SEX, VR::CS, Text("@.sex")),
-    at(Patient, tags::NUMBER_OF_PATIENT_RELATED_STUDIES, VR::IS, Computed(STUDIES_OF_PATIENT)),
-    at(Patient, tags::NUMBER_OF_PATIENT_RELATED_SERIES, VR::IS, Computed(SERIES_OF_PATIENT)),
-    at(Patient, tags::NUMBER_OF_PATIENT_RELATED_INSTANCES, VR::IS, Computed(INSTANCES_OF_PATIENT)),
+    at(Patient, tags::NUMBER_OF_PATIENT_RELATED_STUDIES, VR::IS, Returned(STUDIES_OF_PATIENT)),
+    at(Patient, tags::NUMBER_OF_PATIENT_RELATED_SERIES, VR::IS, Returned(SERIES_OF_PATIENT)),
+    at(Patient, tags::NUMBER_OF_PATIENT_RELATED_INSTANCES, VR::IS, Returned(INSTANCES_OF_PATIENT)),
     at(Study, tags::STUDY_INSTANCE_UID, VR::UI, Text("study.study_instance_uid")),
     at(Study, tags::STUDY_DATE, VR::DA, Text("study.study_date")),
     at(Study, tags::STUDY_TIME, VR::TM, Time("study.study_time")),
     at(Study, tags::ACCESSION_NUMBER, VR::SH, Text("study.accession_number")),
     at(Study, tags::STUDY_ID, VR::SH, Text("study.study_id")),
     at(Study, tags::STUDY_DESCRIPTION, VR::LO, Text("study.study_description")),
-    at(
-        Study,
-        tags::REFERRING_PHYSICIAN_NAME,
-        VR::PN,
-        Name("study.referring_physician", "study.referring_physician_folded"),
-    ),
+    at(Study, tags::REFERRING_PHYSICIAN_NAME, VR::PN, Name("study.referring_physician")),
     at(Study, tags::PATIENT_AGE, VR::AS, Text("study.patient_age")),
     at(Study, tags::MODALITIES_IN_STUDY, VR::CS, Many("study.modalities")),
     at(Study, tags::SOP_CLASSES_IN_STUDY, VR::UI, Many("study.sop_classes")),
-    at(Study, tags::NUMBER_OF_STUDY_RELATED_SERIES, VR::IS, Computed("study.number_of_series")),
-    at(Study, tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, Computed("study.number_of_instances")),
+    at(Study, tags::NUMBER_OF_STUDY_RELATED_SERIES, VR::IS, Returned("study.number_of_series")),
+    at(Study, tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, Returned("study.number_of_instances")),
     at(Series, tags::SERIES_INSTANCE_UID, VR::UI, Text("series.series_instance_uid")),
     at(Series, tags::MODALITY, VR::CS, Text("series.modality")),
     at(Series, tags::SERIES_NUMBER, VR::IS, Number("series.series_number")),
@@ -131,7 +127,9 @@ static ATTRIBUTES: &[Attribute] = &[
     at(Series, tags::INSTITUTION_NAME, VR::LO, Text("series.institution_name")),
     at(Series, tags::MANUFACTURER, VR::LO, Text("series.manufacturer")),
     at(Series, tags::MANUFACTURER_MODEL_NAME, VR::LO, Text("series.manufacturer_model")),
-    at(Series, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, Computed("series.number_of_instances")),
+    at(Series, tags::PERFORMING_PHYSICIAN_NAME, VR::PN, Returned("series.performing_physician")),
+    at(Series, tags::OPERATORS_NAME, VR::PN, Returned("series.operators_name")),
+    at(Series, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, Returned("series.number_of_instances")),
     within(
         tags::REQUEST_ATTRIBUTES_SEQUENCE,
         Series,

@@ -79,10 +79,10 @@ impl Plan {
 /// A column as text, never null.
 fn returned(attribute: &Attribute, level: Level) -> String {
     match attribute.column {
-        Column::Text(column) | Column::Time(column) | Column::Name(column, _) | Column::Many(column) => {
+        Column::Text(column) | Column::Time(column) | Column::Name(column) | Column::Many(column) => {
             spelt(column, level)
         }
-        Column::Number(column) | Column::Computed(column) => {
+        Column::Number(column) | Column::Returned(column) => {
             format!("coalesce({} || '', '')", spelt(column, level))
         }
     }
@@ -121,14 +121,14 @@ impl Where {
 
     fn matching(&mut self, column: &Column, matching: &Matching) {
         match (column, matching) {
-            (Column::Name(_, folded), Matching::Name(groups)) => self.name(&spelt(folded, self.level), groups),
+            (Column::Name(column), Matching::Name(groups)) => self.name(&spelt(column, self.level), groups),
             (Column::Many(column), Matching::Equal(text)) => {
                 let column = spelt(column, self.level);
                 let _ = write!(self.sql, "instr('\\' || {column} || '\\', ?) > 0");
                 self.text(format!("\\{text}\\"));
             }
             (Column::Many(column), Matching::Wildcard(pattern)) => {
-                let values = values_of(&spelt(column, self.level), "\\\\");
+                let values = values_of(&spelt(column, self.level));
                 let _ = write!(self.sql, "EXISTS (SELECT 1 FROM {values} WHERE value GLOB ?)");
                 self.text(glob(pattern));
             }
@@ -188,42 +188,47 @@ impl Where {
         }
     }
 
-    /// Names are kept with all their component groups, joined by `=`. What a pattern of ASCII says, the first group
-    /// says; any other may be meant for the ideographic or the phonetic one as well (PS3.5 section 6.2.1).
+    /// A pattern of ASCII is looked for in the first component group; any other may be meant for the ideographic or the
+    /// phonetic one as well (PS3.5 section 6.2.1.1).
     fn name(&mut self, column: &str, groups: &[String]) {
-        let values = values_of(column, "=");
+        let in_group = [Self::first_group, Self::ideographic_group, Self::phonetic_group];
         if let [pattern] = groups {
-            self.sql.push_str("((");
-            self.first_group(column, pattern);
-            self.sql.push(')');
-            if !pattern.is_ascii() {
-                let _ = write!(
-                    self.sql,
-                    " OR instr({column}, '=') > 0 AND EXISTS (SELECT 1 FROM {values} WHERE value GLOB ?)"
-                );
-                self.text(glob(pattern));
+            let searched = if pattern.is_ascii() { 1 } else { in_group.len() };
+            for (index, in_group) in in_group.iter().take(searched).enumerate() {
+                self.sql.push_str(if index == 0 { "(" } else { " OR (" });
+                in_group(self, column, pattern);
+                self.sql.push(')');
             }
-            self.sql.push(')');
             return;
         }
         self.sql.push('1');
-        for (index, pattern) in groups.iter().enumerate().filter(|(_, pattern)| !pattern.is_empty()) {
+        for (in_group, pattern) in in_group.iter().zip(groups).filter(|(_, pattern)| pattern.bytes().any(|b| b != b'*'))
+        {
             self.sql.push_str(" AND ");
-            if index == 0 {
-                self.first_group(column, pattern);
-            } else {
-                let _ = write!(
-                    self.sql,
-                    "EXISTS (SELECT 1 FROM {values} AS part WHERE part.key = {index} AND part.value GLOB ?)"
-                );
-                self.text(glob(pattern));
-            }
+            in_group(self, column, pattern);
         }
     }
 
     fn first_group(&mut self, column: &str, pattern: &str) {
-        self.from_prefix(column, pattern);
+        let column = format!("{column}_folded");
+        self.from_prefix(&column, pattern);
         let _ = write!(self.sql, "substr({column}, 1, instr({column} || '=', '=') - 1) GLOB ?");
+        self.text(glob(pattern));
+    }
+
+    fn ideographic_group(&mut self, column: &str, pattern: &str) {
+        self.later_group(&format!("{column}_ideographic"), pattern);
+    }
+
+    fn phonetic_group(&mut self, column: &str, pattern: &str) {
+        self.later_group(&format!("{column}_phonetic"), pattern);
+    }
+
+    fn later_group(&mut self, column: &str, pattern: &str) {
+        // Said so that the index, which leaves out empty groups, can be used.
+        let _ = write!(self.sql, "{column} > '' AND ");
+        self.from_prefix(column, pattern);
+        let _ = write!(self.sql, "{column} GLOB ?");
         self.text(glob(pattern));
     }
 
@@ -237,9 +242,9 @@ fn all_equal(any_of: &[Matching]) -> Option<Vec<String>> {
     any_of.iter().map(|m| if let Matching::Equal(text) = m { Some(text.clone()) } else { None }).collect()
 }
 
-/// A table of the values that `separator` joins in a column: JSON's quoting, with the separator made a border.
-fn values_of(column: &str, separator: &str) -> String {
-    format!("json_each('[' || replace(json_quote({column}), '{separator}', '\",\"') || ']')")
+/// A table of the values that backslashes join in a column: JSON's quoting, with each quoted backslash made a border.
+fn values_of(column: &str) -> String {
+    format!("json_each('[' || replace(json_quote({column}), '\\\\', '\",\"') || ']')")
 }
 
 /// A pattern in the syntax of GLOB, where `[` opens a set of characters.

@@ -1,0 +1,87 @@
+//! How SQLite goes about the statements: what must be quick must not read whole tables.
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::{Clock, Timestamp};
+use crate::store::StoreOptions;
+
+async fn store() -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { reserve_bytes: 0, ..StoreOptions::default() };
+    let store = Store::open(folder.path(), options, Clock::manual(Timestamp(0))).await.unwrap();
+    (folder, store)
+}
+
+fn asking(level: Level, conditions: &[(Tag, Matching)]) -> FindQuery {
+    let condition = |(tag, matching): &(Tag, Matching)| Condition {
+        attribute: Attribute::of(*tag).unwrap(),
+        any_of: vec![matching.clone()],
+    };
+    let returned = [tags::PATIENT_NAME, tags::PATIENT_ID].map(|tag| Attribute::of(tag).unwrap()).to_vec();
+    FindQuery { level, conditions: conditions.iter().map(condition).collect(), returned }
+}
+
+/// The steps that SQLite takes, one text each.
+async fn steps(store: &Store, query: &FindQuery) -> Vec<String> {
+    let plan = Plan::new(query);
+    let mut steps = Vec::new();
+    for sql in [plan.first(PAGE), plan.keys()] {
+        let mut statement = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+        for bind in &plan.binds {
+            statement = match bind {
+                Bind::Text(text) => statement.bind(text.clone()),
+                Bind::Number(number) => statement.bind(*number),
+            };
+        }
+        let rows = statement.fetch_all(store.readers()).await.unwrap();
+        steps.extend(rows.iter().map(|row| row.get::<String, _>("detail")));
+    }
+    steps
+}
+
+fn equal(text: &str) -> Matching {
+    Matching::Equal(text.to_owned())
+}
+
+fn name(pattern: &str) -> Matching {
+    Matching::Name(vec![pattern.to_owned()])
+}
+
+#[tokio::test]
+async fn what_names_one_thing_or_a_beginning_is_looked_up_in_an_index() {
+    let (_folder, store) = store().await;
+    let month = Matching::Range { from: Some("20240101".to_owned()), to: Some("20240131".to_owned()) };
+    let cases = [
+        asking(Level::Patient, &[(tags::PATIENT_ID, equal("P1"))]),
+        asking(Level::Patient, &[(tags::PATIENT_NAME, name("smi*"))]),
+        asking(Level::Patient, &[(tags::PATIENT_NAME, name("иван*"))]),
+        asking(Level::Study, &[(tags::PATIENT_ID, equal("P1"))]),
+        asking(Level::Study, &[(tags::PATIENT_ID, Matching::Wildcard("P1*".to_owned()))]),
+        asking(Level::Study, &[(tags::ACCESSION_NUMBER, equal("A1"))]),
+        asking(Level::Study, &[(tags::STUDY_INSTANCE_UID, equal("1.2"))]),
+        asking(Level::Study, &[(tags::STUDY_DATE, month)]),
+        asking(Level::Study, &[(tags::PATIENT_NAME, name("smith^john"))]),
+        asking(Level::Study, &[(tags::PATIENT_NAME, name("山田*"))]),
+        asking(Level::Series, &[(tags::STUDY_INSTANCE_UID, equal("1.2"))]),
+        asking(Level::Image, &[(tags::STUDY_INSTANCE_UID, equal("1.2")), (tags::SERIES_INSTANCE_UID, equal("1.2.3"))]),
+        asking(Level::Image, &[(tags::STUDY_INSTANCE_UID, equal("1.2")), (tags::SOP_INSTANCE_UID, equal("1.2.3.4"))]),
+    ];
+    let scans = |steps: &[String]| steps.iter().any(|s| s.starts_with("SCAN ") && *s != "SCAN (subquery-1)");
+    for query in cases {
+        let steps = steps(&store, &query).await;
+        assert!(!scans(&steps), "{query:?}: {steps:#?}");
+    }
+    let infix = asking(Level::Study, &[(tags::PATIENT_NAME, name("*ith*"))]);
+    assert!(scans(&steps(&store, &infix).await), "a scan goes by another name");
+}
+
+#[tokio::test]
+async fn the_text_of_a_statement_depends_on_the_shape_of_the_question_alone() {
+    let one = Plan::new(&asking(Level::Study, &[(tags::PATIENT_ID, equal("P1"))]));
+    let other = Plan::new(&asking(Level::Study, &[(tags::PATIENT_ID, equal("'; DROP TABLE study; --"))]));
+    assert_eq!(one.first(PAGE), other.first(PAGE));
+    assert_ne!(one.binds, other.binds);
+}
