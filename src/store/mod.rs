@@ -44,6 +44,8 @@ mod place;
 
 mod same;
 
+mod columns;
+
 mod known;
 
 mod commit;
@@ -66,6 +68,8 @@ mod story;
 
 mod clear_up;
 
+mod reindex;
+
 mod find;
 
 #[cfg(test)]
@@ -83,6 +87,7 @@ pub use jobs::{ClaimedJob, JobEnd};
 pub use layout::Origin;
 pub use outbox::{ClaimedDelivery, PeerAnswer, Resend};
 pub use record::{Reception, Recorded};
+pub use reindex::Reindexed;
 pub use series::{Completed, Completion, NewJob, ReceivingSeries, RouteDecision};
 pub use state::{DeliveryState, JobState, SeriesState};
 pub use story::{

@@ -18,6 +18,8 @@ mod crashing;
 
 mod recording;
 
+mod reindexing;
+
 mod working;
 
 /// 2026-01-01 00:00:00 UTC.
