@@ -25,7 +25,10 @@ const FRAGMENT: usize = 64 * 1024;
 async fn main() -> Result<(), Failure> {
     let folder = std::env::args().skip(1).find(|a| !a.starts_with('-'));
     let folder = PathBuf::from(folder.unwrap_or_else(|| "target/bench-store".to_owned()));
-    println!("{:>8} {:>12} {:>12} {:>9} {:>9} {:>9}", "pixels", "associations", "instances/s", "MB/s", "p50 ms", "p99 ms");
+    println!(
+        "{:>8} {:>12} {:>12} {:>9} {:>9} {:>9}",
+        "pixels", "associations", "instances/s", "MB/s", "p50 ms", "p99 ms"
+    );
     for side in [512, 64] {
         for associations in [1, 2, 4, 8] {
             measure(&folder, side, associations, if side == 512 { 1600 } else { 4000 }).await?;
@@ -39,9 +42,8 @@ async fn measure(folder: &Path, side: u16, associations: u32, total: u32) -> Res
     let _ = std::fs::remove_dir_all(folder);
     let store = Store::open(folder, StoreOptions::default(), Clock::System).await?;
     let begun = Instant::now();
-    let tasks: Vec<_> = (0..associations)
-        .map(|a| tokio::spawn(send(store.clone(), a, side, total / associations)))
-        .collect();
+    let tasks: Vec<_> =
+        (0..associations).map(|a| tokio::spawn(send(store.clone(), a, side, total / associations))).collect();
     let mut times = Vec::new();
     for task in tasks {
         times.extend(task.await??);

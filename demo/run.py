@@ -5,6 +5,7 @@ Called by `make demo`, which builds the node first. Everything runs in a tempora
 out/demo afterwards. Ends by itself; whatever it started is stopped, and if a step fails the end of the node's log is
 shown and the exit status is 1.
 """
+import argparse
 import os
 import shutil
 import signal
@@ -24,7 +25,6 @@ import measurements
 import picture
 
 ROOT = Path(__file__).resolve().parent.parent
-NODE = ROOT / "target/release/overread"
 SERIES = ROOT / "demo/chest-ct"
 OUT = ROOT / "out/demo"
 START_SECONDS = 60
@@ -146,7 +146,7 @@ def show(reports, segmentations):
     print("PNG ", png)
 
 
-def demo(folder, stack, log_file):
+def demo(overread, folder, stack, log_file):
     node_port, pacs_port = free_ports(2)
     inbox = OUT / "received"
     shutil.rmtree(OUT, ignore_errors=True)
@@ -160,13 +160,13 @@ def demo(folder, stack, log_file):
     wait_until(lambda: answers(pacs_port, "PACS"), START_SECONDS, {"the PACS": pacs}, "the PACS answers")
 
     step(f"the node: OVERREAD@127.0.0.1:{node_port}")
-    node = start(stack, [NODE, "run", "--config", config], stack.enter_context(open(log_file, "wb")))
+    node = start(stack, [overread, "run", "--config", config], stack.enter_context(open(log_file, "wb")))
     both = {"the PACS": pacs, "the node": node}
     wait_until(lambda: answers(node_port, "OVERREAD"), START_SECONDS, both, "the node answers")
 
     slices = len(list(SERIES.glob("*.dcm")))
     step(f"sending a chest CT, {slices} slices (LIDC-IDRI-0314)")
-    sent = subprocess.run([NODE, "send", "--to", f"OVERREAD@127.0.0.1:{node_port}", SERIES])
+    sent = subprocess.run([overread, "send", "--to", f"OVERREAD@127.0.0.1:{node_port}", SERIES])
     if sent.returncode != 0:
         raise Failed(f"overread send ended with exit status {sent.returncode}")
 
@@ -183,12 +183,15 @@ def demo(folder, stack, log_file):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--overread", type=Path, default=ROOT / "target/release/overread", help="the binary to show")
+    a = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="overread-demo-")))
         log_file = folder / "node.log"
         try:
-            demo(folder, stack, log_file)
+            demo(a.overread.resolve(), folder, stack, log_file)
         except (Failed, OSError) as e:
             if log_file.exists():
                 lines = log_file.read_text(errors="replace").splitlines()

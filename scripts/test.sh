@@ -83,6 +83,7 @@ PYTHON
 
 section "rust components" components
 section "rustfmt" cargo fmt --check
+section "rustfmt of the fuzz targets" cargo fmt --check --manifest-path fuzz/Cargo.toml
 section "clippy" cargo clippy --locked --quiet --all-targets -- -D warnings
 section "documentation" documentation
 section "scripts and configurations" scripts_parse

@@ -9,6 +9,7 @@ mod associations;
 mod character_sets;
 mod dcmtk;
 mod decodes_pixels;
+mod documents;
 mod inference;
 mod storage;
 mod writes_results;

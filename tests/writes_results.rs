@@ -536,3 +536,38 @@ fn a_prediction_that_contradicts_itself_is_the_model_authors_fault() {
         assert!(matches!(error, ResultError::Prediction(_)), "{error}");
     }
 }
+
+/// The size of a chest CT of 1 mm: run with `--release -- --ignored`.
+#[test]
+#[ignore = "a measurement, meaningful only in a release build"]
+fn three_hundred_slices_are_written_and_read_back_in_half_a_second() {
+    let shape = [300, 512, 512];
+    let axial = Layout3d::axial([300, 2, 2]);
+    let mut series = series(axial, identified);
+    series.volume.geometry.shape = shape;
+    let [slices, rows, columns] = shape;
+    let ball = |slice: usize, row: usize, column: usize, centre: usize| {
+        let squared = |a: usize, b: usize| a.abs_diff(b) * a.abs_diff(b);
+        2 * squared(slice, 150) + squared(row, 256) + 2 * squared(column, centre) < 180 * 180
+    };
+    let mut labels = Vec::with_capacity(slices * rows * columns);
+    for slice in 0..slices {
+        for row in 0..rows {
+            labels.extend((0..columns).map(|column| {
+                match (ball(slice, row, column, 130), ball(slice, row, column, 380)) {
+                    (true, _) => 1,
+                    (false, true) => 2,
+                    (false, false) => 0,
+                }
+            }));
+        }
+    }
+    let prediction = prediction(Some(LabelMap { shape, labels }));
+    let asked = Asked::of(&series, Outcome::Predicted(&prediction));
+    let begin = std::time::Instant::now();
+    let results = asked.encode().unwrap();
+    let seconds = begin.elapsed().as_secs_f64();
+    let sizes: Vec<usize> = results.objects.iter().map(|o| o.bytes.len()).collect();
+    println!("{seconds:.3} s, {sizes:?} bytes");
+    assert!(seconds < 0.5, "{seconds} s");
+}

@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use overread::association::Timers;
 use overread::association::acceptor::accept;
 use overread::association::negotiation::AcceptorPolicy;
-use overread::association::Timers;
 use overread::association::{Collected, Received};
 use overread::dicom::ae::AeTitle;
 use tokio::runtime::Builder;

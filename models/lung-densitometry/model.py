@@ -299,10 +299,32 @@ def windpipe(mean: Tensor, inner: Tensor, middle: float, cell: List[float]) -> T
     return tube
 
 
+def walled(mean: Tensor, cell: List[float], reach_mm: float) -> Tensor:
+    """Cells from which at least four of the six directions along the axes meet tissue (above -600 HU) within the reach: the inside of tubes."""
+    wall = (mean > -600).to(torch.uint8)
+    count = torch.zeros_like(wall)
+    for axis in range(3):
+        n = wall.size(axis)
+        before, after = wall, wall
+        for _ in range(int(round(reach_mm / cell[axis]))):
+            if n > 1:
+                seen = before.clone()
+                target = seen.narrow(axis, 1, n - 1)
+                torch.maximum(target, before.narrow(axis, 0, n - 1), out=target)
+                before = seen
+                seen = after.clone()
+                target = seen.narrow(axis, 0, n - 1)
+                torch.maximum(target, after.narrow(axis, 1, n - 1), out=target)
+                after = seen
+        count += before + after
+    return (count >= 4).to(torch.uint8)
+
+
 def airways(mean: Tensor, inner: Tensor, middle: float, cell: List[float]) -> Tensor:
     """Trachea and main bronchi with their inner rim. From the windpipe air of lessening density is followed face by face for at most 70 mm.
 
-    Each side stops where the front becomes wider than bronchi are (4 cm2: it has leaked into emphysema), and its last three steps are taken back.
+    Only cells with walls about them are followed. Each side stops where the front becomes wider than bronchi are (2.5 cm2: it has leaked into
+    emphysema), and its last three steps are taken back.
     """
     tube = windpipe(mean, inner, middle, cell)
     if not bool(tube.any()):
@@ -316,9 +338,10 @@ def airways(mean: Tensor, inner: Tensor, middle: float, cell: List[float]) -> Te
     carina = float(bottom.to(torch.float64).mean())
     right = (torch.arange(box_tube.size(2), device=mean.device) < carina).to(torch.uint8)
     found = box_tube
-    limit = 400.0 / (cell[1] * cell[2])
+    tubular = box_inner * walled(box_mean, cell, 10.0)
+    limit = 250.0 / (cell[1] * cell[2])
     for threshold in [-860, -900, -940]:
-        passable = box_inner * (box_mean < threshold).to(torch.uint8)
+        passable = tubular * (box_mean < threshold).to(torch.uint8)
         for side in [right, 1 - right]:
             trail = [box_tube]
             for _ in range(int(70.0 / cell[2])):
@@ -405,6 +428,14 @@ def find_pair(seed: Tensor, middle: float, cell: List[float], share: float) -> T
     return none
 
 
+def chest_box(lung: Tensor) -> Tensor:
+    """The bounding box of the lungs, filled. Pieces that lie in it are lung too; others (a mattress) are not."""
+    first, last = bounding_box(lung, [0, 0, 0])
+    chest = torch.zeros_like(lung, dtype=torch.uint8)
+    crop(chest, first, last).fill_(1)
+    return chest
+
+
 def tell_sides(mean: Tensor, lung: Tensor, middle: float, cell: List[float]) -> Tensor:
     """Labels 1 (right lung) and 2 (left lung) on all lung cells.
 
@@ -429,19 +460,18 @@ def tell_sides(mean: Tensor, lung: Tensor, middle: float, cell: List[float]) -> 
                 pair = find_pair(dense, middle, cell, 0.12)
     columns = torch.arange(lung.size(2), device=lung.device)
     if not bool(pair.any()):
-        centre = float((lung.sum([0, 1], dtype=torch.int64) * columns).sum()) / max(1.0, float(lung.sum()))
-        return lung * (1 if centre < middle else 2)
+        labels, count = components(lung, 3)
+        sizes, _, _, column = piece_positions(labels, count)
+        largest = int(torch.argmax(sizes))
+        return lung * chest_box((labels == largest).to(torch.uint8)) * (1 if float(column[largest]) < middle else 2)
     for i in range(len(levels)):
         pair = flood_labels(pair, levels[len(levels) - 1 - i])
-    first, last = bounding_box(pair, [0, 0, 0])
-    chest = torch.zeros_like(lung)
-    crop(chest, first, last).fill_(1)
     right = (pair == 1).sum([0, 1], dtype=torch.int64)
     left = (pair == 2).sum([0, 1], dtype=torch.int64)
     between = 0.5 * (float((right * columns).sum()) / max(1.0, float(right.sum())) + float((left * columns).sum()) / max(1.0, float(left.sum())))
-    # Pieces that touch neither lung but lie among them: a lobe behind a tumour or a thick fissure. Others (a mattress) are not lung.
+    # Pieces that touch neither lung but lie among them: a lobe behind a tumour or a thick fissure.
     side = torch.where(columns < between, 1, 2).to(torch.uint8)
-    return pair + lung * chest * (pair == 0).to(torch.uint8) * side
+    return pair + lung * chest_box(pair) * (pair == 0).to(torch.uint8) * side
 
 
 # ----------------------------------------------------------------------------------------------------------------- the module
@@ -495,7 +525,9 @@ class LungDensitometry(nn.Module):
         share, at_first, at_last = share_of_body(lungs, 1 - outside)
         if float(lungs.sum()) * cell[0] * cell[1] * cell[2] < 100.0e3 or share < 0.08:
             return labels, 1
-        return labels, 2 if max(at_first, at_last) > 0.4 else 0
+        # A chest wall lies between lung and outside air, unless the image's edge or round field cuts into the lung and outside air got in.
+        contact = float((lungs * neighbours(outside, 3)).sum()) * (cell[0] * cell[1] * cell[2]) ** (2.0 / 3.0)
+        return labels, 2 if max(at_first, at_last) > 0.3 or contact > 500.0 else 0
 
     def side(self, hu: Tensor, labels: Tensor, mask: Tensor, number: int, factors: List[int], spacing: List[float]) -> Tensor:
         """One lung on the full grid, written into the mask: voxels below -500 HU in its cells, closed by 5 mm. Returns its histogram."""
@@ -518,7 +550,7 @@ class LungDensitometry(nn.Module):
 
     def forward(self, hu: Tensor, spacing: Tensor) -> Dict[str, Tensor]:
         """mask uint8 (1 right, 2 left lung), metrics float64 [3, 4] (right, left, both; volume cm3, mean HU, LAA-950 %, Perc15 HU), verdict int64
-        (0 read, 1 no lungs, 2 the lungs are cut off by the first or last slice). With a verdict other than 0 the mask is empty, the metrics NaN."""
+        (0 read, 1 no lungs, 2 the lungs are cut off by the first or last slice or by the field of view). With a verdict other than 0 the mask is empty, the metrics NaN."""
         mm = [float(spacing[0]), float(spacing[1]), float(spacing[2])]
         field = max(hu.size(1) * mm[1], hu.size(2) * mm[2])
         edge = max(1.5, min(3.0, field / 128.0))

@@ -196,7 +196,9 @@ fn put_image(
     object.put_text(tags::CONTENT_LABEL, VR::CS, "SEGMENTATION");
     let description = format!("{}{}", untrained_prefix(request), request.algorithm.title);
     object.put_text(tags::CONTENT_DESCRIPTION, VR::LO, &plain(&description, 64));
-    object.put_text(tags::CONTENT_CREATOR_NAME, VR::PN, &plain_name(&request.equipment.model_name));
+    // A caret makes it a family name; without one it is the retired free form.
+    let creator = format!("{}^", plain_name(&request.equipment.model_name));
+    object.put_text(tags::CONTENT_CREATOR_NAME, VR::PN, &creator);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
-use sqlx::{Connection, QueryBuilder, Row};
+use sqlx::{QueryBuilder, Row};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::error::StoreError;
@@ -162,7 +162,6 @@ pub(super) async fn commit_rows(
         known.forget();
         // Fails where the transaction had not begun.
         let _ = sqlx::query("ROLLBACK").execute(&mut *connection).await;
-        connection.ping().await?;
     }
     committed
 }

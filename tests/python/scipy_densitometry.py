@@ -226,7 +226,7 @@ def densitometry(hu, spacing):
     area = (mask > 0).sum((1, 2))
     if (mask > 0).sum() * voxel < 100:
         verdict = 1
-    elif max(area[0], area[-1]) > 0.4 * area.max():
+    elif max(area[0], area[-1]) > 0.3 * area.max():
         verdict = 2
     else:
         verdict = 0

@@ -1,16 +1,18 @@
 //! A node to talk to, peers of every kind that talk to it, and series of known truth.
 
-pub mod node;
+pub(crate) mod instance;
 
-pub mod parrot;
+pub(crate) mod node;
 
-pub mod peers;
+pub(crate) mod parrot;
 
-pub mod phantom;
+pub(crate) mod peers;
 
-pub mod source_series;
+pub(crate) mod phantom;
 
-pub mod wire;
+pub(crate) mod source_series;
 
-pub use node::{Node, NodeBuilder};
-pub use parrot::Parrot;
+pub(crate) mod wire;
+
+pub(crate) use node::{Node, NodeBuilder};
+pub(crate) use parrot::Parrot;

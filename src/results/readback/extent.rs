@@ -12,22 +12,30 @@ pub(super) struct SliceExtent {
 
 impl SliceExtent {
     pub(super) fn add(&mut self, row: usize, column: usize) {
-        self.count += 1;
-        self.row_sum += row as u64;
-        self.column_sum += column as u64;
+        self.add_run(row, column, 1);
+    }
+
+    /// Adds `length` (not 0) voxels of one row from `column` on.
+    pub(super) fn add_run(&mut self, row: usize, column: usize, length: usize) {
+        let last = column + length - 1;
+        self.count += length as u64;
+        self.row_sum += (row * length) as u64;
+        self.column_sum += ((column + last) * length / 2) as u64;
         self.rows = Some(widened(self.rows, row));
-        self.columns = Some(widened(self.columns, column));
+        self.columns = Some(widened(Some(widened(self.columns, column)), last));
     }
 
     /// The voxels of `wanted` in a slice of labels.
     pub(super) fn of_labels(slice: &[u8], columns: usize, wanted: u8) -> Self {
         let mut extent = Self::default();
         for (row, line) in slice.chunks(columns).enumerate() {
-            if !line.contains(&wanted) {
-                continue;
-            }
-            for (column, _) in line.iter().enumerate().filter(|(_, label)| **label == wanted) {
-                extent.add(row, column);
+            for (chunk, labels) in line.chunks(16).enumerate() {
+                if labels.iter().all(|label| *label == wanted) {
+                    extent.add_run(row, chunk * 16, labels.len());
+                } else if labels.contains(&wanted) {
+                    let wanted_ones = labels.iter().enumerate().filter(|(_, label)| **label == wanted);
+                    wanted_ones.for_each(|(offset, _)| extent.add(row, chunk * 16 + offset));
+                }
             }
         }
         extent

@@ -129,3 +129,6 @@ fn code_of(item: &DataSet, sequence: Tag) -> Option<(String, String)> {
     let code = item.items(sequence).first()?;
     Some((code.text(tags::CODE_VALUE)?, code.text(tags::CODING_SCHEME_DESIGNATOR)?))
 }
+
+#[cfg(test)]
+mod tests;

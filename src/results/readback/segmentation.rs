@@ -143,20 +143,26 @@ impl<'a> Written<'a> {
     /// Compares the bits of frame `at` with a slice of labels; gives where the bits lie.
     fn compare_voxels(&self, at: usize, slice: &[u8], wanted: u8) -> Checked<SliceExtent> {
         let mut extent = SliceExtent::default();
-        let begin = at * self.frame_size;
-        for (chunk, labels) in slice.chunks(8).enumerate() {
-            let first = begin + chunk * 8;
-            let bits = self.eight_bits(first, labels.len());
-            if bits == 0 && !labels.contains(&wanted) {
-                continue;
-            }
-            for (offset, label) in labels.iter().enumerate() {
-                let set = bits >> offset & 1 == 1;
-                let voxel = chunk * 8 + offset;
-                let (row, column) = (voxel / self.columns, voxel % self.columns);
-                ensure(set == (*label == wanted), || format!("frame {}, row {row}, column {column} differs", at + 1))?;
-                if set {
-                    extent.add(row, column);
+        for (row, line) in slice.chunks(self.columns).enumerate() {
+            let begin = at * self.frame_size + row * self.columns;
+            for (chunk, labels) in line.chunks(8).enumerate() {
+                let first = chunk * 8;
+                let bits = self.eight_bits(begin + first, labels.len());
+                if bits == 0 && !labels.contains(&wanted) {
+                    continue;
+                }
+                if bits == 0xFF && labels.iter().all(|label| *label == wanted) {
+                    extent.add_run(row, first, 8);
+                    continue;
+                }
+                for (offset, label) in labels.iter().enumerate() {
+                    let (set, column) = (bits >> offset & 1 == 1, first + offset);
+                    ensure(set == (*label == wanted), || {
+                        format!("frame {}, row {row}, column {column} differs", at + 1)
+                    })?;
+                    if set {
+                        extent.add(row, column);
+                    }
                 }
             }
         }
