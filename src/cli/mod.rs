@@ -99,7 +99,7 @@ struct Caller {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     #[cfg(feature = "torch")]
-    if matches!(arguments.command, Command::Compare(_)) {
+    if matches!(arguments.command, Command::Run(_) | Command::Check(_) | Command::Compare(_)) {
         openmp::wait_passively();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
