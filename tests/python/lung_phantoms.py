@@ -119,7 +119,7 @@ def paint_table(canvas, foam=True):
 def paint_bowel(canvas, scale=1.0):
     """Gas in stomach and colon close below the diaphragm, stool with bubbles, a column of air in the oesophagus."""
     c, s = canvas, scale
-    c.paint(c.ball(-92 * s, -25 * s, 62 * s, 22 * s, 30 * s, 38 * s) & (c.z < -72 * s), -995)
+    c.paint(c.ball(-92 * s, -25 * s, 62 * s, 22 * s, 30 * s, 38 * s) & (c.z < -75 * s), -995)
     c.paint(c.ball(-108 * s, -40 * s, -40 * s, 18 * s, 20 * s, 70 * s), -995)
     stool = c.ball(-112 * s, 20 * s, 95 * s, 25 * s, 22 * s, 22 * s)
     c.hu[stool] = np.where(c.texture(6 * s)[stool] > 0.3, -900, -150)
