@@ -182,6 +182,9 @@ def case(name):
         c = Canvas((60, 320, 320), (5.0, 1.2, 1.2))
         paint_chest(c, gap=1.2)
         c.hu[(np.abs(c.x) < 1.5) & (c.truth > 0)] = -720
+    elif name == "no-septum":
+        paint_chest(c, gap=0.0)
+        c.hu[(np.abs(c.x) < 5) & (c.truth > 0)] = -850
     elif name == "right-only":
         paint_chest(c, lungs=(1,))
     elif name == "left-only":
@@ -224,7 +227,7 @@ def case(name):
     return voxels, c.spacing, c.truth, verdict
 
 
-READ = ("plain", "touching", "touching-thick", "thick-slices", "emphysema", "dense", "noisy", "bowel", "table", "everything", "arms", "mouth", "edge",
+READ = ("plain", "touching", "touching-thick", "no-septum", "thick-slices", "emphysema", "dense", "noisy", "bowel", "table", "everything", "arms", "mouth", "edge",
         "right-only", "left-only", "child")
 NOT_READ = ("half", "abdomen", "air", "water", "legs")
 
