@@ -90,7 +90,7 @@ fn tell_series(lines: &mut Lines, series: &SeriesStory, now: Timestamp) {
     lines.add(1, format!("series {}", series.series_instance_uid));
     lines.add(2, format!("{}{number}{what}: {}", or_unknown(&series.modality), series.state));
     if series.origin == Origin::Result {
-        lines.add(2, format!("made here at {}, {} instances", shown_time(series.first_received_at), series.revision));
+        lines.add(2, format!("made here at {}, {} instances", shown_time(series.first_received_at), series.instances));
         return;
     }
     for source in &series.sources {
