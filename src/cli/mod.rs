@@ -19,6 +19,8 @@ mod query;
 
 mod reindex;
 
+mod reread;
+
 mod resend;
 
 mod run;
@@ -74,6 +76,7 @@ enum Command {
     Find(find::Find),
     Why(why::Why),
     Resend(resend::Resend),
+    Reread(reread::Reread),
     Reindex(reindex::Reindex),
     Compare(compare::Compare),
 }
@@ -124,6 +127,7 @@ async fn done(command: Command) -> u8 {
         Command::Find(arguments) => find::find(arguments).await,
         Command::Why(arguments) => why::why(arguments).await,
         Command::Resend(arguments) => resend::resend(arguments).await,
+        Command::Reread(arguments) => reread::reread(arguments).await,
         Command::Reindex(arguments) => reindex::reindex(arguments).await,
         Command::Compare(arguments) => compare::compare(&arguments),
     }
