@@ -3,6 +3,8 @@
 //! `cargo bench --bench store -- [FOLDER]`: FOLDER (by default below `target/`) decides which disk is measured.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
+#![expect(clippy::print_stdout, reason = "a table is what it is for")]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
