@@ -136,7 +136,8 @@ async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
     }
     let device = config.node.device.parse().map_err(StartError::Models)?;
     let engine = tokio::task::spawn_blocking(move || Engine::start(device, models)).await;
-    let engine = engine.map_err(|e| StartError::Models(e.to_string()))?.map_err(|e| StartError::Models(e.to_string()))?;
+    let engine =
+        engine.map_err(|e| StartError::Models(e.to_string()))?.map_err(|e| StartError::Models(e.to_string()))?;
     for (package, reason) in engine.refused() {
         tracing::error!(model.name = package.manifest().name, %reason, "a model is not served");
     }

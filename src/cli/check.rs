@@ -59,7 +59,9 @@ async fn check_models(config: &NodeConfig) -> usize {
     let mut errors = faults.len();
     let device: Result<DeviceChoice, String> = config.node.device.parse();
     let started = match device {
-        Ok(device) => tokio::task::spawn_blocking(move || Engine::start(device, models)).await.map_err(|e| e.to_string()),
+        Ok(device) => {
+            tokio::task::spawn_blocking(move || Engine::start(device, models)).await.map_err(|e| e.to_string())
+        }
         Err(error) => Err(error),
     };
     let engine = match started.and_then(|engine| engine.map_err(|e| e.to_string())) {

@@ -22,7 +22,8 @@ pub async fn count_instances(
     series: &SeriesInstanceUid,
     timers: &Timers,
 ) -> Result<u32, String> {
-    let model = SopClassUid::parse(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND).map_err(|e| e.to_string())?;
+    let model =
+        SopClassUid::parse(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND).map_err(|e| e.to_string())?;
     let transfer_syntaxes = vec![TransferSyntaxUid::explicit_le(), TransferSyntaxUid::implicit_le()];
     let proposal = ContextProposal { abstract_syntax: model.clone(), transfer_syntaxes };
     let mut association = Requestor::connect(peer, own, &[proposal], timers).await.map_err(|e| e.to_string())?;

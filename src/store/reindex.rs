@@ -327,7 +327,9 @@ fn read(layout: &Layout, found: &Found) -> Result<NewRow, String> {
         sop_class_uid: part10.sop_class().map_err(|e| e.to_string())?,
         sop_instance_uid: part10.sop_instance().map_err(|e| e.to_string())?,
         transfer_syntax_uid: part10.transfer_syntax.clone(),
-        calling_ae_title: AeTitle::parse(&source_title).or_else(|_| AeTitle::parse("UNKNOWN")).map_err(|e| e.to_string())?,
+        calling_ae_title: AeTitle::parse(&source_title)
+            .or_else(|_| AeTitle::parse("UNKNOWN"))
+            .map_err(|e| e.to_string())?,
     };
     let row = IndexRow::from_header(&header, &announced).map_err(|e| e.to_string())?;
     let place = layout.instance(found.origin, &row.study.uid, &row.series.uid, &row.instance.uid);

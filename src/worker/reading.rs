@@ -12,7 +12,9 @@ use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::Verdict;
-use crate::results::{self, DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultRequest, ResultSet, SourceGrid};
+use crate::results::{
+    self, DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultRequest, ResultSet, SourceGrid,
+};
 use crate::volume::{AssembleError, AssembleOptions, InstanceSource, Series, SourceSeries};
 
 /// What to read, by what, and how to write it down.

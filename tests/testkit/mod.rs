@@ -14,5 +14,5 @@ pub mod source_series;
 
 pub mod wire;
 
-pub use node::{Node, NodeBuilder};
-pub use parrot::Parrot;
+pub(crate) use node::{Node, NodeBuilder};
+pub(crate) use parrot::Parrot;
