@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, QueryBuilder, Row};
 
 use super::aside::blocking;
-use super::commit::{NewRow, add_up, insert_instances};
+use super::commit::{NewRow, insert_one};
 use super::error::{StoreError, Unusable};
 use super::ids::{InstanceKey, JobId};
 use super::incoming::{NewInstance, Spool};
@@ -30,6 +30,12 @@ pub struct NewResult {
     pub kind: &'static str,
     /// The whole Part 10 file.
     pub file: Bytes,
+}
+
+/// How a job ends with its results.
+enum End {
+    Done { outcome: String },
+    Failed { cause: String },
 }
 
 /// A result on the disk, under a name of its own until the transaction.
@@ -55,15 +61,38 @@ impl Store {
         results: Vec<NewResult>,
         now: Timestamp,
     ) -> Result<Vec<InstanceKey>, StoreError> {
+        self.end_with(job, End::Done { outcome: outcome.to_owned() }, results, now).await
+    }
+
+    /// Ends a job that has failed for good, with the report that says so, in one transaction as [`Self::finish_job`].
+    ///
+    /// # Errors
+    /// As [`Self::finish_job`].
+    pub async fn fail_job_with_report(
+        &self,
+        job: ClaimedJob,
+        cause: &str,
+        report: Vec<NewResult>,
+        now: Timestamp,
+    ) -> Result<Vec<InstanceKey>, StoreError> {
+        self.end_with(job, End::Failed { cause: cause.to_owned() }, report, now).await
+    }
+
+    async fn end_with(
+        &self,
+        job: ClaimedJob,
+        end: End,
+        results: Vec<NewResult>,
+        now: Timestamp,
+    ) -> Result<Vec<InstanceKey>, StoreError> {
         let inner = self.inner.clone();
         let prepared = blocking(move || {
             results.into_iter().map(|result| prepare(&inner.layout, result, now)).collect::<Result<Vec<_>, _>>()
         })
         .await?;
         let inner = self.inner.clone();
-        let outcome = outcome.to_owned();
         // Goes on where the caller is dropped: file names and rows change together.
-        let finished = tokio::spawn(async move { inner.finish(&job, &outcome, prepared, now).await });
+        let finished = tokio::spawn(async move { inner.finish(&job, &end, prepared, now).await });
         let keys = finished.await.map_err(|_| StoreError::Closed)??;
         self.inner.changes.deliveries.send_replace(());
         Ok(keys)
@@ -74,7 +103,7 @@ impl Inner {
     async fn finish(
         &self,
         job: &ClaimedJob,
-        outcome: &str,
+        end: &End,
         prepared: Vec<Prepared>,
         now: Timestamp,
     ) -> Result<Vec<InstanceKey>, StoreError> {
@@ -96,7 +125,7 @@ impl Inner {
             }
             keys.push(key);
         }
-        end_done(&mut transaction, job, outcome, now).await?;
+        record_end(&mut transaction, job, end, now).await?;
         transaction.commit().await?;
         Ok(keys)
     }
@@ -151,13 +180,7 @@ async fn keep_result(connection: &mut SqliteConnection, result: Prepared) -> Res
         folder.ancestors().take(3).try_for_each(sync_folder)
     })
     .await?;
-    let known = [Known::default().ensure(connection, &new).await?];
-    let rows = [new];
-    let mut script = QueryBuilder::new("");
-    insert_instances(&mut script, &rows, &known);
-    add_up(&mut script, &rows, &known);
-    let inserted = script.build().fetch_one(&mut *connection).await?;
-    Ok(inserted.try_get("instance_key")?)
+    Ok(insert_one(connection, &mut Known::default(), new).await?.0)
 }
 
 async fn insert_delivery(
@@ -180,22 +203,30 @@ async fn insert_delivery(
     Ok(())
 }
 
-async fn end_done(
+async fn record_end(
     connection: &mut SqliteConnection,
     job: &ClaimedJob,
-    outcome: &str,
+    end: &End,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE job_attempt SET ended_at = $1, ending = 'done' WHERE job_id = $2 AND ended_at IS NULL")
+    let (state, outcome, cause) = match end {
+        End::Done { outcome } => ("done", outcome.as_str(), ""),
+        End::Failed { cause } => ("failed", "", cause.as_str()),
+    };
+    sqlx::query("UPDATE job_attempt SET ended_at = $1, ending = $2, cause = $3 WHERE job_id = $4 AND ended_at IS NULL")
         .bind(now.0)
+        .bind(state)
+        .bind(cause)
         .bind(job.id)
         .execute(&mut *connection)
         .await?;
     sqlx::query(
-        "UPDATE job SET state = 'done', outcome = $1, cause = '', ended_at = $2, lease_token = NULL, \
-         lease_owner = NULL, lease_expires_at = NULL WHERE job_id = $3",
+        "UPDATE job SET state = $1, outcome = $2, cause = $3, ended_at = $4, lease_token = NULL, \
+         lease_owner = NULL, lease_expires_at = NULL WHERE job_id = $5",
     )
+    .bind(state)
     .bind(outcome)
+    .bind(cause)
     .bind(now.0)
     .bind(job.id)
     .execute(&mut *connection)

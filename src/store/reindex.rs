@@ -9,13 +9,13 @@ use bytes::Bytes;
 use dicom_dictionary_std::tags;
 use rayon::prelude::*;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, QueryBuilder, Row};
+use sqlx::{Connection, Row};
 
 use super::Store;
 use super::aside::blocking;
 use super::clear_up::{folders_in, move_all, names_in};
 use super::columns::renew;
-use super::commit::{NewRow, Source, add_up, insert_instances};
+use super::commit::{NewRow, Source, insert_one};
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
 use super::incoming::NewInstance;
@@ -240,13 +240,8 @@ impl Run {
         new: NewRow,
         now: Timestamp,
     ) -> Result<Kept, StoreError> {
-        let known = self.known.ensure(connection, &new).await?;
-        let rows = [new];
-        let mut script = QueryBuilder::new("");
-        insert_instances(&mut script, &rows, &[known]);
-        add_up(&mut script, &rows, &[known]);
-        let inserted = script.build().fetch_one(&mut *connection).await?;
-        self.seen.insert(inserted.try_get("instance_key")?);
+        let (key, known) = insert_one(connection, &mut self.known, new).await?;
+        self.seen.insert(key);
         // A series that had no row has nothing but what was added here.
         if !self.read_new_series {
             sqlx::query(

@@ -153,7 +153,9 @@ impl Worker {
         let id = job.id();
         match self.store.put_back_job(job, self.clock.now()).await {
             Ok(_) => tracing::info!(job.id = %id, "job put back"),
-            Err(error) => tracing::error!(job.id = %id, %error, "the job could not be put back; its lease will run out"),
+            Err(error) => {
+                tracing::error!(job.id = %id, %error, "the job could not be put back; its lease will run out")
+            }
         }
     }
 
@@ -164,11 +166,16 @@ impl Worker {
         let now = self.clock.now();
         let last = !error.may_pass() || attempt >= self.jobs.attempts;
         let report = if last && self.report_failures { self.failure_report(&job, error, files).await } else { None };
-        let end = if last {
-            self.store.fail_job(job, &cause, report.map(new_results).unwrap_or_default(), now).await?
-        } else {
-            let wait = backoff(attempt, self.jobs.retry);
-            self.store.retry_job(job, &cause, now.plus_ms(milliseconds(wait)), now).await?
+        let end = match report {
+            Some(report) => {
+                self.store.fail_job_with_report(job, &cause, new_results(report), now).await?;
+                JobEnd::Failed
+            }
+            None if last => self.store.fail_job(job, &cause, now).await?,
+            None => {
+                let wait = milliseconds(backoff(attempt, self.jobs.retry));
+                self.store.retry_job(job, &cause, now.plus_ms(wait), now).await?
+            }
         };
         let code = error.code();
         match end {

@@ -1,18 +1,18 @@
 //! A node to talk to, peers of every kind that talk to it, and series of known truth.
 
-pub mod instance;
+pub(crate) mod instance;
 
-pub mod node;
+pub(crate) mod node;
 
-pub mod parrot;
+pub(crate) mod parrot;
 
-pub mod peers;
+pub(crate) mod peers;
 
-pub mod phantom;
+pub(crate) mod phantom;
 
-pub mod source_series;
+pub(crate) mod source_series;
 
-pub mod wire;
+pub(crate) mod wire;
 
 pub(crate) use node::{Node, NodeBuilder};
 pub(crate) use parrot::Parrot;
