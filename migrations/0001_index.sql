@@ -83,6 +83,7 @@ CREATE TABLE series (
     first_received_at INTEGER NOT NULL,    -- when its first instance came
     last_received_at INTEGER NOT NULL,     -- when its last instance came
     completed_at INTEGER,                  -- when it was taken as complete; null while receiving
+    completed_revision INTEGER,            -- the last revision that was taken as complete; null before the first
     read_at INTEGER,                       -- when the last job of this revision ended; null before
     UNIQUE (series_instance_uid, study_key, origin)
 );

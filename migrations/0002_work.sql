@@ -23,6 +23,7 @@ CREATE TABLE job (
     destinations TEXT NOT NULL,            -- AE titles that get the results, joined by backslashes
     state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed')),
     attempts INTEGER NOT NULL DEFAULT 0,   -- counted when claimed, so that a crash counts as well
+    put_back INTEGER NOT NULL DEFAULT 0,   -- how many of them ended because the node was stopped
     not_before INTEGER NOT NULL,           -- queued: not to be claimed earlier
     lease_token TEXT,                      -- running: only who knows it may finish
     lease_owner TEXT,                      -- running: the boot of the node that claimed it

@@ -1,4 +1,6 @@
 //! overread, in the order in which data travels.
+//!
+//! `ARCHITECTURE.md` is the map.
 
 pub mod clock;
 
@@ -8,16 +10,25 @@ pub mod config;
 
 pub mod association;
 
+pub mod scp;
+
 pub mod store;
 
-pub mod scp;
+pub mod completeness;
+
+#[cfg(feature = "torch")]
+pub mod worker;
 
 pub mod volume;
 
 pub mod inference;
 
-pub mod completeness;
+pub mod results;
 
 pub mod scu;
 
+#[cfg(feature = "torch")]
+pub mod node;
+
+#[cfg(feature = "torch")]
 pub mod cli;

@@ -2,14 +2,14 @@
 
 mod testkit;
 
-mod architecture;
-
-mod associations;
-
-mod storage;
-
-mod dcmtk;
-
-mod character_sets;
-
 mod answers_queries;
+mod architecture;
+mod assembles_volumes;
+mod associations;
+mod character_sets;
+mod dcmtk;
+mod decodes_pixels;
+mod documents;
+mod inference;
+mod storage;
+mod writes_results;

@@ -1,1 +1,316 @@
 //! C-STORE: what is stored, what is refused, and what is left behind.
+
+use bytes::Bytes;
+use overread::association::requestor::{ContextProposal, Converted, OutgoingInstance, Requestor};
+use overread::association::{KnownPeer, Permissions, Timers};
+use overread::dicom::ae::AeTitle;
+use overread::dicom::data_set::{DataSet, Value};
+use overread::dicom::encode::{Layout, encode};
+use overread::dicom::uid::{SopClassUid, TransferSyntaxUid};
+use overread::dicom::{VR, tags};
+use overread::store::StoreOptions;
+
+use crate::testkit::instance::{ct, explicit, file};
+use crate::testkit::wire::{
+    A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, CT, DATA, EXPLICIT_LE, IMPLICIT_LE, LAST_COMMAND, LAST_DATA, VERIFICATION,
+    associate_rq, echo, p_data, store,
+};
+use crate::testkit::{Node, NodeBuilder, Parrot};
+
+const CONTEXT: &[(u8, &str, &[&str])] = &[(1, CT, &[EXPLICIT_LE])];
+
+async fn say_store(peer: &mut Parrot, message_id: u16, instance: &str, data_set: &[u8]) {
+    peer.say(&p_data(&[(1, LAST_COMMAND, &store(message_id, instance))])).await;
+    for piece in data_set.chunks(10_000) {
+        peer.say(&p_data(&[(1, DATA, piece)])).await;
+    }
+    peer.say(&p_data(&[(1, LAST_DATA, b"")])).await;
+}
+
+#[tokio::test]
+async fn an_instance_is_stored_byte_for_byte_and_only_once() {
+    let node = Node::start().await;
+    let data_set = explicit(&ct("1.2.3.4.5"));
+    let mut peer = node.parrot().await;
+    peer.associate(CONTEXT).await;
+    for message_id in [1, 2] {
+        say_store(&mut peer, message_id, "1.2.3.4.5", &data_set).await;
+        let response = peer.hear_command().await;
+        assert_eq!((response.field(), response.message_id(), response.status()), (0x8001, message_id, 0));
+    }
+    let files = node.files();
+    assert_eq!(files.len(), 1);
+    let stored = node.instance("1.2.3.4.5").await.unwrap();
+    assert_eq!(stored.path(), files[0]);
+    let content = std::fs::read(&files[0]).unwrap();
+    assert_eq!(&content[usize::try_from(stored.data_set_offset()).unwrap()..], data_set);
+}
+
+#[tokio::test]
+async fn other_content_under_the_same_uid_is_a_warning() {
+    let node = Node::start().await;
+    let mut peer = node.parrot().await;
+    peer.associate(CONTEXT).await;
+    say_store(&mut peer, 1, "1.2.3.4.5", &explicit(&ct("1.2.3.4.5"))).await;
+    assert_eq!(peer.hear_command().await.status(), 0);
+    let mut other = ct("1.2.3.4.5");
+    other.put_bytes(tags::PIXEL_DATA, VR::OW, vec![8; 32]);
+    say_store(&mut peer, 2, "1.2.3.4.5", &explicit(&other)).await;
+    assert_eq!(peer.hear_command().await.status(), 0xB000);
+    assert_eq!(node.files().len(), 1);
+}
+
+#[tokio::test]
+async fn data_sets_that_cannot_be_stored_are_refused_by_their_status_and_leave_nothing() {
+    let node = Node::start().await;
+    let whole = explicit(&ct("1.2.3.4.5"));
+    let with = |change: &dyn Fn(&mut DataSet)| {
+        let mut ds = ct("1.2.3.4.5");
+        change(&mut ds);
+        explicit(&ds)
+    };
+    let mut four_gigabytes = explicit(&DataSet::new());
+    four_gigabytes.extend([0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0xFF]);
+    four_gigabytes.resize(28, 0);
+    let deep: Vec<u8> = (0..10_000)
+        .flat_map(|_| {
+            let sequence = [0x08, 0, 0x15, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
+            [sequence.as_slice(), &[0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]].concat()
+        })
+        .collect();
+    let study = (0x0020, 0x000D);
+    let series = (0x0020, 0x000E);
+    let cases: Vec<(&str, Vec<u8>, u16, Option<(u16, u16)>)> = vec![
+        ("ends early", whole[..whole.len() - 5].to_vec(), 0xC000, Some((0x7FE0, 0x0010))),
+        ("empty", Vec::new(), 0xC000, Some(study)),
+        ("4 GB in 28 bytes", four_gigabytes, 0xC000, Some((0x7FE0, 0x0010))),
+        ("10,000 deep", deep, 0xC000, None),
+        ("no data set at all", vec![0xAB; 500], 0xC000, None),
+        ("other instance", explicit(&ct("1.2.3.4.6")), 0xA900, Some((0x0008, 0x0018))),
+        ("other class", with(&|ds| ds.put_uid(tags::SOP_CLASS_UID, "1.2.3")), 0xA900, Some((0x0008, 0x0016))),
+        ("no study", with(&|ds| drop(ds.remove(tags::STUDY_INSTANCE_UID))), 0xC000, Some(study)),
+        ("study ..", with(&|ds| ds.put_uid(tags::STUDY_INSTANCE_UID, "../../x")), 0xC000, Some(study)),
+        ("series /", with(&|ds| ds.put_uid(tags::SERIES_INSTANCE_UID, "1/2")), 0xC000, Some(series)),
+        ("series spaces", with(&|ds| ds.put_uid(tags::SERIES_INSTANCE_UID, "1. 2")), 0xC000, Some(series)),
+        ("series 65", with(&|ds| ds.put_uid(tags::SERIES_INSTANCE_UID, &"1".repeat(65))), 0xC000, Some(series)),
+    ];
+    let mut peer = node.parrot().await;
+    peer.associate(CONTEXT).await;
+    for (what, data_set, status, offending) in cases {
+        say_store(&mut peer, 1, "1.2.3.4.5", &data_set).await;
+        let response = peer.hear_command().await;
+        assert_eq!(response.status(), status, "{what}: {}", response.comment());
+        if offending.is_some() {
+            assert_eq!(response.offending().first().copied(), offending, "{what}");
+        }
+        assert!(!response.comment().is_empty(), "{what}");
+    }
+    assert_eq!((node.files().len(), node.arriving()), (0, 0));
+    // The association is as good as before.
+    say_store(&mut peer, 2, "1.2.3.4.5", &whole).await;
+    assert_eq!(peer.hear_command().await.status(), 0);
+}
+
+#[tokio::test]
+async fn commands_with_impossible_uids_are_refused_after_their_data_set() {
+    let node = Node::start().await;
+    let mut peer = node.parrot().await;
+    peer.associate(CONTEXT).await;
+    for uid in ["../../../tmp/x", "1.2/3", "1 2", &"1".repeat(65)] {
+        say_store(&mut peer, 1, uid, &explicit(&ct("1.2.3.4.5"))).await;
+        let response = peer.hear_command().await;
+        assert_eq!((response.status(), response.offending()), (0x0117, vec![(0, 0x1000)]), "{uid}");
+    }
+    let other_class =
+        [crate::testkit::wire::element(2, b"1.2.840.10008.5.1.4.1.1.4\0"), store(1, "1.2.3.4.5")[34..].to_vec()]
+            .concat();
+    peer.say(&p_data(&[(1, LAST_COMMAND, &other_class), (1, LAST_DATA, b"")])).await;
+    assert_eq!(peer.hear_command().await.status(), 0x0122);
+    assert_eq!((node.files().len(), node.arriving()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_full_disk_and_a_data_set_beyond_the_limit_are_out_of_resources() {
+    let mut builder = NodeBuilder::new();
+    builder.options.max_instance_bytes = 100_000;
+    let node = builder.start().await;
+    let mut peer = node.parrot().await;
+    peer.associate(CONTEXT).await;
+    let mut large = ct("1.2.3.4.5");
+    large.put_bytes(tags::PIXEL_DATA, VR::OW, vec![1; 400_000]);
+    say_store(&mut peer, 1, "1.2.3.4.5", &explicit(&large)).await;
+    assert_eq!(peer.hear_command().await.status(), 0xA700);
+    say_store(&mut peer, 2, "1.2.3.4.5", &explicit(&ct("1.2.3.4.5"))).await;
+    assert_eq!(peer.hear_command().await.status(), 0);
+
+    let mut builder = NodeBuilder::new();
+    builder.store = StoreOptions { reserve_bytes: u64::MAX, ..StoreOptions::default() };
+    let full = builder.start().await;
+    let mut peer = full.parrot().await;
+    peer.associate(CONTEXT).await;
+    say_store(&mut peer, 1, "1.2.3.4.5", &explicit(&ct("1.2.3.4.5"))).await;
+    assert_eq!(peer.hear_command().await.status(), 0xA700);
+    assert_eq!((full.files().len(), full.arriving()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_store_that_is_cut_anywhere_is_not_stored_and_leaves_no_file() {
+    let node = Node::start().await;
+    let mut large = ct("1.2.3.4.5");
+    large.put_bytes(tags::PIXEL_DATA, VR::OW, vec![1; 600_000]);
+    let data_set = explicit(&large);
+    let mut said = vec![associate_rq("PARROT", "OVERREAD", CONTEXT)];
+    said.push(p_data(&[(1, LAST_COMMAND, &store(1, "1.2.3.4.5"))]));
+    said.extend(data_set.chunks(16_000).map(|piece| p_data(&[(1, DATA, piece)])));
+    for pdus in (1..said.len()).step_by(5) {
+        for cut in [0, 9] {
+            let mut peer = node.parrot().await;
+            let bytes = said[..pdus].concat();
+            peer.try_say(&bytes[..bytes.len() - cut]).await;
+            peer.reset();
+        }
+    }
+    node.must_answer_echo().await;
+    while node.arriving() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(node.instance("1.2.3.4.5").await.is_none());
+    assert_eq!(node.files().len(), 0);
+}
+
+#[tokio::test]
+async fn while_one_peer_hangs_in_a_data_set_others_are_served() {
+    let node = Node::start().await;
+    let mut hanging = Vec::new();
+    for _ in 0..20 {
+        let mut peer = node.parrot().await;
+        peer.associate(CONTEXT).await;
+        peer.say(&p_data(&[(1, LAST_COMMAND, &store(1, "1.2.3.4.5")), (1, DATA, &[8, 0, 5, 0])])).await;
+        hanging.push(peer);
+    }
+    node.must_answer_echo().await;
+    let mut peer = node.parrot().await;
+    peer.associate(CONTEXT).await;
+    say_store(&mut peer, 1, "1.2.3.4.6", &explicit(&ct("1.2.3.4.6"))).await;
+    assert_eq!(peer.hear_command().await.status(), 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_may_not_store_gets_no_context_for_it() {
+    let title = AeTitle::parse("PARROT").unwrap();
+    let may = Permissions { echo: true, store: false, find: true };
+    let peer = KnownPeer { ae_title: title, host: "127.0.0.1".to_owned(), may };
+    let node = NodeBuilder::new().with_peers(vec![peer]).start().await;
+    let mut peer = node.parrot().await;
+    peer.associate(&[(1, CT, &[EXPLICIT_LE]), (3, VERIFICATION, &[IMPLICIT_LE])]).await;
+    peer.say(&p_data(&[(1, LAST_COMMAND, &store(1, "1.2.3.4.5"))])).await;
+    peer.must_hear_abort(2, 6).await;
+}
+
+#[tokio::test]
+async fn our_own_requestor_sends_as_it_is_or_written_anew() {
+    let node = Node::start().await;
+    let as_is = file(&explicit(&ct("1.2.3.4.5")), "1.2.3.4.5", EXPLICIT_LE);
+    let mut association = node.associate(CT, &[EXPLICIT_LE]).await.unwrap();
+    let instance = OutgoingInstance::from_file(&as_is).unwrap();
+    assert_eq!(association.store_context(&instance).unwrap().1, Converted::Not);
+    assert_eq!(association.store(&instance).await.unwrap().status.0, 0);
+    let implicit = encode(&ct("1.2.3.4.6"), Layout::ImplicitLe);
+    let instance = OutgoingInstance::from_file(&file(&implicit, "1.2.3.4.6", IMPLICIT_LE)).unwrap();
+    assert_eq!(association.store_context(&instance).unwrap().1, Converted::ExplicitLe);
+    assert_eq!(association.store(&instance).await.unwrap().status.0, 0);
+    association.release().await.unwrap();
+    let stored = node.instance("1.2.3.4.6").await.unwrap();
+    let content = std::fs::read(stored.path()).unwrap();
+    assert_eq!(&content[usize::try_from(stored.data_set_offset()).unwrap()..], explicit(&ct("1.2.3.4.6")));
+}
+
+#[tokio::test]
+async fn compressed_instances_are_not_sent_where_their_syntax_was_not_accepted() {
+    let node = Node::start().await;
+    let mut compressed = ct("1.2.3.4.5");
+    compressed.put(
+        tags::PIXEL_DATA,
+        VR::OB,
+        Value::Fragments(vec![Bytes::new(), Bytes::from_static(b"\xFF\xD8\xFF\xD9")]),
+    );
+    let jpeg_ls = "1.2.840.10008.1.2.4.80";
+    let instance = OutgoingInstance::from_file(&file(&explicit(&compressed), "1.2.3.4.5", jpeg_ls)).unwrap();
+    let mut plain = node.associate(CT, &[EXPLICIT_LE]).await.unwrap();
+    assert!(plain.store(&instance).await.is_err());
+    plain.release().await.unwrap();
+    let mut association = node.associate(CT, &[jpeg_ls, EXPLICIT_LE]).await.unwrap();
+    assert_eq!(association.store(&instance).await.unwrap().status.0, 0);
+    association.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_storage_class_and_syntax_of_the_dictionary_is_accepted() {
+    let node = Node::start().await;
+    let syntax = |text: &str| TransferSyntaxUid::parse(text).unwrap();
+    let classes = [CT, "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.66.7"];
+    let syntaxes = ["1.2.840.10008.1.2.4.52", "1.2.840.10008.1.2.4.203", "1.2.840.113619.5.2", "1.2.840.10008.1.2.8.1"];
+    let proposals: Vec<ContextProposal> = classes
+        .iter()
+        .flat_map(|class| {
+            syntaxes.map(|uid| ContextProposal {
+                abstract_syntax: SopClassUid::parse(class).unwrap(),
+                transfer_syntaxes: vec![syntax(uid)],
+            })
+        })
+        .collect();
+    let own = AeTitle::parse("SENDER").unwrap();
+    let association = Requestor::connect(&node.as_peer(), &own, &proposals, &Timers::default()).await.unwrap();
+    assert_eq!((association.contexts().len(), association.refused().len()), (16, 0));
+    association.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_a_message_that_has_begun_come_to_its_end() {
+    let node = Node::start().await;
+    let data_set = explicit(&ct("1.2.3.4.5"));
+    let mut peer = node.parrot().await;
+    peer.associate(CONTEXT).await;
+    peer.say(&p_data(&[(1, LAST_COMMAND, &store(1, "1.2.3.4.5")), (1, DATA, &data_set[..50])])).await;
+    node.must_answer_echo().await;
+    node.shutdown.cancel();
+    peer.say(&p_data(&[(1, LAST_DATA, &data_set[50..])])).await;
+    assert_eq!(peer.hear_command().await.status(), 0);
+    peer.must_hear_abort(0, 0).await;
+    drop(peer);
+    assert!(node.instance("1.2.3.4.5").await.is_some());
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_without_its_data_set_is_refused() {
+    let node = Node::start().await;
+    let mut peer = node.parrot().await;
+    peer.associate(CONTEXT).await;
+    let mut command = store(4, "1.2.3.4.5");
+    let at = command.windows(4).position(|w| w == [0, 0, 0, 8]).unwrap();
+    command[at + 8..at + 10].copy_from_slice(&[1, 1]);
+    peer.say(&p_data(&[(1, LAST_COMMAND, &command)])).await;
+    let response = peer.hear_command().await;
+    assert_eq!((response.message_id(), response.status()), (4, 0x0106));
+    peer.say(&p_data(&[(1, LAST_COMMAND, &echo(5))])).await;
+    assert_eq!(peer.hear_command().await.status(), 0x0122, "an echo in a context for CT");
+}
+
+#[tokio::test]
+async fn a_release_is_a_signal_to_completeness_and_an_abort_is_none() {
+    let node = Node::start().await;
+    for (uid, ends_with_release) in [("1.2.3.4.5", false), ("1.2.3.4.6", true)] {
+        let mut peer = node.parrot().await;
+        peer.associate(CONTEXT).await;
+        say_store(&mut peer, 1, uid, &explicit(&ct(uid))).await;
+        assert_eq!(peer.hear_command().await.status(), 0);
+        peer.say(if ends_with_release { &A_RELEASE_RQ } else { &A_ABORT }).await;
+        if ends_with_release {
+            assert_eq!(peer.hear().await.as_deref(), Some(A_RELEASE_RP.as_slice()));
+        }
+        peer.must_be_closed().await;
+        let series = node.store.series_receiving().await.unwrap();
+        assert_eq!((series.len(), series[0].released_at.is_some()), (1, ends_with_release));
+    }
+}

@@ -1,12 +1,40 @@
 //! The command line: one file a command.
 
+mod check;
+
+mod compare;
+
+mod echo;
+
+mod find;
+
+mod gather;
+
 mod log;
 
+#[cfg(feature = "torch")]
+mod openmp;
+
+mod query;
+
+mod reindex;
+
+mod resend;
+
+mod run;
+
+mod send;
+
+mod why;
+
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::clock::Timestamp;
+use crate::config::NodeConfig;
 use crate::dicom::ae::AeTitle;
 
 /// Exit codes, documented in the README and in `--help`.
@@ -37,8 +65,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the node in the foreground; SIGTERM or Ctrl-C drains it and ends with 0
+    /// Run the node in the foreground; SIGTERM or Ctrl-C drains it
     Run(WithConfig),
+    /// Read the configuration and every model package, call every peer, print all errors
+    Check(WithConfig),
+    Send(send::Send),
+    Echo(echo::Echo),
+    Find(find::Find),
+    Why(why::Why),
+    Resend(resend::Resend),
+    Reindex(reindex::Reindex),
+    Compare(compare::Compare),
 }
 
 /// Where the configuration is.
@@ -49,51 +86,75 @@ struct WithConfig {
     config: PathBuf,
 }
 
-/// An Application Entity somewhere: `TITLE@HOST:PORT`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AeAddress {
-    /// Its title.
-    pub ae_title: AeTitle,
-    /// Name or address.
-    pub host: String,
-    /// Where it listens.
-    pub port: u16,
-}
-
-impl std::str::FromStr for AeAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shape = || format!("«{text}» is not TITLE@HOST:PORT");
-        let (title, address) = text.rsplit_once('@').ok_or_else(shape)?;
-        let (host, port) = address.rsplit_once(':').ok_or_else(shape)?;
-        let ae_title = AeTitle::parse(title).map_err(|e| e.to_string())?;
-        let port = port.parse().ok().filter(|&p| p != 0).ok_or_else(shape)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() { Err(shape()) } else { Ok(Self { ae_title, host, port }) }
-    }
+/// Who calls.
+#[derive(Debug, Clone, clap::Args)]
+struct Caller {
+    /// Our own AE title in the call
+    #[arg(long = "as", value_name = "AE", default_value = "OVERREAD", value_parser = AeTitle::parse)]
+    calling: AeTitle,
 }
 
 /// Understands the command line, does it, and says how it went by the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let _ = arguments;
-    ExitCode::from(exit::DONE)
+    #[cfg(feature = "torch")]
+    if matches!(arguments.command, Command::Run(_) | Command::Check(_) | Command::Compare(_)) {
+        openmp::wait_passively();
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(format_args!("the runtime cannot be started: {error}"));
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    let code = runtime.block_on(done(arguments.command));
+    // A model that hangs on a blocking thread must not keep the process from ending.
+    runtime.shutdown_background();
+    ExitCode::from(code)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+async fn done(command: Command) -> u8 {
+    match command {
+        Command::Run(arguments) => run::run(arguments).await,
+        Command::Check(arguments) => check::check(arguments).await,
+        Command::Send(arguments) => send::send(arguments).await,
+        Command::Echo(arguments) => echo::echo(arguments).await,
+        Command::Find(arguments) => find::find(arguments).await,
+        Command::Why(arguments) => why::why(arguments).await,
+        Command::Resend(arguments) => resend::resend(arguments).await,
+        Command::Reindex(arguments) => reindex::reindex(arguments).await,
+        Command::Compare(arguments) => compare::compare(&arguments),
+    }
+}
 
-    #[test]
-    fn addresses() {
-        let address: AeAddress = "PACS@10.0.0.1:104".parse().unwrap();
-        assert_eq!((address.ae_title.as_str(), address.host.as_str(), address.port), ("PACS", "10.0.0.1", 104));
-        let address: AeAddress = "A@B@[::1]:11112".parse().unwrap();
-        assert_eq!((address.ae_title.as_str(), address.host.as_str()), ("A@B", "::1"));
-        for wrong in ["PACS", "PACS@host", "@host:1", "P@host:0", "P@:1", "P@h:99999"] {
-            assert!(wrong.parse::<AeAddress>().is_err(), "{wrong}");
+/// The configuration; what is wrong with it goes to standard error, all of it.
+fn load_config(from: &WithConfig) -> Option<NodeConfig> {
+    match NodeConfig::load(&from.config) {
+        Ok(config) => Some(config),
+        Err(errors) => {
+            for error in errors {
+                say(format_args!("{error}"));
+            }
+            None
         }
     }
+}
+
+/// A time as people write it, in UTC.
+fn shown_time(time: Timestamp) -> String {
+    let time = time.utc();
+    let (date, (hour, minute, second)) = (time.date(), time.to_hms());
+    format!("{date} {hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// A line of what was asked for, on standard output. A reader that is gone is no error of ours.
+fn print(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line about how it went, on standard error.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,3 +1,176 @@
-//! Which series are complete, and which models read them.
+//! Which series are complete, and which models read them: the loop that makes the second hand-over.
+//!
+//! The rule ([`rule`]) and the routes ([`routing`]) are functions of values; here the store is asked and told.
+
+pub mod count;
+
+pub mod routing;
 
 pub mod rule;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::association::Timers;
+use crate::association::requestor::PeerAddress;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Completeness, Destination};
+use crate::dicom::ae::AeTitle;
+use crate::store::{Completed, Completion, ReceivingSeries, SeriesKey, Store, StoreError};
+use crate::volume::{AssembleOptions, InstanceSource, Series, SeriesFacts};
+use routing::Routing;
+use rule::{Decision, Reception, decide};
+
+/// Between two looks, however much comes in.
+const BREATH: Duration = Duration::from_millis(100);
+/// The longest time without a look: another process may have changed something.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// After the database could not be read or written.
+const AFTER_ERROR: Duration = Duration::from_secs(2);
+
+/// The loop and what it needs.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// Where series come from and go to.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// When a series is complete.
+    pub rule: Completeness,
+    /// What then follows.
+    pub routing: Routing,
+    /// Our own title, when a peer is asked for a count.
+    pub own: AeTitle,
+    /// Where the peers are, likewise.
+    pub peers: Vec<PeerAddress>,
+    /// How long they are waited for.
+    pub timers: Timers,
+}
+
+/// What peers have answered, by series. Lost with the process: they are asked again.
+type Counts = HashMap<SeriesKey, (u32, Timestamp)>;
+
+impl Watch {
+    /// Looks whenever something has changed or a time has come, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut changed = self.store.series_changed();
+        let mut counts = Counts::new();
+        loop {
+            let sleep = match self.sweep(&mut counts).await {
+                Ok(Some(next)) => until(next, self.clock.now()).clamp(BREATH, LONGEST_SLEEP),
+                Ok(None) => LONGEST_SLEEP,
+                Err(error) => {
+                    tracing::error!(%error, "the series could not be looked through");
+                    AFTER_ERROR
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(sleep) => {}
+                _ = changed.changed() => tokio::time::sleep(BREATH).await,
+            }
+        }
+    }
+
+    /// Looks at every series that is receiving. Gives the time at which the next one may be complete.
+    async fn sweep(&self, counts: &mut Counts) -> Result<Option<Timestamp>, StoreError> {
+        let receiving = self.store.series_receiving().await?;
+        counts.retain(|key, _| receiving.iter().any(|series| series.key == *key));
+        let mut next: Option<Timestamp> = None;
+        for series in &receiving {
+            let now = self.clock.now();
+            let mut decision = decide(&reception(series, counts), &self.rule, now);
+            if decision == Decision::AskCount {
+                let count = self.ask(series).await;
+                counts.insert(series.key, (count, self.clock.now()));
+                decision = decide(&reception(series, counts), &self.rule, self.clock.now());
+            }
+            match decision {
+                Decision::Complete(signal) => self.complete(series, &signal.to_string()).await?,
+                Decision::Wait(at) => next = Some(next.map_or(at, |earlier| earlier.min(at))),
+                Decision::AskCount => next = Some(now),
+            }
+        }
+        Ok(next)
+    }
+
+    async fn complete(&self, series: &ReceivingSeries, signal: &str) -> Result<(), StoreError> {
+        let facts = self.facts(series).await?;
+        let (decisions, jobs) = self.routing.decide(series, facts.as_ref());
+        let completion =
+            Completion { series: series.key, revision: series.revision, signal, decisions: &decisions, jobs: &jobs };
+        let now = self.clock.now();
+        match self.store.complete_series(&completion, now).await? {
+            Completed::Complete(queued) => tracing::info!(
+                study.uid = %series.study_instance_uid,
+                series.uid = %series.series_instance_uid,
+                modality = series.modality,
+                instances = series.revision,
+                signal,
+                routes = decisions.len(),
+                jobs = queued.len(),
+                duration_ms = now.since(series.first_received_at),
+                "series complete"
+            ),
+            // Another instance came in between: the next look decides anew.
+            Completed::NotThisRevision => {}
+        }
+        Ok(())
+    }
+
+    /// What acceptance rules ask for; `None` where the series cannot be read, which its jobs will state.
+    async fn facts(&self, series: &ReceivingSeries) -> Result<Option<SeriesFacts>, StoreError> {
+        let wanted = self.routing.routes.iter().any(|route| {
+            let sender = series.sender.as_ref().map_or("", AeTitle::as_str);
+            route.matches(&series.modality, sender, &series.description).is_ok()
+        });
+        if !wanted {
+            return Ok(None);
+        }
+        let instances = self.store.series_instances(series.key, series.revision).await?;
+        let sources: Vec<InstanceSource> = instances.iter().map(|i| InstanceSource::from(i.path())).collect();
+        let facts = tokio::task::spawn_blocking(move || {
+            Series::read(sources).map(|series| series.facts(&AssembleOptions::default())).ok()
+        });
+        Ok(facts.await.unwrap_or_default())
+    }
+
+    /// 0 where the peer does not know or cannot be asked: the quiet time then decides.
+    async fn ask(&self, series: &ReceivingSeries) -> u32 {
+        let title = match &self.rule.ask_count {
+            Some(Destination::Peer(title)) => Some(title),
+            Some(Destination::Sender) => series.sender.as_ref(),
+            None => None,
+        };
+        let Some(peer) = title.and_then(|title| self.peers.iter().find(|peer| peer.ae_title == *title)) else {
+            return 0;
+        };
+        let (study, uid) = (&series.study_instance_uid, &series.series_instance_uid);
+        match count::count_instances(peer, &self.own, study, uid, &self.timers).await {
+            Ok(count) => count,
+            Err(cause) => {
+                tracing::warn!(peer = %peer, series.uid = %uid, cause, "a peer could not be asked for the number of instances");
+                0
+            }
+        }
+    }
+}
+
+fn reception(series: &ReceivingSeries, counts: &Counts) -> Reception {
+    let whole = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    Reception {
+        modality: series.modality.clone(),
+        calling_ae: series.sender.as_ref().map_or_else(String::new, ToString::to_string),
+        last_received_at: series.last_received_at,
+        instances: whole(u64::try_from(series.revision).unwrap_or(0)),
+        announced: series.announced_instances.map(whole),
+        released_at: series.released_at.filter(|_| series.open_associations == 0),
+        counted: counts.get(&series.key).copied(),
+    }
+}
+
+fn until(time: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(time.since(now)).unwrap_or(0))
+}

@@ -128,6 +128,20 @@ impl SopClassUid {
     }
 }
 
+impl TransferSyntaxUid {
+    /// Explicit VR Little Endian (PS3.5 section A.2).
+    #[must_use]
+    pub fn explicit_le() -> Self {
+        Self("1.2.840.10008.1.2.1".to_owned())
+    }
+
+    /// Implicit VR Little Endian (PS3.5 section A.1), the one that every node speaks.
+    #[must_use]
+    pub fn implicit_le() -> Self {
+        Self("1.2.840.10008.1.2".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,13 @@ pub enum Attempt {
         /// In words.
         cause: String,
     },
+    /// Our own file cannot be read: the disk, or the operator's doing.
+    Unreadable {
+        /// In words.
+        cause: String,
+    },
+    /// The configuration names no peer with the destination's title.
+    Unknown,
 }
 
 /// What becomes of a delivery after an attempt.
@@ -68,7 +75,8 @@ pub fn outcome(attempt: &Attempt, attempts: u32, created_at: Timestamp, now: Tim
         Attempt::NoContext => Outcome::Dead {
             reason: "the peer accepts neither Explicit nor Implicit VR Little Endian for this SOP class".into(),
         },
-        Attempt::Answered { .. } | Attempt::NoAnswer { .. } => {
+        Attempt::Unknown => Outcome::Dead { reason: "no [[peer]] of the configuration has this AE title".into() },
+        Attempt::Answered { .. } | Attempt::NoAnswer { .. } | Attempt::Unreadable { .. } => {
             if now.since(created_at) >= milliseconds(patience.give_up) {
                 return Outcome::Dead { reason: format!("given up after {attempts} attempts") };
             }

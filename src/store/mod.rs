@@ -44,6 +44,8 @@ mod place;
 
 mod same;
 
+mod columns;
+
 mod known;
 
 mod commit;
@@ -51,6 +53,22 @@ mod commit;
 mod aside;
 
 mod record;
+
+mod series;
+
+mod jobs;
+
+mod finish;
+
+mod outbox;
+
+mod state;
+
+mod story;
+
+mod clear_up;
+
+mod reindex;
 
 mod find;
 
@@ -60,12 +78,22 @@ mod tests;
 pub use aside::KeptAside;
 pub use error::{StoreError, Unusable};
 pub use find::{Attribute, Condition, FindQuery, Level, Match, Matches, Matching, Page};
+pub use finish::NewResult;
 pub use fold::{fold_person_name, fold_text};
 pub use ids::{DeliveryId, InstanceKey, JobId, SeriesKey};
 pub use incoming::{IncomingFile, NewInstance};
 pub use instance::StoredInstance;
+pub use jobs::{ClaimedJob, JobEnd};
 pub use layout::Origin;
+pub use outbox::{ClaimedDelivery, PeerAnswer, Resend};
 pub use record::{Reception, Recorded};
+pub use reindex::Reindexed;
+pub use series::{Completed, Completion, NewJob, ReceivingSeries, RouteDecision};
+pub use state::{DeliveryState, JobState, SeriesState};
+pub use story::{
+    AttemptStory, DeliveryStory, JobStory, KeptAsideStory, ResultStory, RouteStory, SeriesStory, SourceStory,
+    StudyStory,
+};
 
 use commit::{Message, Writer};
 use in_flight::InFlight;
@@ -129,13 +157,7 @@ impl Store {
         let layout = Layout::create(data)?;
         let lock = layout.take_lock()?;
         let store = Self::connect(layout, options, clock, Some(lock)).await?;
-        let removed = store.inner.layout.empty_incoming()?;
-        if removed > 0 {
-            tracing::info!(
-                files = removed,
-                "instances that were still arriving when the last process ended are removed"
-            );
-        }
+        store.clear_up().await?;
         Ok(store)
     }
 

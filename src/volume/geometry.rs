@@ -7,7 +7,8 @@ pub struct Geometry {
     pub shape: [usize; 3],
     /// Centre of voxel (0, 0, 0), mm.
     pub origin: [f64; 3],
-    /// Unit vector from slice 0 towards slice 1.
+    /// Unit vector from slice 0 towards slice 1: always column direction × row direction, the normal of Image Orientation
+    /// (Patient). Slices are sorted along it, whatever order they came in.
     pub slice_direction: [f64; 3],
     /// Unit vector from row 0 towards row 1 (the second triple of Image Orientation (Patient)).
     pub row_direction: [f64; 3],

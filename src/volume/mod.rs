@@ -2,12 +2,67 @@
 //!
 //! In: the Part 10 bytes of a series' instances. Out: a [`Volume`], or a [`Refusal`] that names its reason.
 //! No sockets, no SQL, no tensors.
+//!
+//! Headers come first: [`Series::read`] reads them, [`Series::facts`] says what acceptance rules ask for, and
+//! [`Series::assemble`] decodes the pixels of what was accepted.
+
+pub mod part10;
+
+pub mod compression;
+
+pub mod pixel_format;
+
+pub mod encapsulated;
+
+pub mod codestream;
+
+pub mod run_length;
+
+pub mod decode;
+
+pub mod rescale;
+
+pub mod frame_header;
+
+pub mod instance;
+
+pub mod refusal;
+
+pub mod options;
+
+pub mod select;
+
+pub mod stack;
+
+pub mod acquisition;
 
 pub mod geometry;
 
+pub mod plan;
+
+pub mod facts;
+
+pub mod series;
+
+mod fill;
+
 use crate::dicom::data_set::DataSet;
 use crate::dicom::uid::{FrameOfReferenceUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
+pub use facts::SeriesFacts;
 pub use geometry::Geometry;
+pub use instance::InstanceSource;
+pub use options::AssembleOptions;
+pub use refusal::{AssembleError, Refusal};
+pub use series::{DecodedInstance, Series, decode_instance};
+
+/// Reads and assembles a series in one step.
+///
+/// # Errors
+/// [`AssembleError::Refused`] with the reason why the series is no volume, [`AssembleError::Read`] where a file cannot be
+/// opened.
+pub fn assemble(instances: Vec<InstanceSource>, options: &AssembleOptions) -> Result<Volume, AssembleError> {
+    Series::read(instances)?.assemble(options)
+}
 
 /// One series as a regular grid of values in modality units (Hounsfield for CT).
 #[derive(Debug, Clone)]
@@ -16,7 +71,8 @@ pub struct Volume {
     pub geometry: Geometry,
     /// Slice-major values.
     pub voxels: Voxels,
-    /// The source frame of each slice, in slice order. `None` where a slice is missing in a gap that was filled.
+    /// The source frame of each slice, in slice order. `None` where a slice is missing and was filled by interpolation;
+    /// never the first or the last.
     pub slices: Vec<Option<SourceFrame>>,
     /// What the result objects copy and reference.
     pub source: SourceSeries,
@@ -29,7 +85,7 @@ pub struct Volume {
 /// Values in the order slice, row, column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Voxels {
-    /// Where every rescaled value is a whole number that fits: the rule for CT.
+    /// Where every slope and intercept is a whole number and every value fits: the rule for CT.
     I16(Vec<i16>),
     /// Otherwise.
     F32(Vec<f32>),

@@ -1,10 +1,18 @@
-//! A node to talk to, and peers of every kind that talk to it.
+//! A node to talk to, peers of every kind that talk to it, and series of known truth.
 
-pub mod node;
+pub(crate) mod instance;
 
-pub mod parrot;
+pub(crate) mod node;
 
-pub mod wire;
+pub(crate) mod parrot;
 
-pub use node::{Node, NodeBuilder};
-pub use parrot::Parrot;
+pub(crate) mod peers;
+
+pub(crate) mod phantom;
+
+pub(crate) mod source_series;
+
+pub(crate) mod wire;
+
+pub(crate) use node::{Node, NodeBuilder};
+pub(crate) use parrot::Parrot;

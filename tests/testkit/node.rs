@@ -1,7 +1,7 @@
 //! A node that receives, on a port and in a folder of its own.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use overread::association::requestor::{ContextProposal, PeerAddress, Requestor};
@@ -18,26 +18,26 @@ use tokio_util::sync::CancellationToken;
 use super::Parrot;
 
 /// The title of every node under test.
-pub const TITLE: &str = "OVERREAD";
+pub(crate) const TITLE: &str = "OVERREAD";
 
 /// A node that listens.
-pub struct Node {
-    pub address: SocketAddr,
-    pub store: Store,
-    pub shutdown: CancellationToken,
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) shutdown: CancellationToken,
     folder: tempfile::TempDir,
     serving: JoinHandle<()>,
 }
 
 /// What is set before a node starts.
-pub struct NodeBuilder {
-    pub options: ScpOptions,
-    pub store: StoreOptions,
+pub(crate) struct NodeBuilder {
+    pub(crate) options: ScpOptions,
+    pub(crate) store: StoreOptions,
 }
 
 impl NodeBuilder {
     /// Anybody may call, and timers are long enough for a machine that has much to do.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let long = Duration::from_secs(30);
         let timers = Timers { artim: long, read: long, write: long, idle: long, connect: long, response: long };
         let options = ScpOptions {
@@ -56,13 +56,13 @@ impl NodeBuilder {
     }
 
     /// Only these may call.
-    pub fn with_peers(mut self, peers: Vec<KnownPeer>) -> Self {
+    pub(crate) fn with_peers(mut self, peers: Vec<KnownPeer>) -> Self {
         self.options.policy.peers = peers;
         self.options.policy.any_peer = false;
         self
     }
 
-    pub async fn start(self) -> Node {
+    pub(crate) async fn start(self) -> Node {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), self.store, Clock::System).await.unwrap();
         let listener = Listener::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
@@ -74,21 +74,21 @@ impl NodeBuilder {
 }
 
 impl Node {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         NodeBuilder::new().start().await
     }
 
     /// A connection for raw bytes.
-    pub async fn parrot(&self) -> Parrot {
+    pub(crate) async fn parrot(&self) -> Parrot {
         Parrot::connect(self.address).await
     }
 
-    pub fn as_peer(&self) -> PeerAddress {
+    pub(crate) fn as_peer(&self) -> PeerAddress {
         format!("{TITLE}@{}", self.address).parse().unwrap()
     }
 
     /// An association for one SOP class in these transfer syntaxes.
-    pub async fn associate(
+    pub(crate) async fn associate(
         &self,
         sop_class: &str,
         transfer_syntaxes: &[&str],
@@ -102,7 +102,7 @@ impl Node {
     }
 
     /// A C-ECHO over an association of its own must be answered, and soon.
-    pub async fn must_answer_echo(&self) {
+    pub(crate) async fn must_answer_echo(&self) {
         let echo = async {
             let mut association = self.associate("1.2.840.10008.1.1", &["1.2.840.10008.1.2"]).await.unwrap();
             assert_eq!(association.echo().await.unwrap().status.0, 0);
@@ -111,21 +111,17 @@ impl Node {
         tokio::time::timeout(Duration::from_secs(10), echo).await.expect("C-ECHO is answered at once");
     }
 
-    pub async fn instance(&self, uid: &str) -> Option<StoredInstance> {
+    pub(crate) async fn instance(&self, uid: &str) -> Option<StoredInstance> {
         self.store.instance(&SopInstanceUid::parse(uid).unwrap()).await.unwrap()
     }
 
     /// How many files are still arriving.
-    pub fn arriving(&self) -> usize {
+    pub(crate) fn arriving(&self) -> usize {
         std::fs::read_dir(self.folder.path().join("incoming")).unwrap().count()
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// Every stored file.
-    pub fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.folder.path().join("instances")];
         while let Some(folder) = folders.pop() {
@@ -138,7 +134,7 @@ impl Node {
     }
 
     /// Shuts down and waits for the end.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.serving.await.unwrap();
     }

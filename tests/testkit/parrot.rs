@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::wire;
 
-pub struct Parrot {
+pub(crate) struct Parrot {
     stream: TcpStream,
 }
 
@@ -16,23 +16,23 @@ pub struct Parrot {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Parrot {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream }
     }
 
-    pub async fn say(&mut self, bytes: &[u8]) {
+    pub(crate) async fn say(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
     /// Says as much as the node still takes.
-    pub async fn try_say(&mut self, bytes: &[u8]) {
+    pub(crate) async fn try_say(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
     }
 
     /// Associates for these contexts, which must be accepted as a whole; gives the A-ASSOCIATE-AC.
-    pub async fn associate(&mut self, contexts: &[(u8, &str, &[&str])]) -> Vec<u8> {
+    pub(crate) async fn associate(&mut self, contexts: &[(u8, &str, &[&str])]) -> Vec<u8> {
         self.say(&wire::associate_rq("PARROT", super::node::TITLE, contexts)).await;
         let answer = self.hear().await.expect("an answer");
         assert_eq!(answer[0], 0x02, "an A-ASSOCIATE-AC");
@@ -40,7 +40,7 @@ impl Parrot {
     }
 
     /// The next PDU; nothing when the node closes or resets.
-    pub async fn hear(&mut self) -> Option<Vec<u8>> {
+    pub(crate) async fn hear(&mut self) -> Option<Vec<u8>> {
         let heard = async {
             let mut pdu = vec![0; 6];
             self.stream.read_exact(&mut pdu).await.ok()?;
@@ -53,31 +53,31 @@ impl Parrot {
     }
 
     /// The command set of the next message, which must be in one PDU.
-    pub async fn hear_command(&mut self) -> wire::Heard {
+    pub(crate) async fn hear_command(&mut self) -> wire::Heard {
         let pdu = self.hear().await.expect("a response");
         assert_eq!(pdu[0], 0x04, "a P-DATA-TF, not {pdu:02X?}");
         wire::Heard::read(&pdu)
     }
 
     /// An A-ABORT of this source and reason, then the end.
-    pub async fn must_hear_abort(&mut self, source: u8, reason: u8) {
+    pub(crate) async fn must_hear_abort(&mut self, source: u8, reason: u8) {
         assert_eq!(self.hear().await, Some(vec![7, 0, 0, 0, 0, 4, 0, 0, source, reason]));
         assert_eq!(self.hear().await, None);
     }
 
     /// An A-ASSOCIATE-RJ, then the end.
-    pub async fn must_hear_rejection(&mut self, result: u8, source: u8, reason: u8) {
+    pub(crate) async fn must_hear_rejection(&mut self, result: u8, source: u8, reason: u8) {
         assert_eq!(self.hear().await, Some(vec![3, 0, 0, 0, 0, 4, 0, result, source, reason]));
         assert_eq!(self.hear().await, None);
     }
 
     /// Nothing but the end.
-    pub async fn must_be_closed(&mut self) {
+    pub(crate) async fn must_be_closed(&mut self) {
         assert_eq!(self.hear().await, None);
     }
 
     /// Closes without a word, by a reset.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         let linger = Some(Duration::ZERO);
         socket2::SockRef::from(&self.stream).set_linger(linger).unwrap();
     }

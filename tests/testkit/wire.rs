@@ -1,14 +1,14 @@
 //! PDUs and command sets by hand (PS3.8 section 9.3, PS3.7 annex E): independent of what is under test.
 
-pub const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
-pub const VERIFICATION: &str = "1.2.840.10008.1.1";
-pub const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
-pub const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
-pub const A_RELEASE_RQ: [u8; 10] = [5, 0, 0, 0, 0, 4, 0, 0, 0, 0];
-pub const A_RELEASE_RP: [u8; 10] = [6, 0, 0, 0, 0, 4, 0, 0, 0, 0];
-pub const A_ABORT: [u8; 10] = [7, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+pub(crate) const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+pub(crate) const VERIFICATION: &str = "1.2.840.10008.1.1";
+pub(crate) const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
+pub(crate) const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
+pub(crate) const A_RELEASE_RQ: [u8; 10] = [5, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+pub(crate) const A_RELEASE_RP: [u8; 10] = [6, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+pub(crate) const A_ABORT: [u8; 10] = [7, 0, 0, 0, 0, 4, 0, 0, 0, 0];
 
-pub fn pdu(kind: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn pdu(kind: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind, 0];
     bytes.extend(u32::try_from(content.len()).unwrap().to_be_bytes());
     bytes.extend(content);
@@ -22,7 +22,7 @@ fn item(kind: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-pub fn associate_rq(calling: &str, called: &str, contexts: &[(u8, &str, &[&str])]) -> Vec<u8> {
+pub(crate) fn associate_rq(calling: &str, called: &str, contexts: &[(u8, &str, &[&str])]) -> Vec<u8> {
     let mut content = vec![0, 1, 0, 0];
     content.extend(format!("{called:<16}{calling:<16}").bytes());
     content.extend([0; 32]);
@@ -42,7 +42,7 @@ pub fn associate_rq(calling: &str, called: &str, contexts: &[(u8, &str, &[&str])
 }
 
 /// A P-DATA-TF of presentation data values: context, message control header, bytes.
-pub fn p_data(values: &[(u8, u8, &[u8])]) -> Vec<u8> {
+pub(crate) fn p_data(values: &[(u8, u8, &[u8])]) -> Vec<u8> {
     let mut content = Vec::new();
     for (context, control, bytes) in values {
         content.extend(u32::try_from(bytes.len() + 2).unwrap().to_be_bytes());
@@ -53,12 +53,12 @@ pub fn p_data(values: &[(u8, u8, &[u8])]) -> Vec<u8> {
 }
 
 /// Control headers.
-pub const COMMAND: u8 = 1;
-pub const LAST_COMMAND: u8 = 3;
-pub const DATA: u8 = 0;
-pub const LAST_DATA: u8 = 2;
+pub(crate) const COMMAND: u8 = 1;
+pub(crate) const LAST_COMMAND: u8 = 3;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const LAST_DATA: u8 = 2;
 
-pub fn element(element: u16, value: &[u8]) -> Vec<u8> {
+pub(crate) fn element(element: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0];
     bytes.extend(element.to_le_bytes());
     bytes.extend(u32::try_from(value.len()).unwrap().to_le_bytes());
@@ -66,7 +66,7 @@ pub fn element(element: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-pub fn uid(text: &str) -> Vec<u8> {
+pub(crate) fn uid(text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     if bytes.len() % 2 == 1 {
         bytes.push(0);
@@ -75,7 +75,7 @@ pub fn uid(text: &str) -> Vec<u8> {
 }
 
 /// C-ECHO-RQ.
-pub fn echo(message_id: u16) -> Vec<u8> {
+pub(crate) fn echo(message_id: u16) -> Vec<u8> {
     [
         element(0x0002, &uid(VERIFICATION)),
         element(0x0100, &[0x30, 0]),
@@ -86,7 +86,7 @@ pub fn echo(message_id: u16) -> Vec<u8> {
 }
 
 /// C-STORE-RQ of a CT.
-pub fn store(message_id: u16, sop_instance: &str) -> Vec<u8> {
+pub(crate) fn store(message_id: u16, sop_instance: &str) -> Vec<u8> {
     [
         element(0x0002, &uid(CT)),
         element(0x0100, &[1, 0]),
@@ -100,13 +100,13 @@ pub fn store(message_id: u16, sop_instance: &str) -> Vec<u8> {
 
 /// A response as the peer hears it.
 #[derive(Debug)]
-pub struct Heard {
-    pub context: u8,
+pub(crate) struct Heard {
+    pub(crate) context: u8,
     elements: Vec<(u16, Vec<u8>)>,
 }
 
 impl Heard {
-    pub fn read(pdu: &[u8]) -> Self {
+    pub(crate) fn read(pdu: &[u8]) -> Self {
         assert_eq!(pdu[11] & 3, 3, "a whole command set");
         let mut rest = &pdu[12..];
         let mut elements = Vec::new();
@@ -126,25 +126,25 @@ impl Heard {
         u16::from_le_bytes(self.value(element).try_into().unwrap())
     }
 
-    pub fn field(&self) -> u16 {
+    pub(crate) fn field(&self) -> u16 {
         self.number(0x0100)
     }
 
-    pub fn message_id(&self) -> u16 {
+    pub(crate) fn message_id(&self) -> u16 {
         self.number(0x0120)
     }
 
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.number(0x0900)
     }
 
     /// Offending Element as group and element.
-    pub fn offending(&self) -> Vec<(u16, u16)> {
+    pub(crate) fn offending(&self) -> Vec<(u16, u16)> {
         let pairs = self.value(0x0901).chunks_exact(4);
         pairs.map(|c| (u16::from_le_bytes([c[0], c[1]]), u16::from_le_bytes([c[2], c[3]]))).collect()
     }
 
-    pub fn comment(&self) -> String {
+    pub(crate) fn comment(&self) -> String {
         String::from_utf8_lossy(self.value(0x0902)).trim_end().to_owned()
     }
 }

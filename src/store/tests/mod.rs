@@ -14,7 +14,13 @@ use crate::dicom::data_set::DataSet;
 use crate::dicom::encode::{Layout as Encoded, encode};
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
+mod crashing;
+
 mod recording;
+
+mod reindexing;
+
+mod working;
 
 /// 2026-01-01 00:00:00 UTC.
 const START: Timestamp = Timestamp(1_767_225_600_000);

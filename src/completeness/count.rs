@@ -1,0 +1,50 @@
+//! How many instances does a series have? Asked of a peer by C-FIND on the series level (PS3.4 section C.6.2.1.3).
+
+use dicom_core::VR;
+use dicom_dictionary_std::{tags, uids};
+
+use crate::association::Timers;
+use crate::association::requestor::{ContextProposal, FindResponse, PeerAddress, Requestor};
+use crate::dicom::ae::AeTitle;
+use crate::dicom::data_set::DataSet;
+use crate::dicom::uid::{SeriesInstanceUid, SopClassUid, StudyInstanceUid, TransferSyntaxUid};
+
+/// Asks `peer` for Number of Series Related Instances (0020,1209).
+///
+/// Gives 0 where the peer does not know the series, or does not say.
+///
+/// # Errors
+/// What kept the peer from answering, in words.
+pub async fn count_instances(
+    peer: &PeerAddress,
+    own: &AeTitle,
+    study: &StudyInstanceUid,
+    series: &SeriesInstanceUid,
+    timers: &Timers,
+) -> Result<u32, String> {
+    let model =
+        SopClassUid::parse(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND).map_err(|e| e.to_string())?;
+    let transfer_syntaxes = vec![TransferSyntaxUid::explicit_le(), TransferSyntaxUid::implicit_le()];
+    let proposal = ContextProposal { abstract_syntax: model.clone(), transfer_syntaxes };
+    let mut association = Requestor::connect(peer, own, &[proposal], timers).await.map_err(|e| e.to_string())?;
+    let mut count = 0;
+    let mut responses = association.find(&model, &identifier(study, series)).await.map_err(|e| e.to_string())?;
+    while let Some(response) = responses.next().await.map_err(|e| e.to_string())? {
+        if let FindResponse::Match(answer) = response {
+            let number = answer.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
+            count = number.and_then(|n| u32::try_from(n).ok()).unwrap_or(count);
+        }
+    }
+    // The answer is here: how the association ends changes nothing.
+    let _ = association.release().await;
+    Ok(count)
+}
+
+fn identifier(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> DataSet {
+    let mut identifier = DataSet::new();
+    identifier.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "SERIES");
+    identifier.put_uid(tags::STUDY_INSTANCE_UID, study.as_str());
+    identifier.put_uid(tags::SERIES_INSTANCE_UID, series.as_str());
+    identifier.put_text(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, "");
+    identifier
+}

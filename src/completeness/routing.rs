@@ -1,0 +1,117 @@
+//! Which models read a complete series, and who gets the results: a function of values.
+
+use crate::config::{Destination, Late, Route};
+use crate::dicom::ae::AeTitle;
+use crate::inference::manifest::Manifest;
+use crate::store::{NewJob, ReceivingSeries, RouteDecision};
+use crate::volume::SeriesFacts;
+
+/// What the routes are decided by.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    /// `[[route]]`, in the order of the file.
+    pub routes: Vec<Route>,
+    /// AE titles of all peers: to others nothing can be sent.
+    pub peers: Vec<AeTitle>,
+    /// The packages that are served.
+    pub models: Vec<Manifest>,
+    /// What a late instance does.
+    pub late: Late,
+    /// Whether results of untrained models may leave.
+    pub allow_untrained: bool,
+}
+
+/// Reasons of [`Manifest::accepts`] for which a series is not even a candidate: no job, no report. Everything else that
+/// speaks against a series is a result, which the report states.
+const NO_CANDIDATE: [&str; 3] = ["modality", "sop-class", "image-type"];
+
+impl Routing {
+    /// What each route says to a series, and the jobs that follow: one for each model, however many routes name it.
+    ///
+    /// `facts` is `None` where the series could not be read; its jobs then say why.
+    #[must_use]
+    pub fn decide(&self, series: &ReceivingSeries, facts: Option<&SeriesFacts>) -> (Vec<RouteDecision>, Vec<NewJob>) {
+        let mut decisions = Vec::new();
+        let mut jobs: Vec<NewJob> = Vec::new();
+        for (index, route) in self.routes.iter().enumerate() {
+            let route_index = u32::try_from(index).unwrap_or(u32::MAX);
+            let decision = |matched, reason: String| RouteDecision {
+                route: route_index,
+                model_name: route.model.clone(),
+                matched,
+                reason,
+            };
+            match self.candidate(route, series, facts) {
+                Err(reason) => decisions.push(decision(false, reason)),
+                Ok(model) => {
+                    let (destinations, reason) = self.destinations(route, series, model);
+                    decisions.push(decision(true, reason.clone()));
+                    match jobs.iter_mut().find(|job| job.model_name == model.name) {
+                        Some(job) => {
+                            let more = destinations.into_iter().filter(|title| !job.destinations.contains(title));
+                            let more: Vec<AeTitle> = more.collect();
+                            job.destinations.extend(more);
+                        }
+                        None => jobs.push(NewJob {
+                            model_name: model.name.clone(),
+                            model_version: model.version.clone(),
+                            model_hash: model.sha256.clone(),
+                            route: route_index,
+                            reason,
+                            destinations,
+                        }),
+                    }
+                }
+            }
+        }
+        (decisions, jobs)
+    }
+
+    fn candidate(
+        &self,
+        route: &Route,
+        series: &ReceivingSeries,
+        facts: Option<&SeriesFacts>,
+    ) -> Result<&Manifest, String> {
+        if series.completed_revision.is_some() {
+            match self.late {
+                Late::Rerun => {}
+                Late::Ignore => return Err("instances came late, and completeness.late is ignore".into()),
+                Late::Hold => return Err("instances came late, and completeness.late is hold: a person decides".into()),
+            }
+        }
+        let sender = series.sender.as_ref().map_or("", AeTitle::as_str);
+        route.matches(&series.modality, sender, &series.description)?;
+        let model = self.models.iter().find(|model| model.name == route.model);
+        let model = model.ok_or_else(|| format!("model {} is not served: see overread check", route.model))?;
+        match facts.map(|facts| model.accepts(facts)) {
+            Some(Err(refusal)) if NO_CANDIDATE.contains(&refusal.code) => Err(refusal.reason),
+            _ => Ok(model),
+        }
+    }
+
+    fn destinations(&self, route: &Route, series: &ReceivingSeries, model: &Manifest) -> (Vec<AeTitle>, String) {
+        if model.identity().untrained && !self.allow_untrained {
+            return (Vec::new(), "the series fits; nothing is sent, since the model is untrained".into());
+        }
+        let mut titles: Vec<AeTitle> = Vec::new();
+        let mut unknown = Vec::new();
+        for destination in &route.send_to {
+            let title = match destination {
+                Destination::Peer(title) => Some(title.clone()),
+                Destination::Sender => series.sender.clone(),
+            };
+            match title {
+                Some(title) if !self.peers.contains(&title) => unknown.push(title.to_string()),
+                Some(title) if !titles.contains(&title) => titles.push(title),
+                Some(_) => {}
+                None => unknown.push("the sender, who is not known".into()),
+            }
+        }
+        let mut reason = String::from("the series fits");
+        if !unknown.is_empty() {
+            reason = format!("{reason}; nothing is sent to {}: no [[peer]] has this title", unknown.join(", "));
+        }
+        (titles, reason)
+    }
+}

@@ -1,0 +1,210 @@
+//! Runs models on a device. One thread owns the device and everything on it; callers wait for their turn.
+//!
+//! A module that hangs cannot be stopped from within the process. Its caller gets an error at the time limit, the thread is
+//! left to itself and a new one takes its place, which loads the modules afresh. Once [`MOST_ABANDONED`] such threads run
+//! at the same time the engine takes no more work until one of them ends or the process is restarted.
+
+mod device_thread;
+mod inputs;
+mod modules;
+mod outputs;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tch::Device;
+
+use self::device_thread::{DeviceThread, NoAnswer};
+use self::modules::Modules;
+use super::device::{CudaReport, DeviceChoice};
+use super::error::EngineError;
+use super::libtorch;
+use super::package::VerifiedModel;
+use super::prediction::Prediction;
+use crate::volume::Volume;
+
+pub use modules::StageTimes;
+
+/// Threads that were given up and still run, above which the engine takes no more work.
+pub const MOST_ABANDONED: usize = 2;
+
+/// Loading and the golden case of one package may take this much longer than a run of it may.
+const START_ALLOWANCE: Duration = Duration::from_secs(120);
+
+/// What of CUDA this process can use. Loads CUDA's libraries where they lie beside libtorch.
+#[must_use]
+pub fn cuda() -> CudaReport {
+    libtorch::load_cuda()
+}
+
+/// Models on a device, ready to run.
+pub struct Engine {
+    device: Device,
+    packages: Arc<[VerifiedModel]>,
+    /// For each package: why it is not served.
+    refused: Vec<Option<EngineError>>,
+    state: Mutex<State>,
+}
+
+/// The thread that owns the device, and those that were given up.
+#[derive(Default)]
+struct State {
+    thread: Option<DeviceThread>,
+    abandoned: Vec<Weak<()>>,
+}
+
+impl Engine {
+    /// Loads every package on the device and has each compute its golden case. A package that fails is not served;
+    /// [`Self::refused`] says why. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// The device is not there.
+    pub fn start(choice: DeviceChoice, packages: Vec<VerifiedModel>) -> Result<Self, EngineError> {
+        let device = find_device(choice)?;
+        let packages: Arc<[VerifiedModel]> = packages.into();
+        let state = Mutex::new(State::default());
+        let mut engine = Self { device, refused: vec![None; packages.len()], packages, state };
+        for index in 0..engine.packages.len() {
+            let limit = engine.packages[index].manifest().inference.time_limit + START_ALLOWANCE;
+            let proved = engine.on_thread(index, || limit, move |modules| modules.prove(index));
+            engine.refused[index] = proved.err();
+        }
+        Ok(engine)
+    }
+
+    /// The device in use: `cpu`, `cuda:0`.
+    #[must_use]
+    pub fn device(&self) -> String {
+        device_name(self.device)
+    }
+
+    /// The packages that are served.
+    pub fn served(&self) -> impl Iterator<Item = &VerifiedModel> {
+        self.packages.iter().zip(&self.refused).filter(|(_, refused)| refused.is_none()).map(|(package, _)| package)
+    }
+
+    /// The packages that are not served, each with its reason.
+    pub fn refused(&self) -> impl Iterator<Item = (&VerifiedModel, &EngineError)> {
+        self.packages.iter().zip(&self.refused).filter_map(|(package, refused)| Some((package, refused.as_ref()?)))
+    }
+
+    /// Runs `model` on `volume` and waits for it: first for its turn, then for the run, at most until the model's time
+    /// limit or `deadline`.
+    ///
+    /// # Errors
+    /// [`EngineError::retryable`] says whether another attempt may help.
+    pub fn predict(&self, model: &str, volume: &Arc<Volume>, deadline: Instant) -> Result<Prediction, EngineError> {
+        self.predict_timed(model, volume, deadline).map(|(prediction, _)| prediction)
+    }
+
+    /// As [`Self::predict`], with the time that each stage took.
+    ///
+    /// # Errors
+    /// As [`Self::predict`].
+    pub fn predict_timed(
+        &self,
+        model: &str,
+        volume: &Arc<Volume>,
+        deadline: Instant,
+    ) -> Result<(Prediction, StageTimes), EngineError> {
+        let index = self.packages.iter().position(|package| package.manifest().name == model);
+        let index = index.ok_or_else(|| EngineError::UnknownModel { model: model.to_owned() })?;
+        if let Some(reason) = &self.refused[index] {
+            return Err(EngineError::NotServed { model: model.to_owned(), reason: reason.to_string() });
+        }
+        let volume = Arc::clone(volume);
+        let limit = self.packages[index].manifest().inference.time_limit;
+        let limit = || limit.min(deadline.saturating_duration_since(Instant::now()));
+        self.on_thread(index, limit, move |modules| modules.predict(index, &volume))
+    }
+
+    /// How many runs that were given up still go on. At [`MOST_ABANDONED`] only a restart of the process helps.
+    #[must_use]
+    pub fn abandoned(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).still_running()
+    }
+
+    /// Does `work` for a package on the device's thread, for at most what `limit` says when its turn has come.
+    fn on_thread<T: Send + 'static>(
+        &self,
+        index: usize,
+        limit: impl FnOnce() -> Duration,
+        work: impl FnOnce(&mut Modules) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let model = || self.packages[index].manifest().name.clone();
+        let limit = limit();
+        if limit.is_zero() {
+            return Err(EngineError::TimeLimit { model: model(), limit });
+        }
+        let thread = match state.thread.take() {
+            Some(thread) => thread,
+            None => self.new_thread(&mut state)?,
+        };
+        match thread.call(limit, work) {
+            Ok(result) => {
+                state.thread = Some(thread);
+                result
+            }
+            Err(NoAnswer::Panicked(message)) => {
+                state.thread = Some(thread);
+                Err(EngineError::Internal { model: model(), message })
+            }
+            Err(NoAnswer::Late) => {
+                state.abandoned.push(thread.abandon());
+                Err(EngineError::TimeLimit { model: model(), limit })
+            }
+            Err(NoAnswer::Gone) => {
+                Err(EngineError::Internal { model: model(), message: "the device's thread has ended".to_owned() })
+            }
+        }
+    }
+
+    fn new_thread(&self, state: &mut State) -> Result<DeviceThread, EngineError> {
+        let abandoned = state.still_running();
+        if abandoned >= MOST_ABANDONED {
+            return Err(EngineError::Exhausted { abandoned });
+        }
+        let device = device_name(self.device);
+        let modules = Modules::new(self.device, Arc::clone(&self.packages));
+        DeviceThread::start(&device, modules)
+            .map_err(|error| EngineError::Device { device: device.clone(), message: error.to_string() })
+    }
+}
+
+impl State {
+    fn still_running(&mut self) -> usize {
+        self.abandoned.retain(|alive| alive.strong_count() > 0);
+        self.abandoned.len()
+    }
+}
+
+fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(number) => format!("cuda:{number}"),
+        _ => "cpu".to_owned(),
+    }
+}
+
+fn find_device(choice: DeviceChoice) -> Result<Device, EngineError> {
+    let number = match choice {
+        DeviceChoice::Cpu => return Ok(Device::Cpu),
+        DeviceChoice::Auto => 0,
+        DeviceChoice::Cuda(number) => number,
+    };
+    let report = cuda();
+    if number < report.devices {
+        return Ok(Device::Cuda(number));
+    }
+    if choice == DeviceChoice::Auto {
+        return Ok(Device::Cpu);
+    }
+    Err(EngineError::Device { device: choice.to_string(), message: report.to_string() })
+}
+
+/// The folder of the libtorch in use, for reports.
+#[must_use]
+pub fn libtorch_folder() -> Option<PathBuf> {
+    libtorch::loaded_libtorch()?.parent().map(std::path::Path::to_owned)
+}

@@ -1,0 +1,143 @@
+//! A package's golden case: what the module must give for a known input, and how far from it a result may lie.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use super::manifest::{Argument, Golden, Manifest};
+use super::npz::{self, Array, Values};
+
+/// Inputs and expected outputs, by the names of arguments and output tensors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GoldenCase {
+    /// Arguments of `forward`.
+    pub inputs: BTreeMap<String, Array>,
+    /// What it must give.
+    pub expected: BTreeMap<String, Array>,
+}
+
+impl GoldenCase {
+    /// Reads the case of a package and checks that it holds what the manifest names, no more and no less.
+    ///
+    /// # Errors
+    /// What is wrong, for the author of the package.
+    pub fn read(folder: &Path, manifest: &Manifest, golden: &Golden) -> Result<Self, String> {
+        let file = File::open(folder.join(&golden.case)).map_err(|error| format!("{}: {error}", golden.case))?;
+        let mut arrays = npz::read(file).map_err(|message| format!("{}: {message}", golden.case))?;
+        let mut take = |name: &str| {
+            let array = arrays.remove(name).ok_or_else(|| format!("{} has no array «{name}»", golden.case));
+            array.map(|array| (name.to_owned(), array))
+        };
+        let inputs = manifest.input.arguments.iter().map(|argument| take(argument.name())).collect::<Result<_, _>>()?;
+        let expected = manifest.output.tensors().into_iter().map(&mut take).collect::<Result<_, _>>()?;
+        match arrays.keys().next() {
+            Some(name) => Err(format!("{} holds «{name}», which is neither argument nor output", golden.case)),
+            None => Ok(Self { inputs, expected }),
+        }
+    }
+
+    /// Compares what the module gave with what it must give.
+    ///
+    /// # Errors
+    /// The first difference that is too large, in words.
+    pub fn compare(&self, found: &BTreeMap<String, Array>, golden: &Golden) -> Result<(), String> {
+        for (name, expected) in &self.expected {
+            let array = found.get(name).ok_or_else(|| format!("«{name}» was not returned"))?;
+            compare_array(expected, array, golden).map_err(|difference| format!("«{name}» {difference}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Argument {
+    /// Its name in the manifest and in golden cases.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Voxels => "voxels",
+            Self::Spacing => "spacing",
+        }
+    }
+}
+
+fn compare_array(expected: &Array, found: &Array, golden: &Golden) -> Result<(), String> {
+    if (expected.values.dtype(), &expected.shape) != (found.values.dtype(), &found.shape) {
+        let text = |array: &Array| format!("{}{:?}", array.values.dtype(), array.shape);
+        return Err(format!("is {}, expected {}", text(found), text(expected)));
+    }
+    match (&expected.values, &found.values) {
+        (Values::U8(expected), Values::U8(found)) => compare_labels(expected, found, golden.label_tolerance),
+        (Values::I16(expected), Values::I16(found)) => compare_labels(expected, found, 0.0),
+        (Values::I64(expected), Values::I64(found)) => compare_labels(expected, found, 0.0),
+        (Values::F32(expected), Values::F32(found)) => {
+            let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
+            compare_floats(&wide(expected), &wide(found), golden.float_tolerance)
+        }
+        (Values::F64(expected), Values::F64(found)) => compare_floats(expected, found, golden.float_tolerance),
+        _ => Err("has another type".to_owned()),
+    }
+}
+
+fn compare_labels<T: PartialEq + std::fmt::Debug>(expected: &[T], found: &[T], tolerance: f64) -> Result<(), String> {
+    let differ = expected.iter().zip(found).filter(|(a, b)| a != b).count();
+    let share = differ as f64 / expected.len().max(1) as f64;
+    if share <= tolerance {
+        return Ok(());
+    }
+    if let ([expected], [found]) = (expected, found) {
+        return Err(format!("is {found:?}, expected {expected:?}"));
+    }
+    Err(format!("differs in {differ} of {} values, a share of {tolerance} may", expected.len()))
+}
+
+fn compare_floats(expected: &[f64], found: &[f64], tolerance: f64) -> Result<(), String> {
+    let far = |expected: f64, found: f64| {
+        // Two that cannot be computed are equal; infinities are equal only to themselves.
+        let equal = expected == found || (expected.is_nan() && found.is_nan());
+        let near = (expected - found).abs() <= tolerance * expected.abs().max(1.0);
+        !(equal || near && expected.is_finite())
+    };
+    let worst = expected.iter().zip(found).enumerate().find(|(_, (expected, found))| far(**expected, **found));
+    match worst {
+        None => Ok(()),
+        Some((index, (expected, found))) => {
+            Err(format!("at {index} is {found}, expected {expected}, a tolerance of {tolerance} is allowed"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn golden(float_tolerance: f64, label_tolerance: f64) -> Golden {
+        Golden { case: String::new(), float_tolerance, label_tolerance }
+    }
+
+    fn floats(values: &[f64]) -> Array {
+        Array { shape: vec![values.len()], values: Values::F64(values.to_vec()) }
+    }
+
+    #[test]
+    fn floats_compare_by_relative_tolerance_and_nan_equals_nan() {
+        let nan = f64::NAN;
+        let near = |a: &[f64], b: &[f64], t| compare_array(&floats(a), &floats(b), &golden(t, 0.0)).is_ok();
+        assert!(near(&[1000.0, nan], &[1000.9, nan], 1e-3));
+        assert!(!near(&[1000.0], &[1001.1], 1e-3));
+        assert!(!near(&[nan], &[1.0], 1.0) && !near(&[1.0], &[nan], 1.0));
+        assert!(near(&[f64::INFINITY], &[f64::INFINITY], 0.0));
+        assert!(!near(&[f64::INFINITY], &[1.0], 1.0) && !near(&[1.0], &[f64::INFINITY], 1.0));
+        let message = compare_array(&floats(&[1.0, 2.0]), &floats(&[1.0, 3.0]), &golden(0.1, 0.0)).unwrap_err();
+        assert_eq!(message, "at 1 is 3, expected 2, a tolerance of 0.1 is allowed");
+    }
+
+    #[test]
+    fn labels_compare_by_the_share_that_differs() {
+        let labels = |values: [u8; 4]| Array { shape: vec![4], values: Values::U8(values.to_vec()) };
+        let (a, b) = (labels([0, 1, 2, 2]), labels([0, 1, 2, 1]));
+        assert!(compare_array(&a, &b, &golden(0.0, 0.25)).is_ok());
+        assert!(compare_array(&a, &b, &golden(0.0, 0.24)).unwrap_err().contains("1 of 4"));
+        let flat = Array { shape: vec![2, 2], values: b.values };
+        assert!(compare_array(&a, &flat, &golden(1.0, 1.0)).unwrap_err().contains("uint8[2, 2], expected uint8[4]"));
+    }
+}

@@ -1,0 +1,203 @@
+//! The manifest table by table: every fault is found before the first `?` gives up on a value.
+
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::toml_table::{Faults, Table};
+use super::{Accepts, Golden, Manifest, ManifestError, Origin, input, output};
+use crate::volume::facts::Orientation;
+
+/// No manifest needs more; what is larger is not read.
+const LARGEST_TEXT: usize = 1 << 20;
+
+pub(super) fn manifest(text: &str) -> Result<Manifest, Vec<ManifestError>> {
+    let faults = Faults::of(text);
+    if text.len() > LARGEST_TEXT {
+        faults.add(0, "", format!("the file has {} bytes, at most {LARGEST_TEXT} are read", text.len()));
+        return Err(faults.into_sorted());
+    }
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        for error in syntax {
+            faults.add(error.span().map_or(0, |span| span.start), "", error.message());
+        }
+        return Err(faults.into_sorted());
+    }
+    let top = Table::new(&faults, String::new(), 0..0, document.get_ref());
+    let manifest = top_level(&top);
+    top.finish();
+    let found = faults.into_sorted();
+    manifest.filter(|_| found.is_empty()).ok_or(found)
+}
+
+fn top_level(top: &Table<'_>) -> Option<Manifest> {
+    let name = top.required_checked("name", |name: &String| package_name(name));
+    let version = top.required_checked("version", |text: &String| at_most(text, 64));
+    let title = top.required_checked("title", |text: &String| at_most(text, 64));
+    let manufacturer = top.required_checked("manufacturer", |text: &String| at_most(text, 64));
+    let intended_use = top.required_checked("intended_use", |text: &String| at_most(text, 1024));
+    let origins = [("trained", Origin::Trained), ("untrained", Origin::Untrained), ("algorithm", Origin::Algorithm)];
+    let origin = top.required_word("origin", &origins);
+    let licence = top.required_checked("licence", |text: &String| at_most(text, 256));
+    let family = top.required("family");
+    let weights = top.optional_checked("weights", |name: &String| path_inside(name));
+    let sha256 = top.required_checked("sha256", |text: &String| sha256_hex(text));
+    let parameters = top.optional_checked("parameters", |list: &Vec<String>| {
+        list.iter().try_for_each(|text| {
+            at_most(text, 128)?;
+            if text.contains('=') { Ok(()) } else { Err(format!("«{text}» is not name=value")) }
+        })
+    });
+    let accepts = top.required_table("accepts").and_then(accepts);
+    let input = top.required_table("input").and_then(input::input);
+    let inference = top.required_table("inference").and_then(input::inference);
+    let output = top.required_table("output").and_then(output::output);
+    let golden = top.table("golden").map(golden);
+    if let (Some(input), Some(inference), Some(output)) = (&input, &inference, &output) {
+        input::agree(top, input, inference, output);
+    }
+    Some(Manifest {
+        name: name?,
+        version: version?,
+        title: title?,
+        manufacturer: manufacturer?,
+        intended_use: intended_use?,
+        origin: origin?,
+        licence: licence?,
+        family: family?,
+        weights: weights.unwrap_or_else(|| "model.pt".to_owned()),
+        sha256: sha256?,
+        parameters: parameters.unwrap_or_default(),
+        accepts: accepts?,
+        input: input?,
+        inference: inference?,
+        output: output?,
+        golden: golden.flatten(),
+    })
+}
+
+fn accepts(table: Table<'_>) -> Option<Accepts> {
+    let modality = table.required_checked("modality", |list: &Vec<String>| {
+        if list.is_empty() {
+            return Err("must name at least one modality".to_owned());
+        }
+        list.iter().try_for_each(|text| code_string(text))
+    });
+    let sop_classes = table.optional("sop_classes");
+    let planes = [
+        ("axial", Some(Orientation::Axial)),
+        ("coronal", Some(Orientation::Coronal)),
+        ("sagittal", Some(Orientation::Sagittal)),
+        ("any", None),
+    ];
+    let orientation = table.word("orientation", &planes);
+    let least_slices = table.optional_checked("least_slices", |count| within(*count, 1, 100_000));
+    let largest_missing_share = table.optional_checked("largest_missing_share", |share| within(*share, 0.0, 1.0));
+    let slice_spacing_mm = range_mm(&table, "slice_spacing_mm");
+    let pixel_spacing_mm = range_mm(&table, "pixel_spacing_mm");
+    let extent_mm = range_mm(&table, "extent_mm");
+    let code_strings = |list: &Vec<String>| list.iter().try_for_each(|text| code_string(text));
+    let body_parts = table.optional_checked("body_parts", code_strings);
+    let exclude_image_types = table.optional_checked("exclude_image_types", code_strings);
+    table.finish();
+    Some(Accepts {
+        modality: modality?,
+        sop_classes: sop_classes.unwrap_or_default(),
+        orientation: orientation.flatten(),
+        least_slices: least_slices.unwrap_or(1),
+        largest_missing_share: largest_missing_share.unwrap_or(1.0),
+        slice_spacing_mm,
+        pixel_spacing_mm,
+        extent_mm,
+        body_parts: body_parts.unwrap_or_default(),
+        exclude_image_types: exclude_image_types.unwrap_or_default(),
+    })
+}
+
+fn golden(table: Table<'_>) -> Option<Golden> {
+    let case = table.required_checked("case", |path: &String| {
+        path_inside(path)?;
+        if path.ends_with(".npz") { Ok(()) } else { Err("must be an .npz file".to_owned()) }
+    });
+    let float_tolerance = table.optional_checked("float_tolerance", |share| within(*share, 0.0, 1.0));
+    let label_tolerance = table.optional_checked("label_tolerance", |share| within(*share, 0.0, 1.0));
+    table.finish();
+    Some(Golden {
+        case: case?,
+        float_tolerance: float_tolerance.unwrap_or(1e-4),
+        label_tolerance: label_tolerance.unwrap_or(0.0),
+    })
+}
+
+fn range_mm(table: &Table<'_>, key: &str) -> Option<[f64; 2]> {
+    table.optional_checked(key, |[least, largest]: &[f64; 2]| {
+        if *least >= 0.0 && least <= largest {
+            Ok(())
+        } else {
+            Err("must be [least, largest] in mm, neither negative".to_owned())
+        }
+    })
+}
+
+/// Fails unless `least <= value <= largest`.
+pub(super) fn within<T: PartialOrd + std::fmt::Display>(value: T, least: T, largest: T) -> Result<(), String> {
+    if value >= least && value <= largest {
+        Ok(())
+    } else {
+        Err(format!("{value} is out of range, {least} to {largest} are allowed"))
+    }
+}
+
+/// Fails where a text is longer than `most` characters.
+pub(super) fn at_most(text: &str, most: usize) -> Result<(), String> {
+    let count = text.chars().count();
+    if count <= most { Ok(()) } else { Err(format!("has {count} characters, {most} are allowed")) }
+}
+
+/// The time limit in seconds, from a tenth of a second to a day.
+pub(super) fn seconds(value: f64) -> Duration {
+    Duration::from_secs_f64(value.clamp(0.1, 86_400.0))
+}
+
+/// Lower-case letters, digits and hyphens: safe as a folder, in a log and in a UID's derivation.
+pub(super) fn stable_word(word: &str) -> Result<(), String> {
+    at_most(word, 64)?;
+    let plain = word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if plain && !word.starts_with('-') && !word.ends_with('-') {
+        Ok(())
+    } else {
+        Err(format!("«{word}» may hold lower-case letters, digits and, between them, hyphens"))
+    }
+}
+
+fn package_name(name: &str) -> Result<(), String> {
+    stable_word(name)
+}
+
+fn sha256_hex(text: &str) -> Result<(), String> {
+    if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        Ok(())
+    } else {
+        Err("must be a SHA-256: 64 lower-case hexadecimal digits".to_owned())
+    }
+}
+
+/// Code String (PS3.5 table 6.2-1).
+fn code_string(text: &str) -> Result<(), String> {
+    let fits = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ' || b == b'_';
+    if text.len() <= 16 && text.bytes().all(fits) {
+        Ok(())
+    } else {
+        Err(format!("«{text}» is not a code string: up to 16 upper-case letters, digits, spaces, underscores"))
+    }
+}
+
+fn path_inside(path: &str) -> Result<(), String> {
+    let plain = path.split('/').all(|part| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    });
+    if plain { Ok(()) } else { Err(format!("«{path}» is not a plain path inside the package's folder")) }
+}

@@ -1,0 +1,226 @@
+//! The node: store, models and the four loops; started in order, drained in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::association::Timers;
+use crate::association::requestor::PeerAddress;
+use crate::clock::Clock;
+use crate::completeness::Watch;
+use crate::completeness::routing::Routing;
+use crate::config::NodeConfig;
+use crate::dicom::ae::AeTitle;
+use crate::inference::engine::Engine;
+use crate::inference::manifest::Manifest;
+use crate::inference::package::packages;
+use crate::results::{EncodingOptions, Equipment};
+use crate::scp::{BindError, Listener, ScpOptions};
+use crate::scu::Delivery;
+use crate::scu::outcome::Patience;
+use crate::store::{Store, StoreError, StoreOptions};
+use crate::worker::Worker;
+use crate::worker::reading::Writing;
+
+/// Jobs that are worked on side by side: while the device is busy with one, the next one's slices are decoded.
+const WORKERS: usize = 2;
+
+/// Why a node did not start. The operator must act.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The models or the device, one line for each fault.
+    #[error("{0}")]
+    Models(String),
+}
+
+/// A node that runs.
+pub struct Node {
+    addresses: Vec<SocketAddr>,
+    store: Store,
+    stop: CancellationToken,
+    drained: CancellationToken,
+    drain: Duration,
+    scp: JoinHandle<()>,
+    watch: JoinHandle<()>,
+    workers: Vec<JoinHandle<()>>,
+    delivery: JoinHandle<()>,
+}
+
+impl Node {
+    /// Opens the store, loads the models, starts the loops, and only then accepts associations.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(config: &NodeConfig, clock: Clock) -> Result<Self, StartError> {
+        let engine = Arc::new(start_engine(config).await?);
+        let options = StoreOptions {
+            reserve_bytes: config.node.reserve_bytes,
+            job_attempts: config.jobs.attempts,
+            ..StoreOptions::default()
+        };
+        let store = Store::open(&config.node.data, options, clock.clone()).await?;
+        let listener = Listener::bind(&config.node.listen).await?;
+        let addresses = listener.local_addresses().to_vec();
+        let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
+        let models: Vec<Manifest> = engine.served().map(|package| package.manifest().clone()).collect();
+        let served: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+        tracing::info!(
+            ae_title = %config.node.ae_title, addresses = ?addresses, device = engine.device(), models = ?served,
+            routes = config.routes.len(), peers = config.peers.len(), version = env!("CARGO_PKG_VERSION"),
+            "the node is ready"
+        );
+        let worker = worker(config, &store, &clock, &engine);
+        let workers = (0..WORKERS).map(|_| tokio::spawn(worker.clone().run(stop.clone(), drained.clone()))).collect();
+        let watch = tokio::spawn(watch(config, &store, &clock, models).run(stop.clone()));
+        let delivery = tokio::spawn(delivery(config, &store, &clock).run(stop.clone()));
+        let scp = tokio::spawn(listener.serve(store.clone(), clock, ScpOptions::from(config), stop.clone()));
+        let drain = config.association.drain;
+        Ok(Self { addresses, store, stop, drained, drain, scp, watch, workers, delivery })
+    }
+
+    /// Where associations are accepted.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The store, to look into.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Ends in order: no new associations, those that stand may go on for the drain time, running jobs end or are put
+    /// back, what is being sent is sent.
+    ///
+    /// # Errors
+    /// When the store could not be closed; what was acknowledged is durable all the same.
+    pub async fn drain(self) -> Result<(), StoreError> {
+        tracing::info!(seconds = self.drain.as_secs(), "the node is draining");
+        self.stop.cancel();
+        let drained = self.drained.clone();
+        let time = self.drain;
+        let alarm = tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            drained.cancel();
+        });
+        for task in [self.scp, self.watch, self.delivery].into_iter().chain(self.workers) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a loop had ended unexpectedly");
+            }
+        }
+        alarm.abort();
+        self.store.close().await?;
+        tracing::info!("the node has ended");
+        Ok(())
+    }
+}
+
+/// Loads every package; what is wrong with one that a route names keeps the node from starting.
+async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
+    let folder = config.node.models.clone();
+    let (models, faults) = packages(&folder)
+        .map_err(|e| StartError::Models(format!("the models in {} cannot be read: {e}", folder.display())))?;
+    for fault in &faults {
+        tracing::error!(%fault, "a model package is not as it should be");
+    }
+    let device = config.node.device.parse().map_err(StartError::Models)?;
+    let engine = tokio::task::spawn_blocking(move || Engine::start(device, models)).await;
+    let engine =
+        engine.map_err(|e| StartError::Models(e.to_string()))?.map_err(|e| StartError::Models(e.to_string()))?;
+    for (package, reason) in engine.refused() {
+        tracing::error!(model.name = package.manifest().name, %reason, "a model is not served");
+    }
+    let served: Vec<&str> = engine.served().map(|package| package.manifest().name.as_str()).collect();
+    let missing: Vec<&str> =
+        config.routes.iter().map(|route| route.model.as_str()).filter(|name| !served.contains(name)).collect();
+    if missing.is_empty() {
+        return Ok(engine);
+    }
+    let mut lines = vec![format!("routes name models that are not served: {}", missing.join(", "))];
+    lines.extend(faults.iter().map(ToString::to_string));
+    lines.extend(engine.refused().map(|(_, reason)| reason.to_string()));
+    Err(StartError::Models(lines.join("\n")))
+}
+
+fn worker(config: &NodeConfig, store: &Store, clock: &Clock, engine: &Arc<Engine>) -> Worker {
+    Worker {
+        store: store.clone(),
+        clock: clock.clone(),
+        jobs: config.jobs.clone(),
+        engine: engine.clone(),
+        writing: Arc::new(writing(config)),
+        report_failures: config.results.send_failures,
+    }
+}
+
+/// What goes into every result, and the hash of all of it that changes what a result says.
+fn writing(config: &NodeConfig) -> Writing {
+    let results = &config.results;
+    let equipment = Equipment {
+        manufacturer: results.manufacturer.clone(),
+        model_name: "overread".to_owned(),
+        serial_number: results.device_serial_number.clone(),
+        software_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let options = EncodingOptions { series_number_base: results.series_number_base, ..EncodingOptions::default() };
+    let hash = Sha256::digest(format!("{equipment:?} {options:?}").as_bytes());
+    let configuration_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    Writing { equipment, options, configuration_hash }
+}
+
+fn watch(config: &NodeConfig, store: &Store, clock: &Clock, models: Vec<Manifest>) -> Watch {
+    Watch {
+        store: store.clone(),
+        clock: clock.clone(),
+        rule: config.completeness.clone(),
+        routing: Routing {
+            routes: config.routes.clone(),
+            peers: config.peers.iter().map(|peer| peer.ae_title.clone()).collect(),
+            models,
+            late: config.completeness.late,
+            allow_untrained: config.results.allow_untrained,
+        },
+        own: own(config),
+        peers: addresses(config),
+        timers: Timers::from(&config.association),
+    }
+}
+
+fn delivery(config: &NodeConfig, store: &Store, clock: &Clock) -> Delivery {
+    Delivery {
+        store: store.clone(),
+        clock: clock.clone(),
+        own: own(config),
+        peers: addresses(config),
+        timers: Timers::from(&config.association),
+        patience: Patience {
+            retry: config.delivery.retry,
+            longest_retry: config.delivery.longest_retry,
+            give_up: config.delivery.give_up,
+        },
+    }
+}
+
+fn own(config: &NodeConfig) -> AeTitle {
+    config.node.ae_title.clone()
+}
+
+fn addresses(config: &NodeConfig) -> Vec<PeerAddress> {
+    let address = |peer: &crate::config::Peer| PeerAddress {
+        ae_title: peer.ae_title.clone(),
+        host: peer.host.clone(),
+        port: peer.port,
+    };
+    config.peers.iter().map(address).collect()
+}

@@ -1,0 +1,52 @@
+//! Derived UIDs (PS3.5 section B.2): a job that runs twice makes the same objects, and a resend is no news to a PACS.
+
+use super::request::ResultRequest;
+use crate::dicom::uid::{FrameOfReferenceUid, OtherUid, SeriesInstanceUid, SopInstanceUid};
+
+/// The UIDs of one request.
+#[derive(Debug, Clone)]
+pub(super) struct Identifiers {
+    /// Of the algorithm: another one as soon as weights or version change.
+    pub(super) device: OtherUid,
+    pub(super) segmentation_series: SeriesInstanceUid,
+    pub(super) segmentation: SopInstanceUid,
+    pub(super) dimension_organization: OtherUid,
+    pub(super) report_series: SeriesInstanceUid,
+    pub(super) report: SopInstanceUid,
+    /// The source's; derived from its series where it names none, so that our own objects at least agree.
+    pub(super) frame_of_reference: FrameOfReferenceUid,
+    /// Stands for input instances in order, model, weights and configuration.
+    seed: String,
+}
+
+impl Identifiers {
+    pub(super) fn of(request: &ResultRequest<'_>) -> Self {
+        let algorithm = request.algorithm;
+        let mut parts =
+            vec![algorithm.name.as_str(), &algorithm.version, &algorithm.weights_sha256, request.configuration_hash];
+        parts.extend(request.source.instances.iter().map(|(_, uid)| uid.as_str()));
+        let seed = OtherUid::derived(&parts).as_str().to_owned();
+        // A failure and a later success of the same job are different documents.
+        let report = if request.outcome.is_failure() { "failure report" } else { "report" };
+        let series = request.source.series_instance_uid.as_str();
+        Self {
+            device: OtherUid::derived(&["device", &algorithm.name, &algorithm.version, &algorithm.weights_sha256]),
+            segmentation_series: SeriesInstanceUid::derived(&[&seed, "segmentation", "series"]),
+            segmentation: SopInstanceUid::derived(&[&seed, "segmentation", "instance"]),
+            dimension_organization: OtherUid::derived(&[&seed, "segmentation", "dimensions"]),
+            report_series: SeriesInstanceUid::derived(&[&seed, report, "series"]),
+            report: SopInstanceUid::derived(&[&seed, report, "instance"]),
+            frame_of_reference: request
+                .source
+                .frame_of_reference_uid
+                .clone()
+                .unwrap_or_else(|| FrameOfReferenceUid::derived(&["frame of reference", series])),
+            seed,
+        }
+    }
+
+    /// Tracking Unique Identifier of what a label names, the same in Segmentation and report.
+    pub(super) fn tracking(&self, label: &str) -> OtherUid {
+        OtherUid::derived(&[&self.seed, "tracking", label])
+    }
+}

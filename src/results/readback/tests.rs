@@ -1,0 +1,203 @@
+//! What must be found: an object that is not what was predicted does not leave.
+
+use bytes::Bytes;
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
+
+use super::super::identifiers::Identifiers;
+use super::super::request::{EncodingOptions, Equipment, Outcome, ResultRequest, SourceGrid};
+use super::super::{ResultError, segmentation as writer};
+use crate::clock::Timestamp;
+use crate::dicom::code::CodedConcept;
+use crate::dicom::data_set::DataSet;
+use crate::dicom::uid::{FrameOfReferenceUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
+use crate::inference::prediction::{
+    AlgorithmIdentity, LabelMap, Measurement, MeasurementGroup, Prediction, Segment, Verdict,
+};
+use crate::volume::{Geometry, SourceFrame, SourceSeries};
+
+const LUNG: CodedConcept = CodedConcept::new("39607008", "SCT", "Lung");
+const UNIT: CodedConcept = CodedConcept::new("1", "UCUM", "no units");
+
+fn geometry() -> Geometry {
+    Geometry {
+        shape: [3, 5, 7],
+        origin: [10.5, 20.25, 30.0],
+        slice_direction: [0.0, 0.0, 1.0],
+        row_direction: [0.0, 1.0, 0.0],
+        column_direction: [1.0, 0.0, 0.0],
+        spacing: [2.0, 1.0, 1.0],
+    }
+}
+
+fn frames() -> Vec<Option<SourceFrame>> {
+    let frame = |slice: u8| SourceFrame {
+        sop_class_uid: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").unwrap(),
+        sop_instance_uid: SopInstanceUid::parse(&format!("1.2.3.{slice}")).unwrap(),
+        frame_number: None,
+        image_position_patient: format!("10.5\\20.25\\{}", 30 + 2 * slice),
+        image_orientation_patient: "1\\0\\0\\0\\1\\0".into(),
+        pixel_spacing: "1\\1".into(),
+        slice_thickness: None,
+    };
+    (0..3).map(|slice| Some(frame(slice))).collect()
+}
+
+fn source() -> SourceSeries {
+    let mut header = DataSet::new();
+    header.put_text(tags::PATIENT_NAME, VR::PN, "Unmistakable^Name");
+    let instances = frames().into_iter().flatten().map(|f| (f.sop_class_uid, f.sop_instance_uid)).collect();
+    SourceSeries {
+        study_instance_uid: StudyInstanceUid::parse("1.2.4").unwrap(),
+        series_instance_uid: SeriesInstanceUid::parse("1.2.5").unwrap(),
+        frame_of_reference_uid: FrameOfReferenceUid::parse("1.2.6").ok(),
+        header,
+        instances,
+    }
+}
+
+fn prediction() -> Prediction {
+    let mut labels = vec![0; 105];
+    labels[36..40].fill(1);
+    labels[75..90].fill(1);
+    Prediction {
+        verdict: Verdict::Suitable,
+        label_map: Some(LabelMap { shape: [3, 5, 7], labels }),
+        segments: vec![Segment {
+            label: "Lung".into(),
+            category: LUNG,
+            property_type: LUNG,
+            laterality: None,
+            region: None,
+            colour: [1, 2, 3],
+        }],
+        measurement_groups: vec![MeasurementGroup {
+            label: "Lung".into(),
+            segment_numbers: vec![1],
+            finding: LUNG,
+            finding_site: None,
+            laterality: None,
+            measurements: vec![Measurement {
+                label: "Share".into(),
+                concept: LUNG,
+                derivation: None,
+                unit: UNIT,
+                value: Some(123.456_789_012),
+            }],
+        }],
+        warnings: vec![],
+    }
+}
+
+fn algorithm() -> AlgorithmIdentity {
+    AlgorithmIdentity {
+        name: "lung".into(),
+        version: "1".into(),
+        title: "Lung".into(),
+        manufacturer: "us".into(),
+        family: LUNG,
+        weights_sha256: "ab".into(),
+        parameters: vec![],
+        untrained: false,
+    }
+}
+
+/// Writes both objects, lets `spoil` change the bytes of one of them, and reads it back.
+fn read_back(grid: &Geometry, spoil_segmentation: bool, spoil: impl Fn(&mut Vec<u8>)) -> Result<(), ResultError> {
+    let (source, frames, prediction, algorithm) = (source(), frames(), prediction(), algorithm());
+    let equipment = Equipment {
+        manufacturer: "us".into(),
+        model_name: "node".into(),
+        serial_number: "1".into(),
+        software_version: "1".into(),
+    };
+    let options = EncodingOptions::default();
+    let request = ResultRequest {
+        source: &source,
+        grid: Some(SourceGrid { geometry: grid, slices: &frames, missing_share: 0.0, warnings: &[] }),
+        outcome: Outcome::Predicted(&prediction),
+        algorithm: &algorithm,
+        configuration_hash: "c",
+        equipment: &equipment,
+        predecessor: None,
+        now: Timestamp(0),
+        options: &options,
+    };
+    let identifiers = Identifiers::of(&request);
+    let plan = writer::plan(&request, &identifiers)?.unwrap();
+    let spoiled = |bytes: Bytes| {
+        let mut bytes = bytes.to_vec();
+        spoil(&mut bytes);
+        Bytes::from(bytes)
+    };
+    if spoil_segmentation {
+        let bytes = spoiled(writer::encode(&request, &identifiers, &plan)?);
+        super::segmentation(&request, &plan, &bytes)
+    } else {
+        let bytes = spoiled(super::super::report::encode(&request, &identifiers, Some(&plan))?);
+        super::report(&request, &identifiers, Some(&plan), &bytes)
+    }
+}
+
+/// Replaces the last (or the first) occurrence of a text by one of the same length.
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8], last: bool) {
+    assert_eq!(from.len(), to.len());
+    let mut found = bytes.windows(from.len()).enumerate().filter(|(_, w)| *w == from).map(|(at, _)| at);
+    let at = if last { found.next_back() } else { found.next() }.unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to);
+}
+
+#[test]
+fn what_was_written_is_found_right() {
+    read_back(&geometry(), true, |_| ()).unwrap();
+    read_back(&geometry(), false, |_| ()).unwrap();
+}
+
+#[test]
+fn one_wrong_bit_anywhere_in_the_pixels_is_found() {
+    // Two frames of 35 bits: 70 bits, nine bytes and one of padding.
+    for bit in 0..70 {
+        let flip = |bytes: &mut Vec<u8>| {
+            let at = bytes.len() - 10 + bit / 8;
+            bytes[at] ^= 1 << (bit % 8);
+        };
+        let error = read_back(&geometry(), true, flip).unwrap_err();
+        assert!(error.to_string().contains("differs"), "bit {bit}: {error}");
+    }
+}
+
+#[test]
+fn a_frame_at_another_place_is_found() {
+    let error = read_back(&geometry(), true, |b| replace(b, b"10.5\\20.25\\32", b"10.5\\20.25\\34", true)).unwrap_err();
+    assert!(error.to_string().contains("source frame"), "{error}");
+}
+
+#[test]
+fn a_grid_that_lies_elsewhere_than_its_frames_is_found() {
+    let mut flipped = geometry();
+    flipped.column_direction = [-1.0, 0.0, 0.0];
+    let error = read_back(&flipped, true, |_| ()).unwrap_err();
+    assert!(error.to_string().contains("mm from where it was predicted"), "{error}");
+    let mut shifted = geometry();
+    shifted.origin[2] += 1.0;
+    assert!(read_back(&shifted, true, |_| ()).is_err());
+}
+
+#[test]
+fn another_name_another_number_and_another_reference_are_found() {
+    for in_segmentation in [true, false] {
+        let error = read_back(&geometry(), in_segmentation, |b| replace(b, b"Unmistakable", b"unmistakable", false));
+        assert!(error.unwrap_err().to_string().contains("(0010,0010)"));
+        assert!(read_back(&geometry(), in_segmentation, |b| replace(b, b"1.2.3.1\0", b"1.2.3.7\0", true)).is_err());
+        assert!(read_back(&geometry(), in_segmentation, |b| b.truncate(b.len() - 2)).is_err());
+    }
+    let exact = 123.456_789_012_f64;
+    let next = f64::from_bits(exact.to_bits() + 1);
+    for (from, to) in
+        [(&exact.to_le_bytes()[..], &next.to_le_bytes()[..]), (b"123.457", b"124.457"), (b"no units", b"no Units")]
+    {
+        let result = read_back(&geometry(), false, |b| replace(b, from, to, true));
+        // The meaning of a code is for people: only its value and scheme are compared.
+        assert_eq!(result.is_err(), from != b"no units", "{result:?}");
+    }
+}

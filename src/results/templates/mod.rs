@@ -1,0 +1,13 @@
+//! Templates of PS3.16, one file each, as functions that give their content items.
+
+mod image_library;
+
+mod measurement_group;
+
+mod measurement_report;
+
+mod observation_context;
+
+mod qualitative_evaluations;
+
+pub(super) use measurement_report::measurement_report;

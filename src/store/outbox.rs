@@ -1,0 +1,209 @@
+//! The outbox: which result goes to whom, and the fourth hand-over, a delivery that its destination has taken.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Connection, Row};
+
+use super::Store;
+use super::error::StoreError;
+use super::ids::DeliveryId;
+use super::instance::{COLUMNS, StoredInstance, TABLES, from_row};
+use crate::clock::Timestamp;
+use crate::dicom::ae::AeTitle;
+use crate::dicom::uid::StudyInstanceUid;
+
+/// A delivery that this lane is sending. Not to be copied: there is one.
+#[derive(Debug)]
+pub struct ClaimedDelivery {
+    pub(super) id: DeliveryId,
+    token: String,
+    /// To whom.
+    pub destination: AeTitle,
+    /// What.
+    pub instance: StoredInstance,
+    /// From 1.
+    pub attempt: u32,
+    /// When it was put into the outbox, or put in again by a person.
+    pub created_at: Timestamp,
+}
+
+impl ClaimedDelivery {
+    /// Its number, as the log has it.
+    #[must_use]
+    pub const fn id(&self) -> DeliveryId {
+        self.id
+    }
+}
+
+/// What the peer said, if anything, and what else is worth keeping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAnswer<'a> {
+    /// Status (0000,0900); nothing where there was no answer.
+    pub status: Option<u16>,
+    /// Error Comment (0000,0902), or why there was no answer; may be empty.
+    pub comment: &'a str,
+}
+
+/// Which deliveries a person wants sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resend {
+    /// All that are dead.
+    Dead,
+    /// All results of a study, the delivered ones as well.
+    Study(StudyInstanceUid),
+}
+
+impl Store {
+    /// The destinations that have something waiting, with the time of their next attempt, earliest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn destinations_waiting(&self) -> Result<Vec<(AeTitle, Timestamp)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT destination, min(next_attempt_at) AS next FROM delivery WHERE state = 'pending' \
+             GROUP BY destination ORDER BY next",
+        )
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(|row| Ok((title(row)?, Timestamp(row.try_get("next")?)))).collect()
+    }
+
+    /// Gives the next delivery for a destination to this lane: the one that has waited longest.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn claim_delivery(
+        &self,
+        destination: &AeTitle,
+        now: Timestamp,
+    ) -> Result<Option<ClaimedDelivery>, StoreError> {
+        let token = uuid::Uuid::new_v4().to_string();
+        let mut connection = self.inner.writer.lock().await;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let claimed: Option<DeliveryId> = sqlx::query_scalar(
+            "UPDATE delivery SET state = 'sending', attempts = attempts + 1, last_attempt_at = $1, lease_token = $2 \
+             WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE destination = $3 AND state = 'pending' \
+             AND next_attempt_at <= $1 ORDER BY next_attempt_at, delivery_id LIMIT 1) RETURNING delivery_id",
+        )
+        .bind(now.0)
+        .bind(&token)
+        .bind(destination.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(id) = claimed else { return Ok(None) };
+        let sql = format!(
+            "SELECT {COLUMNS}, delivery.attempts, delivery.created_at FROM {TABLES} \
+             JOIN delivery ON delivery.instance_key = instance.instance_key WHERE delivery.delivery_id = $1"
+        );
+        let row = sqlx::query(AssertSqlSafe(sql)).bind(id).fetch_one(&mut *transaction).await?;
+        let delivery = ClaimedDelivery {
+            id,
+            token,
+            destination: destination.clone(),
+            instance: from_row(&row, &self.inner.layout)?,
+            attempt: row.try_get("attempts")?,
+            created_at: Timestamp(row.try_get("created_at")?),
+        };
+        transaction.commit().await?;
+        Ok(Some(delivery))
+    }
+
+    /// The destination has taken it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotSending`] where it was taken from this lane, or when the database cannot be written.
+    pub async fn mark_delivered(
+        &self,
+        delivery: ClaimedDelivery,
+        answer: PeerAnswer<'_>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.end_sending(delivery, "delivered", answer, now, Some(now)).await
+    }
+
+    /// Sends it again, not before `at`.
+    ///
+    /// # Errors
+    /// As [`Self::mark_delivered`].
+    pub async fn retry_delivery(
+        &self,
+        delivery: ClaimedDelivery,
+        answer: PeerAnswer<'_>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.end_sending(delivery, "pending", answer, at, None).await
+    }
+
+    /// Gives it up until a person asks for it.
+    ///
+    /// # Errors
+    /// As [`Self::mark_delivered`].
+    pub async fn kill_delivery(
+        &self,
+        delivery: ClaimedDelivery,
+        answer: PeerAnswer<'_>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.end_sending(delivery, "dead", answer, now, None).await
+    }
+
+    async fn end_sending(
+        &self,
+        delivery: ClaimedDelivery,
+        state: &'static str,
+        answer: PeerAnswer<'_>,
+        next_attempt_at: Timestamp,
+        delivered_at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let ended = sqlx::query(
+            "UPDATE delivery SET state = $1, last_status = $2, last_comment = $3, next_attempt_at = $4, \
+             delivered_at = $5, lease_token = NULL WHERE delivery_id = $6 AND lease_token = $7 AND state = 'sending'",
+        )
+        .bind(state)
+        .bind(answer.status.map(i64::from))
+        .bind(answer.comment)
+        .bind(next_attempt_at.0)
+        .bind(delivered_at.map(|at| at.0))
+        .bind(delivery.id)
+        .bind(&delivery.token)
+        .execute(&mut *self.inner.writer.lock().await)
+        .await?;
+        if ended.rows_affected() == 0 { Err(StoreError::NotSending(delivery.id)) } else { Ok(()) }
+    }
+
+    /// Puts deliveries into the outbox again, with a fresh count of attempts. Gives how many. A node that runs beside
+    /// sees them when it next looks.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn resend(&self, what: &Resend, now: Timestamp) -> Result<u64, StoreError> {
+        const AGAIN: &str = "UPDATE delivery SET state = 'pending', attempts = 0, next_attempt_at = $1, \
+             created_at = $1, delivered_at = NULL WHERE ";
+        let mut connection = self.inner.writer.lock().await;
+        let query = match what {
+            Resend::Dead => sqlx::query(AssertSqlSafe(format!("{AGAIN} state = 'dead'"))).bind(now.0),
+            Resend::Study(study) => sqlx::query(AssertSqlSafe(format!(
+                "{AGAIN} state IN ('dead', 'delivered') AND job_id IN (SELECT job.job_id FROM job \
+                 JOIN series ON series.series_key = job.series_key JOIN study ON study.study_key = series.study_key \
+                 WHERE study.study_instance_uid = $2)"
+            )))
+            .bind(now.0)
+            .bind(study.as_str().to_owned()),
+        };
+        let again = query.execute(&mut *connection).await?.rows_affected();
+        drop(connection);
+        self.inner.changes.deliveries.send_replace(());
+        Ok(again)
+    }
+
+    /// What a process that is gone was sending waits again. To be called by the one node that runs on the folder.
+    pub(super) async fn reset_sending(&self) -> Result<(), StoreError> {
+        sqlx::query("UPDATE delivery SET state = 'pending', lease_token = NULL WHERE state = 'sending'")
+            .execute(&mut *self.inner.writer.lock().await)
+            .await?;
+        Ok(())
+    }
+}
+
+fn title(row: &SqliteRow) -> Result<AeTitle, StoreError> {
+    AeTitle::parse(row.try_get("destination")?).map_err(|e| StoreError::Damaged(e.to_string()))
+}

@@ -1,0 +1,89 @@
+use super::*;
+
+/// Puts a file where it would lie if the process had died between the file and its row.
+fn leave(bench: &Bench, sample: &Sample, content: &[u8]) {
+    let folder = bench.folder.path().join("instances/1.2.1/1.2.1.1");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(format!("{}.dcm", sample.uid())), content).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_without_a_row_is_set_aside_after_a_crash_and_its_instance_taken_again() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let torn = Sample::ct(1, 1, 2);
+    leave(&bench, &torn, b"half");
+    std::fs::write(bench.folder.path().join("incoming/7.part"), b"less than half").unwrap();
+    let bench = bench.after_crash().await;
+    assert_eq!(bench.files(), ["aside/unacknowledged-1.2.1.1.2.dcm", "instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);
+    assert!(matches!(bench.send(&torn).await.unwrap(), Recorded::Stored(_)));
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 2);
+}
+
+#[tokio::test]
+async fn a_file_without_a_row_is_replaced_when_its_instance_is_sent_again() {
+    let bench = Bench::new().await;
+    let torn = Sample::ct(1, 1, 2);
+    leave(&bench, &torn, b"half");
+    let Recorded::Stored(stored) = bench.send(&torn).await.unwrap() else { panic!("not stored") };
+    assert!(std::fs::read(stored.path()).unwrap().ends_with(&torn.bytes()));
+}
+
+#[tokio::test]
+async fn a_lost_file_is_restored_when_its_instance_is_sent_again() {
+    let bench = Bench::new().await;
+    let sample = Sample::ct(1, 1, 1);
+    let Recorded::Stored(stored) = bench.send(&sample).await.unwrap() else { panic!("not stored") };
+    std::fs::remove_file(stored.path()).unwrap();
+    assert!(matches!(bench.send(&sample).await.unwrap(), Recorded::Duplicate(_)));
+    assert!(std::fs::read(stored.path()).unwrap().ends_with(&sample.bytes()));
+    assert_eq!(bench.number("SELECT number_of_instances FROM series").await, 1);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_crash_and_open_associations_are_over() {
+    let bench = Bench::new().await;
+    for number in 0..20 {
+        bench.send(&Sample::ct(1, 1, number)).await.unwrap();
+    }
+    let bench = bench.after_crash().await;
+    let series = bench.store.series_receiving().await.unwrap().remove(0);
+    assert_eq!((series.revision, series.open_associations), (20, 0));
+    for stored in bench.store.series_instances(series.key, 20).await.unwrap() {
+        assert_eq!(std::fs::metadata(stored.path()).unwrap().len(), stored.file_bytes());
+    }
+    assert_eq!(bench.files().len(), 20);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_no_file_without_a_row() {
+    let bench = Bench::new().await;
+    let sample = Sample::ct(1, 1, 1);
+    {
+        let send = bench.send(&sample);
+        tokio::pin!(send);
+        // Polled until the blocking part has begun, then dropped.
+        for _ in 0..3 {
+            let _ = futures_util::poll!(&mut send);
+            tokio::task::yield_now().await;
+        }
+    }
+    // Waits for its turn behind whatever is still being recorded under this UID.
+    let again = bench.send(&sample).await.unwrap();
+    assert!(matches!(again, Recorded::Stored(_) | Recorded::Duplicate(_)));
+    assert_eq!(bench.files(), ["instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 1);
+}
+
+#[tokio::test]
+async fn files_stay_where_they_are_when_the_database_is_lost() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let Bench { folder, clock, store } = bench;
+    store.close().await.unwrap();
+    drop(store);
+    std::fs::remove_file(folder.path().join("index.sqlite")).unwrap();
+    let store = Store::open(folder.path(), StoreOptions::default(), clock.clone()).await.unwrap();
+    let bench = Bench { folder, clock, store }.after_crash().await;
+    assert_eq!(bench.files(), ["instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);
+}

@@ -1,0 +1,101 @@
+//! What a volume will be made of, known before a pixel is decoded.
+
+use super::acquisition::choose_stack;
+use super::frame_header::Plane;
+use super::geometry::Geometry;
+use super::instance::InstanceHeader;
+use super::options::AssembleOptions;
+use super::refusal::Refusal;
+use super::select::{Candidate, select};
+
+/// Where a slice comes from: member of the series and frame, both from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramePlace {
+    /// Index of the instance in the series.
+    pub member: usize,
+    /// Index of the frame in the instance.
+    pub frame: usize,
+}
+
+/// The grid and the source of each of its slices.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Of the volume.
+    pub geometry: Geometry,
+    /// One for each slice of the grid; `None` where it is missing. The first and the last are never missing.
+    pub slots: Vec<Option<FramePlace>>,
+    /// What was left out or is odd.
+    pub warnings: Vec<String>,
+}
+
+/// Plans the volume of a series. `same_pixels` is asked only of images at the same place.
+///
+/// # Errors
+/// The [`Refusal`] that names why there is none.
+pub fn plan(
+    headers: &[&InstanceHeader],
+    options: &AssembleOptions,
+    same_pixels: impl Fn(FramePlace, FramePlace) -> bool,
+) -> Result<Plan, Refusal> {
+    let selection = select(headers, options)?;
+    let place = |c: &Candidate| FramePlace { member: c.member, frame: c.frame.index };
+    let chosen = choose_stack(selection, options, |a, b| same_pixels(place(a), place(b)));
+    let least = options.min_slices.max(2);
+    let (selection, stack) = match chosen {
+        Ok((_, stack)) if stack.order.len() < least => {
+            return Err(Refusal::TooFewSlices { found: stack.order.len(), least });
+        }
+        Err(Refusal::TooFewSlices { found, .. }) => return Err(Refusal::TooFewSlices { found, least }),
+        chosen => chosen?,
+    };
+    let found = stack.order.len();
+    check_missing(found, stack.slots, options)?;
+    let mut slots = vec![None; stack.slots];
+    for &(index, slot) in &stack.order {
+        slots[slot] = Some(place(&selection.candidates[index]));
+    }
+    let first = &selection.candidates[stack.order[0].0];
+    let geometry = geometry(first, stack.slots, stack.spacing)?;
+    check_size(&geometry, options)?;
+    let mut warnings = selection.warnings;
+    if stack.off_grid > 0.02 * stack.spacing {
+        warnings.push(format!("Slice positions are uneven by up to {:.2} mm.", stack.off_grid));
+    }
+    Ok(Plan { geometry, slots, warnings })
+}
+
+/// Refuses more missing slices than allowed.
+///
+/// # Errors
+/// [`Refusal::MissingSlices`].
+pub fn check_missing(found: usize, expected: usize, options: &AssembleOptions) -> Result<f64, Refusal> {
+    let missing = expected - found;
+    #[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
+    let share = missing as f64 / expected.max(1) as f64;
+    let allowed = options.max_missing_share;
+    if share > allowed {
+        return Err(Refusal::MissingSlices { missing, expected, share, allowed });
+    }
+    Ok(share)
+}
+
+fn geometry(first: &Candidate, slices: usize, spacing: f64) -> Result<Geometry, Refusal> {
+    let format = first.instance.format.clone()?;
+    let plane: &Plane = first.plane;
+    Ok(Geometry {
+        shape: [slices, format.rows, format.columns],
+        origin: plane.position,
+        slice_direction: plane.normal(),
+        row_direction: plane.row_direction,
+        column_direction: plane.column_direction,
+        spacing: [spacing, plane.pixel_spacing[0], plane.pixel_spacing[1]],
+    })
+}
+
+fn check_size(geometry: &Geometry, options: &AssembleOptions) -> Result<(), Refusal> {
+    let needed = geometry.shape.iter().try_fold(2_usize, |all, n| all.checked_mul(*n)).unwrap_or(usize::MAX);
+    if needed > options.max_volume_bytes {
+        return Err(Refusal::TooLarge { needed_mb: needed >> 20, allowed_mb: options.max_volume_bytes >> 20 });
+    }
+    Ok(())
+}

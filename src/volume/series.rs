@@ -1,0 +1,240 @@
+//! A series on its way to a volume: headers first, facts and plan from them, pixels last.
+
+use bytes::Bytes;
+use rayon::prelude::*;
+
+use super::facts::SeriesFacts;
+use super::fill::{Filled, Wanted, fill};
+use super::frame_header::FrameHeader;
+use super::instance::{InstanceError, InstanceHeader, InstanceSource, pixel_data, read_header};
+use super::options::AssembleOptions;
+use super::plan::{FramePlace, Plan, check_missing, plan};
+use super::refusal::{AssembleError, Refusal};
+use super::rescale::{Rescale, into_f32, into_i16};
+use super::{SourceFrame, SourceSeries, Volume, Voxels};
+use crate::dicom::tags;
+use crate::dicom::uid::FrameOfReferenceUid;
+
+/// The instances of one series with their headers read.
+#[derive(Debug)]
+pub struct Series {
+    members: Vec<Member>,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) header: InstanceHeader,
+    pub(super) pixels: Pixels,
+}
+
+#[derive(Debug)]
+pub(super) enum Pixels {
+    Encoded(InstanceSource),
+    /// One for each frame.
+    Decoded(Vec<Result<Voxels, super::decode::DecodeError>>),
+}
+
+/// An instance whose pixels were decoded before its series was complete.
+#[derive(Debug)]
+pub struct DecodedInstance(Member);
+
+/// Decodes one instance at once, as it arrives: worth it for compressed ones. What is wrong with its pixels is kept and
+/// weighed when the series is assembled.
+///
+/// # Errors
+/// [`InstanceError`] where it has no readable header.
+pub fn decode_instance(file: &Bytes) -> Result<DecodedInstance, InstanceError> {
+    let header = read_header(file)?;
+    let pixels = pixel_data(file, &header);
+    let frames = header
+        .frames
+        .par_iter()
+        .map(|frame| {
+            let native = pixels.as_ref().map_err(Clone::clone)?.frame(frame.index)?;
+            let count = native.bytes.len() / native.cell_bytes;
+            let rescale = rescale_of(frame);
+            if let Some(whole) = rescale.whole() {
+                let mut out = vec![0_i16; count];
+                if into_i16(&native, whole, header.padding.as_ref(), &mut out).is_ok() {
+                    return Ok(Voxels::I16(out));
+                }
+            }
+            let mut out = vec![0_f32; count];
+            into_f32(&native, rescale, &mut out);
+            Ok(Voxels::F32(out))
+        })
+        .collect();
+    Ok(DecodedInstance(Member { header, pixels: Pixels::Decoded(frames) }))
+}
+
+/// What a frame's values are multiplied by and shifted by; stored values as they are where it does not say.
+pub(super) fn rescale_of(frame: &FrameHeader) -> Rescale {
+    frame.rescale.and_then(Result::ok).unwrap_or(Rescale::IDENTITY)
+}
+
+impl Series {
+    /// Reads the headers of all instances, in parallel.
+    ///
+    /// # Errors
+    /// [`AssembleError::Read`] where a file cannot be opened; [`Refusal::UnreadableInstance`] where one is broken.
+    pub fn read(sources: Vec<InstanceSource>) -> Result<Self, AssembleError> {
+        Self::with_decoded(sources, Vec::new())
+    }
+
+    /// The same, with instances that were decoded early.
+    ///
+    /// # Errors
+    /// See [`Series::read`].
+    pub fn with_decoded(sources: Vec<InstanceSource>, decoded: Vec<DecodedInstance>) -> Result<Self, AssembleError> {
+        let read: Result<Vec<Member>, InstanceError> = sources
+            .into_par_iter()
+            .map(|source| Ok(Member { header: source.header()?, pixels: Pixels::Encoded(source) }))
+            .collect();
+        let mut members = read?;
+        members.extend(decoded.into_iter().map(|instance| instance.0));
+        Ok(Self { members })
+    }
+
+    fn headers(&self) -> Vec<&InstanceHeader> {
+        self.members.iter().map(|member| &member.header).collect()
+    }
+
+    fn plan(&self, options: &AssembleOptions) -> Result<Plan, Refusal> {
+        plan(&self.headers(), options, |a, b| self.same_pixels(a, b))
+    }
+
+    /// What acceptance rules ask for. Decodes nothing.
+    #[must_use]
+    pub fn facts(&self, options: &AssembleOptions) -> SeriesFacts {
+        let plan = self.plan(options);
+        SeriesFacts::collect(&self.headers(), plan.as_ref().map_err(Clone::clone))
+    }
+
+    /// Whether two frames hold the same image, to the bit of what was sent.
+    fn same_pixels(&self, a: FramePlace, b: FramePlace) -> bool {
+        let (one, other) = (&self.members[a.member], &self.members[b.member]);
+        match (&one.pixels, &other.pixels) {
+            (Pixels::Decoded(x), Pixels::Decoded(y)) => match (x.get(a.frame), y.get(b.frame)) {
+                (Some(Ok(x)), Some(Ok(y))) => x == y,
+                _ => false,
+            },
+            (Pixels::Encoded(x), Pixels::Encoded(y)) => {
+                let encoded = |source: &InstanceSource, header: &InstanceHeader, frame: usize| {
+                    let pixels = pixel_data(&source.open().ok()?, header).ok()?;
+                    pixels.encoded_frame(frame).ok()
+                };
+                let (x, y) = (encoded(x, &one.header, a.frame), encoded(y, &other.header, b.frame));
+                one.header.compression == other.header.compression
+                    && one.header.format == other.header.format
+                    && x.is_some()
+                    && x == y
+            }
+            _ => false,
+        }
+    }
+
+    /// Decodes all slices, in parallel, straight into the volume.
+    ///
+    /// # Errors
+    /// [`AssembleError::Refused`] with the reason why the series is no volume; [`AssembleError::Read`] where a file
+    /// cannot be opened.
+    pub fn assemble(mut self, options: &AssembleOptions) -> Result<Volume, AssembleError> {
+        let plan = self.plan(options)?;
+        let wanted = self.wanted();
+        let filled = fill(&mut self.members, &plan, wanted)?;
+        Ok(self.finish(plan, filled, options)?)
+    }
+
+    /// 16 bits where every slope and intercept is a whole number; whether the values fit is seen when they are there.
+    fn wanted(&self) -> Wanted {
+        let fits = |member: &Member| match &member.pixels {
+            Pixels::Encoded(_) => member.header.frames.iter().all(|frame| rescale_of(frame).whole().is_some()),
+            Pixels::Decoded(frames) => !frames.iter().any(|f| matches!(f, Ok(Voxels::F32(_)))),
+        };
+        if self.members.iter().all(fits) { Wanted::I16 } else { Wanted::F32 }
+    }
+
+    fn finish(self, plan: Plan, filled: Filled, options: &AssembleOptions) -> Result<Volume, Refusal> {
+        let Plan { mut geometry, mut slots, mut warnings } = plan;
+        let Filled { mut voxels, failures } = filled;
+        let expected = slots.len();
+        for (slot, _) in &failures {
+            slots[*slot] = None;
+        }
+        let found = slots.iter().flatten().count();
+        if let Some((_, first)) = failures.first() {
+            let refusal =
+                || Refusal::Undecodable { failed: failures.len(), total: found + failures.len(), first: first.clone() };
+            check_missing(found, expected, options).map_err(|_| refusal())?;
+            warnings.push(format!(
+                "{} of {} images cannot be decoded: {first}.",
+                failures.len(),
+                found + failures.len()
+            ));
+        }
+        let missing_share = check_missing(found, expected, options)?;
+        let (leading, trailing) = missing_ends(&slots);
+        if leading + trailing > 0 {
+            geometry.origin = geometry.position([f64::from(u32::try_from(leading).unwrap_or(0)), 0.0, 0.0]);
+            slots.drain(..leading);
+            slots.truncate(slots.len() - trailing);
+            voxels.keep_slices(leading, slots.len(), geometry.shape[1] * geometry.shape[2]);
+            geometry.shape[0] = slots.len();
+        }
+        let least = options.min_slices.max(2);
+        if found < least {
+            return Err(Refusal::TooFewSlices { found, least });
+        }
+        let gaps = voxels.interpolate_missing(&slots, geometry.shape[1] * geometry.shape[2]);
+        if gaps > 0 {
+            warnings.push(format!(
+                "{gaps} of {expected} slices are missing; they were filled by interpolation between their neighbours."
+            ));
+        }
+        let source = self.source(&slots)?;
+        let slices = slots.iter().map(|slot| slot.and_then(|place| self.source_frame(place))).collect();
+        Ok(Volume { geometry, voxels, slices, source, missing_share, warnings })
+    }
+
+    fn source_frame(&self, place: FramePlace) -> Option<SourceFrame> {
+        let header = &self.members[place.member].header;
+        let frame = header.frames.get(place.frame)?;
+        let plane = frame.plane.as_ref()?;
+        Some(SourceFrame {
+            sop_class_uid: header.sop_class_uid.clone(),
+            sop_instance_uid: header.sop_instance_uid.clone(),
+            frame_number: frame.number,
+            image_position_patient: plane.position_text.clone(),
+            image_orientation_patient: plane.orientation_text.clone(),
+            pixel_spacing: plane.spacing_text.clone(),
+            slice_thickness: frame.slice_thickness.clone(),
+        })
+    }
+
+    fn source(&self, slots: &[Option<FramePlace>]) -> Result<SourceSeries, Refusal> {
+        let first = slots.iter().flatten().next().ok_or(Refusal::Empty)?;
+        let header = &self.members[first.member].header;
+        let mut seen = std::collections::HashSet::new();
+        let instances = slots
+            .iter()
+            .flatten()
+            .map(|place| &self.members[place.member].header)
+            .filter(|header| seen.insert(&header.sop_instance_uid))
+            .map(|header| (header.sop_class_uid.clone(), header.sop_instance_uid.clone()))
+            .collect();
+        Ok(SourceSeries {
+            study_instance_uid: header.study_instance_uid.clone(),
+            series_instance_uid: header.series_instance_uid.clone(),
+            frame_of_reference_uid: header.data_set.uid(tags::FRAME_OF_REFERENCE_UID, FrameOfReferenceUid::parse).ok(),
+            header: header.data_set.clone(),
+            instances,
+        })
+    }
+}
+
+/// How many slots are empty before the first and after the last that is not.
+fn missing_ends(slots: &[Option<FramePlace>]) -> (usize, usize) {
+    let leading = slots.iter().take_while(|slot| slot.is_none()).count();
+    let trailing = slots[leading..].iter().rev().take_while(|slot| slot.is_none()).count();
+    (leading, trailing)
+}

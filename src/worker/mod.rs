@@ -1,0 +1,239 @@
+//! The job loop: claim → read → finish, the third hand-over. What may pass is tried again, what will not is failed.
+
+pub mod reading;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::Jobs;
+use crate::inference::engine::Engine;
+use crate::inference::error::EngineError;
+use crate::results::{DocumentReference, ResultKind, ResultSet};
+use crate::store::{ClaimedJob, JobEnd, NewResult, Store, StoreError, StoredInstance};
+use reading::{Assignment, Reading, ReadingError, Writing};
+
+/// The longest time without a look for jobs: one that waits for its next attempt has become due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// After the database could not be read or written.
+const AFTER_ERROR: Duration = Duration::from_secs(2);
+/// The longest wait between two attempts.
+const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+/// Beyond the model's own time limit: for files, waiting for the device, writing results.
+const ALLOWANCE: Duration = Duration::from_secs(900);
+
+/// A worker and what it needs; clones work side by side.
+#[derive(Clone)]
+pub struct Worker {
+    /// Where jobs come from and results go to.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// How jobs are tried.
+    pub jobs: Jobs,
+    /// Who runs the models.
+    pub engine: Arc<Engine>,
+    /// What goes into every result.
+    pub writing: Arc<Writing>,
+    /// Whether a job that failed for good leaves a report that says so.
+    pub report_failures: bool,
+}
+
+impl Worker {
+    /// Works until `stop`; a job that then runs has until `drained` to end, or is put back.
+    pub async fn run(self, stop: CancellationToken, drained: CancellationToken) {
+        let mut changed = self.store.jobs_changed();
+        while !stop.is_cancelled() {
+            match self.store.claim_job(self.clock.now(), milliseconds(self.jobs.lease)).await {
+                Ok(Some(job)) => self.work(job, &drained).await,
+                Ok(None) => {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(LONGEST_SLEEP) => {}
+                        _ = changed.changed() => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "no job could be claimed");
+                    tokio::time::sleep(AFTER_ERROR).await;
+                }
+            }
+        }
+    }
+
+    async fn work(&self, job: ClaimedJob, drained: &CancellationToken) {
+        let begun = Instant::now();
+        let (id, model, series) = (job.id(), job.model_name.clone(), job.series_instance_uid.clone());
+        let prepared = match self.prepare(&job).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                tracing::error!(job.id = %id, %error, "the job's series could not be looked up");
+                tokio::time::sleep(AFTER_ERROR).await;
+                return self.put_back(job).await;
+            }
+        };
+        let worker = self.clone();
+        let date = job.created_at;
+        let input = prepared.clone();
+        let name = model.clone();
+        let reading = tokio::task::spawn_blocking(move || worker.read(&name, input, date));
+        let outcome = tokio::select! {
+            joined = reading => joined,
+            () = self.keep_lease(&job) => {
+                return tracing::warn!(job.id = %id, "the job's lease was lost; its results are dropped");
+            }
+            () = drained.cancelled() => return self.put_back(job).await,
+        };
+        let outcome = outcome.unwrap_or_else(|panic| {
+            let message = format!("the job panicked: {panic}");
+            Err(ReadingError::Engine(EngineError::Internal { model: model.clone(), message }))
+        });
+        let ended = match outcome {
+            Ok(reading) => {
+                let Reading { outcome, results, times } = reading;
+                let count = results.objects.len();
+                let saved = self.store.finish_job(job, &outcome, new_results(results), self.clock.now()).await;
+                saved.map(|_| {
+                    tracing::info!(
+                        job.id = %id, model.name = model, series.uid = %series, outcome, results = count,
+                        assemble_ms = whole_ms(times.assemble), infer_ms = whole_ms(times.infer),
+                        encode_ms = whole_ms(times.encode), duration_ms = whole_ms(begun.elapsed()),
+                        "job done"
+                    );
+                })
+            }
+            Err(error) => self.not_done(job, &error, &prepared.files).await,
+        };
+        if let Err(error) = ended {
+            tracing::error!(job.id = %id, %error, "the end of the job could not be recorded; its lease will run out");
+        }
+    }
+
+    /// Files and predecessor of a job.
+    async fn prepare(&self, job: &ClaimedJob) -> Result<Prepared, StoreError> {
+        let instances = self.store.series_instances(job.series, job.revision).await?;
+        let predecessors = self.store.predecessors(job).await?;
+        Ok(Prepared {
+            files: instances.iter().map(|instance| instance.path().to_owned()).collect(),
+            predecessor: predecessors.iter().find(|result| is_report(result)).map(reference),
+        })
+    }
+
+    fn read(&self, model: &str, prepared: Prepared, date: Timestamp) -> Result<Reading, ReadingError> {
+        let package = self.engine.served().find(|package| package.manifest().name == model);
+        let package = package.ok_or_else(|| EngineError::UnknownModel { model: model.to_owned() })?;
+        let manifest = package.manifest();
+        reading::read(Assignment {
+            files: prepared.files,
+            manifest,
+            engine: &self.engine,
+            writing: &self.writing,
+            predecessor: prepared.predecessor,
+            date,
+            deadline: Instant::now() + manifest.inference.time_limit + ALLOWANCE,
+        })
+    }
+
+    /// Renews the lease; returns only when it is lost.
+    async fn keep_lease(&self, job: &ClaimedJob) {
+        loop {
+            tokio::time::sleep(self.jobs.lease / 3).await;
+            match self.store.renew_job(job, self.clock.now(), milliseconds(self.jobs.lease)).await {
+                Ok(()) => {}
+                Err(StoreError::LeaseLost(_)) => return,
+                Err(error) => tracing::error!(job.id = %job.id(), %error, "the job's lease could not be renewed"),
+            }
+        }
+    }
+
+    async fn put_back(&self, job: ClaimedJob) {
+        let id = job.id();
+        match self.store.put_back_job(job, self.clock.now()).await {
+            Ok(_) => tracing::info!(job.id = %id, "job put back"),
+            Err(error) => {
+                tracing::error!(job.id = %id, %error, "the job could not be put back; its lease will run out")
+            }
+        }
+    }
+
+    async fn not_done(&self, job: ClaimedJob, error: &ReadingError, files: &[PathBuf]) -> Result<(), StoreError> {
+        let (id, model, series, attempt) =
+            (job.id(), job.model_name.clone(), job.series_instance_uid.clone(), job.attempt);
+        let cause = error.to_string();
+        let now = self.clock.now();
+        let last = !error.may_pass() || attempt >= self.jobs.attempts;
+        let report = if last && self.report_failures { self.failure_report(&job, error, files).await } else { None };
+        let end = match report {
+            Some(report) => {
+                self.store.fail_job_with_report(job, &cause, new_results(report), now).await?;
+                JobEnd::Failed
+            }
+            None if last => self.store.fail_job(job, &cause, now).await?,
+            None => {
+                let wait = milliseconds(backoff(attempt, self.jobs.retry));
+                self.store.retry_job(job, &cause, now.plus_ms(wait), now).await?
+            }
+        };
+        let code = error.code();
+        match end {
+            JobEnd::Queued => tracing::warn!(
+                job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, "job will be tried again"
+            ),
+            JobEnd::Failed => tracing::error!(
+                job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, "job failed"
+            ),
+        }
+        Ok(())
+    }
+
+    async fn failure_report(&self, job: &ClaimedJob, error: &ReadingError, files: &[PathBuf]) -> Option<ResultSet> {
+        let package = self.engine.served().find(|package| package.manifest().name == job.model_name)?;
+        let report = reading::report_failure(files, package.manifest(), &self.writing, job.created_at, error);
+        report.map_err(|e| tracing::error!(job.id = %job.id(), error = %e, "the failure could not be reported")).ok()
+    }
+}
+
+/// What a job works on.
+#[derive(Debug, Clone)]
+struct Prepared {
+    files: Vec<PathBuf>,
+    predecessor: Option<DocumentReference>,
+}
+
+fn is_report(instance: &StoredInstance) -> bool {
+    instance.sop_class_uid().as_str() == dicom_dictionary_std::uids::COMPREHENSIVE3_DSR_STORAGE
+}
+
+fn reference(instance: &StoredInstance) -> DocumentReference {
+    DocumentReference {
+        study_instance_uid: instance.study_instance_uid().clone(),
+        series_instance_uid: instance.series_instance_uid().clone(),
+        sop_class_uid: instance.sop_class_uid().clone(),
+        sop_instance_uid: instance.sop_instance_uid().clone(),
+    }
+}
+
+fn new_results(results: ResultSet) -> Vec<NewResult> {
+    let kind = |kind| match kind {
+        ResultKind::Segmentation => "segmentation",
+        ResultKind::Report => "report",
+        ResultKind::FailureReport => "failure report",
+    };
+    results.objects.into_iter().map(|object| NewResult { kind: kind(object.kind), file: object.bytes }).collect()
+}
+
+/// `first`, doubled for each attempt after the first, at most an hour.
+fn backoff(attempt: u32, first: Duration) -> Duration {
+    first.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(LONGEST_RETRY)
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

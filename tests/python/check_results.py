@@ -1,0 +1,131 @@
+"""check_results.py FOLDER: highdicom reads the Segmentation and the report in FOLDER; mask, places and numbers must be
+those of FOLDER/labels.bin and FOLDER/expected.json. Ends with an AssertionError at the first difference."""
+
+import json
+import sys
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+
+folder = Path(sys.argv[1])
+expected = json.loads((folder / "expected.json").read_text())
+sources = [pydicom.dcmread(path) for path in sorted((folder / "source").iterdir())]
+
+
+def check_identity(result):
+    source = sources[0]
+    for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "AccessionNumber", "StudyDate", "PatientSex"):
+        ours, theirs = result.get(keyword), source.get(keyword)
+        assert ours == theirs, (keyword, ours, theirs)
+    if "PatientName" in source:
+        assert str(result.PatientName) == str(source.PatientName)
+
+
+def check_segmentation(path):
+    seg = highdicom.seg.segread(path)
+    check_identity(seg)
+    labels = np.frombuffer((folder / "labels.bin").read_bytes(), np.uint8).reshape(expected["shape"])
+    present = [label for label in (1, 2) if any(
+        (labels[i] == label).any() for i, s in enumerate(expected["slices"]) if s)]
+    assert list(seg.segment_numbers) == list(range(1, len(present) + 1)), seg.segment_numbers
+    for i, source in enumerate(expected["slices"]):
+        if source is None:
+            continue
+        if source["frame"] is None:
+            read = seg.get_pixels_by_source_instance(
+                [source["instance"]], assert_missing_frames_are_empty=True, ignore_spatial_locations=False)
+        else:
+            read = seg.get_pixels_by_source_frame(
+                source["instance"], [source["frame"]], assert_missing_frames_are_empty=True)
+        for channel, label in enumerate(present):
+            assert np.array_equal(read[0, ..., channel], labels[i] == label), (i, label)
+    check_places(seg, labels, present)
+    return {label: number for number, label in enumerate(present, 1)}
+
+
+def check_places(seg, labels, present):
+    """Each voxel of the label map lies where the Segmentation says, within half a voxel."""
+    volume = seg.get_volume(allow_missing_positions=True)
+    spacing = np.array(expected["spacing"])
+    directions = np.array(expected["directions"])
+    keep = [i for i, source in enumerate(expected["slices"]) if source]
+    count = 0
+    for channel, label in enumerate(present):
+        where = np.argwhere(labels == label)
+        where = where[np.isin(where[:, 0], keep)]
+        positions = np.array(expected["origin"]) + (where * spacing) @ directions
+        indices = np.rint(volume.map_reference_to_indices(positions)).astype(int)
+        error = volume.map_indices_to_reference(indices) - positions
+        assert np.abs(error).max() < spacing.min() / 2, error
+        array = volume.array[..., channel]
+        assert (array[tuple(indices.T)] == 1).all(), label
+        assert array.sum() == len(where), (label, array.sum(), len(where))
+        count += len(where)
+    assert count > 0
+
+
+def check_report(path, numbers):
+    plain = pydicom.dcmread(path)
+    without_value = remove_empty_numbers(plain)
+    report = highdicom.sr.Comprehensive3DSR.from_dataset(plain)
+    check_identity(report)
+    assert report.VerificationFlag == "UNVERIFIED"
+    content = report.content
+    groups = (content.get_volumetric_roi_measurement_groups() + content.get_image_measurement_groups())
+    by_label = {group.tracking_identifier: group for group in groups}
+    assert sorted(by_label) == sorted(group["label"] for group in expected["groups"]), by_label
+    for wanted in expected["groups"]:
+        check_group(by_label[wanted["label"]], wanted, numbers)
+    wanted_empty = [value["code"] for group in expected["groups"] for value in group["values"] if value["value"] is None]
+    assert without_value == wanted_empty, (without_value, wanted_empty)
+    evidence = {
+        instance.ReferencedSOPInstanceUID
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+    }
+    assert {source.SOPInstanceUID for source in sources} <= evidence
+
+
+def check_group(group, wanted, numbers):
+    segments = [numbers[n] for n in wanted["segments"] if n in numbers]
+    if len(wanted["segments"]) == 1 and segments:
+        referenced = group.referenced_segment[0].ReferencedSOPSequence[0]
+        assert referenced.ReferencedSegmentNumber == segments[0], wanted
+    elif segments:
+        referenced = group.source_images[0].ReferencedSOPSequence[0]
+        assert list(np.atleast_1d(referenced.ReferencedSegmentNumber)) == segments, wanted
+    values = [value for value in wanted["values"] if value["value"] is not None]
+    measurements = group.get_measurements()
+    assert len(measurements) == len(values)
+    for measurement, value in zip(measurements, values):
+        assert measurement.name.value == value["code"]
+        assert measurement.value == value["value"], (measurement.value, value)
+        assert measurement.unit.value == value["unit"]
+        shown = float(measurement[0].MeasuredValueSequence[0].NumericValue)
+        assert abs(shown - value["value"]) <= 1e-5 * abs(value["value"])
+    site = group.finding_sites[0]
+    side = {"Right lung": "24028007", "Left lung": "7771000"}.get(wanted["label"])
+    assert (site.laterality.value if site.laterality else None) == side, (wanted["label"], site.laterality)
+
+
+def remove_empty_numbers(item):
+    """Takes out the numbers without a value, which the standard allows (PS3.3 C.18.1) and highdicom 0.28 cannot read.
+    Gives their concepts, in order, after checking that each says why it is empty."""
+    codes, kept = [], []
+    for child in item.get("ContentSequence", []):
+        if child.ValueType == "NUM" and len(child.MeasuredValueSequence) == 0:
+            assert child.NumericValueQualifierCodeSequence[0].CodeValue == "114000"
+            codes.append(child.ConceptNameCodeSequence[0].CodeValue)
+        else:
+            codes += remove_empty_numbers(child)
+            kept.append(child)
+    if codes and len(kept) < len(item.ContentSequence):
+        item.ContentSequence = pydicom.Sequence(kept)
+    return codes
+
+
+segmentation = folder / "seg.dcm"
+check_report(folder / "sr.dcm", check_segmentation(segmentation) if segmentation.exists() else {})

@@ -1,0 +1,573 @@
+//! Results are what the model said, on the source's own grid, under the patient's own name, and other people's programs
+//! read them the same way.
+
+use std::path::Path;
+
+use overread::clock::Timestamp;
+use overread::dicom::code::CodedConcept;
+use overread::dicom::data_set::DataSet;
+use overread::dicom::parse::parse;
+use overread::dicom::transfer_syntax::Encoding;
+use overread::dicom::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
+use overread::dicom::{VR, tags};
+use overread::inference::prediction::{
+    AlgorithmIdentity, LabelMap, Measurement, MeasurementGroup, Prediction, Segment, Verdict,
+};
+use overread::results::{
+    DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultKind, ResultRequest, ResultSet,
+    SourceGrid, encode,
+};
+use serde_json::json;
+
+use crate::testkit::peers::{errors, judge, python};
+use crate::testkit::source_series::{Layout3d, Series, series, write};
+
+const LUNG: CodedConcept = CodedConcept::new("39607008", "SCT", "Lung");
+const RIGHT: CodedConcept = CodedConcept::new("24028007", "SCT", "Right");
+const LEFT: CodedConcept = CodedConcept::new("7771000", "SCT", "Left");
+const STRUCTURE: CodedConcept = CodedConcept::new("123037004", "SCT", "Anatomical Structure");
+
+// ---- what is asked for
+
+fn identified(ds: &mut DataSet) {
+    for (tag, vr, text) in [
+        (tags::PATIENT_NAME, VR::PN, "Doe^Jane"),
+        (tags::PATIENT_ID, VR::LO, "4711"),
+        (tags::ISSUER_OF_PATIENT_ID, VR::LO, "HOSPITAL"),
+        (tags::PATIENT_BIRTH_DATE, VR::DA, "19600229"),
+        (tags::PATIENT_SEX, VR::CS, "F"),
+        (tags::PATIENT_AGE, VR::AS, "064Y"),
+        (tags::STUDY_DATE, VR::DA, "20240229"),
+        (tags::STUDY_TIME, VR::TM, "101010"),
+        (tags::ACCESSION_NUMBER, VR::SH, "A1"),
+        (tags::REFERRING_PHYSICIAN_NAME, VR::PN, "Who^Dr"),
+        (tags::STUDY_ID, VR::SH, "S1"),
+        (tags::STUDY_DESCRIPTION, VR::LO, "CT thorax"),
+        (tags::TIMEZONE_OFFSET_FROM_UTC, VR::SH, "+0530"),
+    ] {
+        ds.put_text(tag, vr, text);
+    }
+    let mut request = DataSet::new();
+    request.put_text(tags::REQUESTED_PROCEDURE_ID, VR::SH, "RP7");
+    request.put_text(tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH, "SPS7");
+    ds.put_items(tags::REQUEST_ATTRIBUTES_SEQUENCE, vec![request]);
+}
+
+/// Two shapes that no flip and no turn brings onto themselves or onto each other; the right one is a staircase.
+fn lungs(shape: [usize; 3]) -> LabelMap {
+    let [slices, rows, columns] = shape;
+    let mut labels = vec![0; slices * rows * columns];
+    for slice in 0..slices {
+        for row in 0..rows {
+            for column in 0..columns {
+                let right = slice >= 1 && row >= 2 && row < 4 + slice && (1..3 + slice / 2).contains(&column);
+                let left =
+                    slice + 2 < slices && row >= 1 && column + 1 < columns && column >= columns / 2 + 2 && row % 3 != 1;
+                let label = if right { 1 } else { u8::from(left) * 2 };
+                labels[(slice * rows + row) * columns + column] = label;
+            }
+        }
+    }
+    LabelMap { shape, labels }
+}
+
+fn segment(label: &str, side: CodedConcept, colour: [u8; 3]) -> Segment {
+    Segment {
+        label: label.into(),
+        category: STRUCTURE,
+        property_type: LUNG,
+        laterality: Some(side),
+        region: Some(LUNG),
+        colour,
+    }
+}
+
+fn measurement(
+    label: &str,
+    concept: CodedConcept,
+    derivation: Option<CodedConcept>,
+    unit: [&'static str; 2],
+    value: Option<f64>,
+) -> Measurement {
+    let unit = CodedConcept::new(unit[0], "UCUM", unit[1]);
+    Measurement { label: label.into(), concept, derivation, unit, value }
+}
+
+fn group(label: &str, numbers: &[u16], side: Option<CodedConcept>, scale: f64) -> MeasurementGroup {
+    let hounsfield = ["[hnsf'U]", "Hounsfield unit"];
+    let perc15 = CodedConcept::new("PERC15", "99OVERREAD", "15th percentile");
+    let laa = CodedConcept::new("LAA950", "99OVERREAD", "Lung volume below -950 HU as percent of lung volume");
+    MeasurementGroup {
+        label: label.into(),
+        segment_numbers: numbers.to_vec(),
+        finding: LUNG,
+        finding_site: Some(LUNG),
+        laterality: side,
+        measurements: vec![
+            measurement(
+                "Volume",
+                CodedConcept::new("118565006", "SCT", "Volume"),
+                None,
+                ["cm3", "cubic centimeter"],
+                Some(2_401.123_456_789_012_3 * scale),
+            ),
+            measurement(
+                "Mean density",
+                CodedConcept::new("112181", "DCM", "Mean Attenuation Coefficient"),
+                None,
+                hounsfield,
+                Some(-850.0 - scale / 3.0),
+            ),
+            measurement("LAA-950", laa, None, ["%", "percent"], Some(0.1 * scale)),
+            measurement(
+                "Perc15",
+                CodedConcept::new("112031", "DCM", "Attenuation Coefficient"),
+                Some(perc15),
+                hounsfield,
+                Some(-909.0),
+            ),
+        ],
+    }
+}
+
+fn prediction(label_map: Option<LabelMap>) -> Prediction {
+    Prediction {
+        verdict: Verdict::Suitable,
+        label_map,
+        segments: vec![segment("Right lung", RIGHT, [220, 80, 60]), segment("Left lung", LEFT, [60, 120, 220])],
+        measurement_groups: vec![
+            group("Right lung", &[1], Some(RIGHT), 1.0),
+            group("Left lung", &[2], Some(LEFT), 0.8),
+            group("Both lungs", &[1, 2], None, 1.8),
+        ],
+        warnings: vec!["Kernel \u{ab}LUNG\u{bb} sharpens: LAA-950 may be too high".into()],
+    }
+}
+
+fn algorithm() -> AlgorithmIdentity {
+    AlgorithmIdentity {
+        name: "lung-densitometry".into(),
+        version: "1.0.0".into(),
+        title: "Lung densitometry".into(),
+        manufacturer: "overread project".into(),
+        family: CodedConcept::new("123104", "DCM", "Morphological Operations"),
+        weights_sha256: "00".repeat(32),
+        parameters: vec!["threshold_hu=-500".into(), "closing_mm=5".into()],
+        untrained: false,
+    }
+}
+
+fn equipment() -> Equipment {
+    Equipment {
+        manufacturer: "overread project".into(),
+        model_name: "overread".into(),
+        serial_number: "node-1".into(),
+        software_version: "0.1.0".into(),
+    }
+}
+
+struct Asked<'a> {
+    series: &'a Series,
+    outcome: Outcome<'a>,
+    algorithm: AlgorithmIdentity,
+    options: EncodingOptions,
+    predecessor: Option<DocumentReference>,
+    with_grid: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn of(series: &'a Series, outcome: Outcome<'a>) -> Self {
+        let (algorithm, options) = (algorithm(), EncodingOptions::default());
+        Self { series, outcome, algorithm, options, predecessor: None, with_grid: true }
+    }
+
+    fn encode(&self) -> Result<ResultSet, ResultError> {
+        encode(&ResultRequest {
+            source: &self.series.volume.source,
+            grid: self.with_grid.then(|| SourceGrid::from(&self.series.volume)),
+            outcome: self.outcome,
+            algorithm: &self.algorithm,
+            configuration_hash: "c0ffee",
+            equipment: &equipment(),
+            predecessor: self.predecessor.as_ref(),
+            now: Timestamp(1_709_202_600_250),
+            options: &self.options,
+        })
+    }
+}
+
+// ---- what came of it
+
+fn object(results: &ResultSet, kind: ResultKind) -> Option<DataSet> {
+    let object = results.objects.iter().find(|o| o.kind == kind)?;
+    let meta = usize::try_from(u32::from_le_bytes(object.bytes[140..144].try_into().unwrap())).unwrap();
+    Some(parse(&object.bytes.slice(144 + meta..), Encoding::ExplicitLe).unwrap())
+}
+
+fn save(results: &ResultSet, folder: &Path) {
+    for object in &results.objects {
+        let name = if object.kind == ResultKind::Segmentation { "seg.dcm" } else { "sr.dcm" };
+        std::fs::write(folder.join(name), &object.bytes).unwrap();
+    }
+}
+
+/// `(concept, value)` of every CODE directly below Qualitative Evaluations, and the TEXT there.
+fn evaluations(report: &DataSet) -> (Vec<(String, String)>, Vec<String>) {
+    let name = |item: &DataSet, tag| item.items(tag)[0].text(tags::CODE_VALUE).unwrap();
+    let root = report.items(tags::CONTENT_SEQUENCE);
+    let container = root.iter().find(|i| name(i, tags::CONCEPT_NAME_CODE_SEQUENCE) == "C0034375").unwrap();
+    let items = container.items(tags::CONTENT_SEQUENCE);
+    let codes = items.iter().filter(|i| i.contains(tags::CONCEPT_CODE_SEQUENCE));
+    let codes = codes.map(|i| (name(i, tags::CONCEPT_NAME_CODE_SEQUENCE), name(i, tags::CONCEPT_CODE_SEQUENCE)));
+    (codes.collect(), items.iter().filter_map(|i| i.text(tags::TEXT_VALUE)).collect())
+}
+
+/// dciodvfy, dcentvfy, dsrdump and highdicom on the objects beside their source.
+fn judged_by_others(series: &Series, results: &ResultSet, prediction: &Prediction) {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write(series, &at.join("source"));
+    save(results, at);
+    let map = prediction.label_map.as_ref();
+    let slices: Vec<_> = series
+        .volume
+        .slices
+        .iter()
+        .map(|slice| slice.as_ref().map(|s| json!({"instance": s.sop_instance_uid.as_str(), "frame": s.frame_number})))
+        .collect();
+    let geometry = &series.volume.geometry;
+    let groups: Vec<_> = prediction.measurement_groups.iter().map(|group| json!({
+        "label": group.label,
+        "segments": group.segment_numbers,
+        "values": group.measurements.iter().map(|m| json!({"code": &*m.concept.value, "unit": &*m.unit.value, "value": m.value})).collect::<Vec<_>>(),
+    })).collect();
+    let expected = json!({
+        "shape": geometry.shape, "slices": slices, "groups": groups,
+        "origin": geometry.origin, "spacing": geometry.spacing,
+        "directions": [geometry.slice_direction, geometry.row_direction, geometry.column_direction],
+    });
+    std::fs::write(at.join("expected.json"), expected.to_string()).unwrap();
+    std::fs::write(at.join("labels.bin"), map.map_or(&[][..], |map| &map.labels)).unwrap();
+
+    let (seg, sr) = (at.join("seg.dcm"), at.join("sr.dcm"));
+    for file in [&seg, &sr].into_iter().filter(|file| file.exists()) {
+        let judgement = judge("dciodvfy", &[file]);
+        assert_eq!(errors(&judgement), Vec::<&str>::new(), "{}", judgement.text);
+    }
+    let dump = judge("dsrdump", &[&sr]);
+    assert!(dump.success && errors(&dump).is_empty(), "{}", dump.text);
+    let mut study = vec![sr.as_path()];
+    study.extend(seg.exists().then_some(seg.as_path()));
+    let files: Vec<_> = std::fs::read_dir(at.join("source")).unwrap().map(|e| e.unwrap().path()).collect();
+    study.extend(files.iter().map(std::path::PathBuf::as_path));
+    let entities = judge("dcentvfy", &study);
+    assert_eq!(errors(&entities), Vec::<&str>::new(), "{}", entities.text);
+    let highdicom = python("check_results.py", &[at]);
+    assert!(highdicom.success, "{}", highdicom.text);
+}
+
+// ---- capabilities
+
+#[test]
+fn other_programs_read_the_same_mask_and_the_same_numbers_in_every_orientation() {
+    // 9 x 13 pixels: no frame but every eighth begins at a byte.
+    let shape = [7, 9, 13];
+    let axial = Layout3d::axial(shape);
+    for layout in [
+        axial,
+        axial.reversed(),
+        axial.sagittal(),
+        axial.oblique(),
+        axial.multi_frame(),
+        axial.oblique().reversed().multi_frame(),
+    ] {
+        let series = series(layout, identified);
+        let prediction = prediction(Some(lungs(shape)));
+        let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
+        assert_eq!(results.objects.len(), 2, "{layout:?}");
+        judged_by_others(&series, &results, &prediction);
+    }
+}
+
+#[test]
+fn only_slices_with_voxels_have_frames_unless_all_are_wanted() {
+    let shape = [7, 8, 8];
+    let series = series(Layout3d::axial(shape), identified);
+    let prediction = prediction(Some(lungs(shape)));
+    let mut asked = Asked::of(&series, Outcome::Predicted(&prediction));
+    let frames = |asked: &Asked<'_>| {
+        let results = asked.encode().unwrap();
+        object(&results, ResultKind::Segmentation).unwrap().integer(tags::NUMBER_OF_FRAMES).unwrap()
+    };
+    // The right lung begins in slice 1, the left one ends before the last two.
+    assert_eq!(frames(&asked), 6 + 5);
+    asked.options.keep_empty_frames = true;
+    assert_eq!(frames(&asked), 14);
+    judged_by_others(&series, &asked.encode().unwrap(), &prediction);
+}
+
+#[test]
+fn a_slice_that_the_source_lacks_has_no_frame_and_the_report_says_so() {
+    let shape = [7, 9, 13];
+    let mut series = series(Layout3d::axial(shape), identified);
+    let missing = series.volume.slices[3].take().unwrap();
+    series.volume.source.instances.retain(|(_, uid)| *uid != missing.sop_instance_uid);
+    series.instances.remove(3);
+    let prediction = prediction(Some(lungs(shape)));
+    let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
+    let segmentation = object(&results, ResultKind::Segmentation).unwrap();
+    assert_eq!(segmentation.integer(tags::NUMBER_OF_FRAMES), Some(5 + 4));
+    let (_, comments) = evaluations(&object(&results, ResultKind::Report).unwrap());
+    assert!(comments.iter().any(|c| c.contains("1 slices are missing")), "{comments:?}");
+    judged_by_others(&series, &results, &prediction);
+}
+
+#[test]
+fn an_empty_lung_has_no_segment_and_its_numbers_are_qualified_as_missing() {
+    let shape = [7, 9, 13];
+    let series = series(Layout3d::axial(shape), identified);
+    let mut prediction = prediction(Some(lungs(shape)));
+    prediction.label_map.as_mut().unwrap().labels.iter_mut().filter(|l| **l == 1).for_each(|l| *l = 0);
+    prediction.measurement_groups[0].measurements.iter_mut().for_each(|m| m.value = None);
+    prediction.measurement_groups[0].measurements[1].value = Some(f64::NAN);
+    let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
+    let segmentation = object(&results, ResultKind::Segmentation).unwrap();
+    let segments = segmentation.items(tags::SEGMENT_SEQUENCE);
+    assert_eq!(segments.len(), 1);
+    assert_eq!(segments[0].integer(tags::SEGMENT_NUMBER), Some(1));
+    assert_eq!(segments[0].text(tags::SEGMENT_LABEL).as_deref(), Some("Left lung"));
+    judged_by_others(&series, &results, &prediction);
+}
+
+#[test]
+fn nothing_found_not_suitable_and_failed_are_different_reports_without_a_segmentation() {
+    let shape = [4, 8, 8];
+    let series = series(Layout3d::axial(shape), identified);
+    let mut negative = prediction(Some(LabelMap { shape, labels: vec![0; 256] }));
+    negative.measurement_groups.clear();
+    let mut unsuitable = prediction(None);
+    unsuitable.measurement_groups.clear();
+    unsuitable.verdict = Verdict::NotSuitable {
+        code: "not-a-chest-ct".into(),
+        reason: "No lungs were found: this is not a chest CT".into(),
+    };
+    let refused = Outcome::NotSuitable { code: "gantry-tilt", reason: "The gantry is tilted by 18.5\u{b0}" };
+    let failed = Outcome::Failed { code: "time-limit", cause: "The model did not finish within 600 s" };
+    let cases = [
+        (
+            Outcome::Predicted(&negative),
+            ResultKind::Report,
+            vec![("111065", "111222"), ("111017", "111241"), ("39607008", "272519000")],
+            None,
+        ),
+        (
+            Outcome::Predicted(&unsuitable),
+            ResultKind::Report,
+            vec![("111065", "111225"), ("111017", "111245")],
+            Some("[not-a-chest-ct]"),
+        ),
+        (
+            refused,
+            ResultKind::Report,
+            vec![("111065", "111225"), ("111017", "111245")],
+            Some("tilted by 18.5 degrees [gantry-tilt]"),
+        ),
+        (failed, ResultKind::FailureReport, vec![("111065", "111224"), ("111017", "111245")], Some("[time-limit]")),
+    ];
+    let mut uids = Vec::new();
+    for (outcome, kind, expected, reason) in cases {
+        let mut asked = Asked::of(&series, outcome);
+        asked.with_grid = !matches!(outcome, Outcome::NotSuitable { .. });
+        let results = asked.encode().unwrap();
+        assert_eq!(results.objects.len(), 1);
+        assert_eq!(results.objects[0].kind, kind);
+        uids.push(results.objects[0].sop_instance_uid.clone());
+        let (codes, comments) = evaluations(&object(&results, kind).unwrap());
+        let expected: Vec<_> = expected.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        assert_eq!(codes, expected);
+        if let Some(reason) = reason {
+            assert!(comments.iter().any(|c| c.ends_with(reason)), "{comments:?}");
+        }
+        judged_by_others(&series, &results, &negative);
+    }
+    assert_ne!(uids[2], uids[3], "a failure must not take the UID of a report");
+}
+
+#[test]
+fn the_same_job_makes_the_same_bytes_and_any_other_job_makes_other_objects() {
+    let shape = [4, 8, 8];
+    let series = series(Layout3d::axial(shape), identified);
+    let prediction = prediction(Some(lungs(shape)));
+    let asked = Asked::of(&series, Outcome::Predicted(&prediction));
+    let (one, two) = (asked.encode().unwrap(), asked.encode().unwrap());
+    for (one, two) in one.objects.iter().zip(&two.objects) {
+        assert!(one.bytes == two.bytes && one.sop_instance_uid == two.sop_instance_uid);
+    }
+    let mut other = Asked::of(&series, Outcome::Predicted(&prediction));
+    other.algorithm.weights_sha256 = "11".repeat(32);
+    for (one, other) in one.objects.iter().zip(&other.encode().unwrap().objects) {
+        assert_ne!(one.sop_instance_uid, other.sop_instance_uid);
+        assert_ne!(one.series_instance_uid, other.series_instance_uid);
+    }
+}
+
+#[test]
+fn names_come_out_as_they_went_in_whatever_their_script() {
+    let shape = [4, 8, 8];
+    let names: [(&str, &str, &[u8]); 9] = [
+        ("Cyrillic", "ISO_IR 144", b"\xbb\xee\xdace\xdc\xd1yp\xd3"),
+        (
+            "Cyrillic by code extension",
+            "\\ISO 2022 IR 144",
+            b"Ivanov^Ivan=\x1b\x2d\x4c\xb8\xd2\xd0\xdd\xde\xd2^\xb8\xd2\xd0\xdd",
+        ),
+        ("Greek", "ISO_IR 126", b"\xc4\xe9\xef\xed\xf5\xf3\xe9\xef\xf2"),
+        (
+            "Japanese",
+            "\\ISO 2022 IR 87",
+            b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
+        ),
+        (
+            "Japanese half width",
+            "ISO 2022 IR 13\\ISO 2022 IR 87",
+            b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J",
+        ),
+        (
+            "Korean",
+            "\\ISO 2022 IR 149",
+            b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
+        ),
+        ("Arabic", "ISO_IR 127", b"\xe2\xc8\xc7\xe6\xea^\xe4\xe6\xd2\xc7\xd1"),
+        ("GB18030", "GB18030", b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab="),
+        ("Unicode", "ISO_IR 192", "Wang^XiaoDong=王^小東=".as_bytes()),
+    ];
+    for (script, set, name) in names {
+        let series = series(Layout3d::axial(shape), |ds| {
+            ds.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, set);
+            identified(ds);
+            ds.put_bytes(tags::PATIENT_NAME, VR::PN, name);
+            ds.put_bytes(tags::INSTITUTION_NAME, VR::LO, name);
+        });
+        let prediction = prediction(Some(lungs(shape)));
+        let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
+        for kind in [ResultKind::Segmentation, ResultKind::Report] {
+            let written = object(&results, kind).unwrap();
+            let bytes = written.bytes(tags::PATIENT_NAME).unwrap();
+            assert_eq!(&bytes[..name.len()], name, "{script}");
+            assert_eq!(written.text(tags::SPECIFIC_CHARACTER_SET).as_deref(), Some(set), "{script}");
+        }
+        judged_by_others(&series, &results, &prediction);
+    }
+}
+
+#[test]
+fn the_request_the_study_and_the_time_zone_of_the_source_are_kept() {
+    let shape = [4, 8, 8];
+    let series = series(Layout3d::axial(shape), identified);
+    let prediction = prediction(Some(lungs(shape)));
+    let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
+    let report = object(&results, ResultKind::Report).unwrap();
+    for tag in [tags::ISSUER_OF_PATIENT_ID, tags::ACCESSION_NUMBER, tags::PATIENT_AGE, tags::STUDY_DESCRIPTION] {
+        let (written, source) = (report.text(tag), series.volume.source.header.text(tag));
+        assert!(written.is_some() && written == source, "{tag}: {written:?}");
+    }
+    let requests = report.items(tags::REFERENCED_REQUEST_SEQUENCE);
+    assert_eq!(requests[0].text(tags::REQUESTED_PROCEDURE_ID).as_deref(), Some("RP7"));
+    assert_eq!(requests[0].text(tags::ACCESSION_NUMBER).as_deref(), Some("A1"));
+    // 2024-02-29 10:30:00.250 UTC, at +05:30.
+    assert_eq!(report.text(tags::CONTENT_DATE).as_deref(), Some("20240229"));
+    assert_eq!(report.text(tags::CONTENT_TIME).as_deref(), Some("160000.250"));
+}
+
+#[test]
+fn a_report_names_the_one_it_replaces() {
+    let shape = [4, 8, 8];
+    let series = series(Layout3d::axial(shape), identified);
+    let prediction = prediction(Some(lungs(shape)));
+    let mut asked = Asked::of(&series, Outcome::Predicted(&prediction));
+    asked.predecessor = Some(DocumentReference {
+        study_instance_uid: StudyInstanceUid::parse("1.2.3").unwrap(),
+        series_instance_uid: SeriesInstanceUid::parse("1.2.4").unwrap(),
+        sop_class_uid: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.88.34").unwrap(),
+        sop_instance_uid: SopInstanceUid::parse("1.2.5").unwrap(),
+    });
+    let results = asked.encode().unwrap();
+    let report = object(&results, ResultKind::Report).unwrap();
+    let study = &report.items(tags::PREDECESSOR_DOCUMENTS_SEQUENCE)[0];
+    let of_series = &study.items(tags::REFERENCED_SERIES_SEQUENCE)[0];
+    let instance = &of_series.items(tags::REFERENCED_SOP_SEQUENCE)[0];
+    assert_eq!(instance.text(tags::REFERENCED_SOP_INSTANCE_UID).as_deref(), Some("1.2.5"));
+    judged_by_others(&series, &results, &prediction);
+}
+
+#[test]
+fn untrained_weights_are_named_in_every_object() {
+    let shape = [4, 8, 8];
+    let series = series(Layout3d::axial(shape), identified);
+    let prediction = prediction(Some(lungs(shape)));
+    let mut asked = Asked::of(&series, Outcome::Predicted(&prediction));
+    asked.algorithm.untrained = true;
+    let results = asked.encode().unwrap();
+    for kind in [ResultKind::Segmentation, ResultKind::Report] {
+        let description = object(&results, kind).unwrap().text(tags::SERIES_DESCRIPTION).unwrap();
+        assert!(description.starts_with("UNTRAINED MODEL"), "{description}");
+    }
+    let (_, comments) = evaluations(&object(&results, ResultKind::Report).unwrap());
+    assert!(comments[0].starts_with("UNTRAINED MODEL"), "{comments:?}");
+    judged_by_others(&series, &results, &prediction);
+}
+
+#[test]
+fn a_prediction_that_contradicts_itself_is_the_model_authors_fault() {
+    let shape = [4, 8, 8];
+    let series = series(Layout3d::axial(shape), identified);
+    let good = prediction(Some(lungs(shape)));
+    let wrong: [fn(&mut Prediction); 5] = [
+        |p| p.label_map.as_mut().unwrap().labels[0] = 3,
+        |p| p.label_map.as_mut().unwrap().shape = [4, 8, 9],
+        |p| p.measurement_groups[0].segment_numbers = vec![3],
+        |p| p.measurement_groups[1].label = "Right lung".into(),
+        |p| p.segments[0].label = " ".into(),
+    ];
+    for spoil in wrong {
+        let mut bad = good.clone();
+        spoil(&mut bad);
+        let error = Asked::of(&series, Outcome::Predicted(&bad)).encode().unwrap_err();
+        assert!(matches!(error, ResultError::Prediction(_)), "{error}");
+    }
+}
+
+/// The size of a chest CT of 1 mm: run with `--release -- --ignored`.
+#[test]
+#[ignore = "a measurement, meaningful only in a release build"]
+fn three_hundred_slices_are_written_and_read_back_in_half_a_second() {
+    let shape = [300, 512, 512];
+    let axial = Layout3d::axial([300, 2, 2]);
+    let mut series = series(axial, identified);
+    series.volume.geometry.shape = shape;
+    let [slices, rows, columns] = shape;
+    let ball = |slice: usize, row: usize, column: usize, centre: usize| {
+        let squared = |a: usize, b: usize| a.abs_diff(b) * a.abs_diff(b);
+        2 * squared(slice, 150) + squared(row, 256) + 2 * squared(column, centre) < 180 * 180
+    };
+    let mut labels = Vec::with_capacity(slices * rows * columns);
+    for slice in 0..slices {
+        for row in 0..rows {
+            labels.extend((0..columns).map(|column| {
+                match (ball(slice, row, column, 130), ball(slice, row, column, 380)) {
+                    (true, _) => 1,
+                    (false, true) => 2,
+                    (false, false) => 0,
+                }
+            }));
+        }
+    }
+    let prediction = prediction(Some(LabelMap { shape, labels }));
+    let asked = Asked::of(&series, Outcome::Predicted(&prediction));
+    let begin = std::time::Instant::now();
+    let results = asked.encode().unwrap();
+    let seconds = begin.elapsed().as_secs_f64();
+    let sizes: Vec<usize> = results.objects.iter().map(|o| o.bytes.len()).collect();
+    println!("{seconds:.3} s, {sizes:?} bytes");
+    assert!(seconds < 0.5, "{seconds} s");
+}
