@@ -78,7 +78,9 @@ impl Routing {
                 Late::Rerun => {}
                 Late::Ignore => return Err("instances came late, and completeness.late is ignore".into()),
                 Late::Hold => {
-                    return Err("instances came late, and completeness.late is hold: overread reread has it read".into());
+                    return Err(
+                        "instances came late, and completeness.late is hold: overread reread has it read".into()
+                    );
                 }
             }
         }
