@@ -4,11 +4,15 @@ pub(crate) mod instance;
 
 pub(crate) mod node;
 
+pub(crate) mod orthanc;
+
 pub(crate) mod parrot;
 
 pub(crate) mod peers;
 
 pub(crate) mod phantom;
+
+pub(crate) mod running_node;
 
 pub(crate) mod source_series;
 
