@@ -11,5 +11,6 @@ mod dcmtk;
 mod decodes_pixels;
 mod documents;
 mod inference;
+mod reads_series;
 mod storage;
 mod writes_results;

@@ -1,5 +1,7 @@
 //! A node to talk to, peers of every kind that talk to it, and series of known truth.
 
+pub(crate) mod chest;
+
 pub(crate) mod instance;
 
 pub(crate) mod node;
@@ -9,6 +11,10 @@ pub(crate) mod parrot;
 pub(crate) mod peers;
 
 pub(crate) mod phantom;
+
+pub(crate) mod receiver;
+
+pub(crate) mod site;
 
 pub(crate) mod source_series;
 
