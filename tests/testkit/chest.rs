@@ -30,8 +30,10 @@ pub(crate) struct Series {
     pub(crate) inside: Inside,
     pub(crate) slices: usize,
     pub(crate) image_type: &'static str,
-    /// Modality (0008,0060).
-    pub(crate) modality: &'static str,
+    /// Hounsfield value of the body around the lungs.
+    pub(crate) body: i32,
+    /// Number of Series Related Instances (0020,1209) in every instance: with the last one the series is complete.
+    pub(crate) announces: bool,
 }
 
 impl Series {
@@ -44,7 +46,8 @@ impl Series {
             inside: Inside::Lungs,
             slices: 14,
             image_type: "ORIGINAL\\PRIMARY\\AXIAL",
-            modality: "CT",
+            body: 40,
+            announces: false,
         }
     }
 
@@ -82,7 +85,7 @@ impl Series {
         ds.put_text(tags::STUDY_DATE, VR::DA, "20260102");
         ds.put_text(tags::STUDY_TIME, VR::TM, "101500");
         ds.put_text(tags::ACCESSION_NUMBER, VR::SH, "A-17");
-        ds.put_text(tags::MODALITY, VR::CS, self.modality);
+        ds.put_text(tags::MODALITY, VR::CS, "CT");
         ds.put_text(tags::MANUFACTURER, VR::LO, "Phantoms");
         ds.put_text(tags::SERIES_DESCRIPTION, VR::LO, "Thorax 8 mm");
         ds.put_text(tags::PATIENT_NAME, VR::PN, "Phantom^Chest");
@@ -93,6 +96,9 @@ impl Series {
         ds.put_uid(tags::SERIES_INSTANCE_UID, &self.series);
         ds.put_text(tags::SERIES_NUMBER, VR::IS, "3");
         ds.put_text(tags::INSTANCE_NUMBER, VR::IS, &(slice + 1).to_string());
+        if self.announces {
+            ds.put_text(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, &self.slices.to_string());
+        }
         let position = [-95.0, -79.0, -300.0 + slice as f64 * SLICE_MM];
         ds.put_text(tags::IMAGE_POSITION_PATIENT, VR::DS, &decimals(&position));
         ds.put_text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\0\\1\\0");
@@ -128,7 +134,7 @@ impl Series {
                 let hu = if lung {
                     -880 + grain
                 } else if (x / 88.0).powi(2) + (y / 66.0).powi(2) < 1.0 {
-                    40
+                    self.body
                 } else {
                     -1000
                 };
