@@ -61,6 +61,7 @@ where
     log_end(&caller, &tally, &end, begun.elapsed());
     match end {
         End::Released => {
+            note_release(&caller, &tally, shared).await;
             if let Err(error) = association.answer_release().await {
                 tracing::debug!(association.id = caller.association_id, %error, "the release was not taken");
             }
@@ -69,6 +70,16 @@ where
         End::Failed(error) => association.end(&error).await,
     }
     drop(admission);
+}
+
+/// A release says that the sender is through with its series; an abort says nothing of the kind.
+async fn note_release(caller: &Caller, tally: &Tally, shared: &Shared) {
+    if tally.instances == 0 {
+        return;
+    }
+    if let Err(error) = shared.store.association_released(&caller.association_id, shared.clock.now()).await {
+        tracing::error!(association.id = caller.association_id, %error, "the release could not be recorded");
+    }
 }
 
 async fn serve<S>(association: &mut Association<S>, caller: &Caller, shared: &Shared, tally: &mut Tally) -> End

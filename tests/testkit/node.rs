@@ -1,7 +1,7 @@
 //! A node that receives, on a port and in a folder of its own.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use overread::association::requestor::{ContextProposal, PeerAddress, Requestor};
@@ -118,10 +118,6 @@ impl Node {
     /// How many files are still arriving.
     pub(crate) fn arriving(&self) -> usize {
         std::fs::read_dir(self.folder.path().join("incoming")).unwrap().count()
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Every stored file.
