@@ -104,6 +104,7 @@ async fn series_that_come_side_by_side_do_not_end_each_other() {
         assert_eq!(first.store(&outgoing(one)).await.unwrap().status.0, 0);
         assert_eq!(second.store(&outgoing(other)).await.unwrap().status.0, 0);
     }
+    assert_eq!(first.store(&outgoing(&one_files[13])).await.unwrap().status.0, 0);
     first.release().await.unwrap();
     wait_for(&receiver, &one, 2).await;
     assert_eq!(site.series(&other.series).await.unwrap().state, SeriesState::Receiving);

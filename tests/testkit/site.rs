@@ -22,6 +22,9 @@ use super::node::TITLE;
 use super::receiver::{Receiver, eventually};
 use super::wire::{CT, EXPLICIT_LE};
 
+/// What a node logs when it accepts associations.
+const READY: &str = "the node is ready";
+
 /// Folder, configuration and models of a node, which runs, dies and runs again.
 pub(crate) struct Site {
     folder: tempfile::TempDir,
@@ -37,7 +40,7 @@ impl Site {
         std::fs::create_dir(folder.path().join("models")).unwrap();
         let settings = "node.listen = [\"127.0.0.1:0\"]\nnode.any_peer = true\nnode.device = \"cpu\"\n\
                         node.reserve_mb = 0\nnode.log = \"json\"\ncompleteness.quiet_seconds = 1\n\
-                        jobs.retry_seconds = 0\ndelivery.retry_seconds = 0\n";
+                        jobs.retry_seconds = 0\ndelivery.retry_seconds = 1\n";
         Self { folder, settings: settings.to_owned(), peers: String::new(), routes: String::new() }
     }
 
@@ -105,15 +108,8 @@ impl Site {
 
     /// Starts the node and waits until it accepts associations.
     pub(crate) async fn start(&self) -> Process {
-        let mut process = Process::spawn(&self.configuration());
-        let ready = eventually("the node is ready", async || {
-            let ended = process.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the node ended: {}", process.text());
-            process.find("the node is ready")
-        });
-        let ready = ready.await;
-        let addresses = ready["addresses"].as_str().unwrap();
-        process.address = addresses.trim_matches(['[', ']']).parse().unwrap();
+        let process = Process::spawn(&self.configuration());
+        process.logged(READY, 1).await;
         process
     }
 
@@ -133,7 +129,6 @@ impl Site {
 /// A node that runs. Killed when it is dropped.
 pub(crate) struct Process {
     child: Child,
-    pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -147,7 +142,7 @@ impl Process {
                 lines.lock().unwrap().push(line);
             }
         });
-        Self { child, address: ([127, 0, 0, 1], 0).into(), log }
+        Self { child, log }
     }
 
     /// Everything logged so far.
@@ -162,8 +157,10 @@ impl Process {
         lines.filter(|line| line["message"] == message).collect()
     }
 
-    fn find(&self, message: &str) -> Option<Json> {
-        self.lines(message).into_iter().next()
+    /// Where it accepts associations.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let ready = self.lines(READY).pop().unwrap();
+        ready["addresses"].as_str().unwrap().trim_matches(['[', ']']).parse().unwrap()
     }
 
     /// Waits until so many lines with this message have been logged.
@@ -197,20 +194,20 @@ impl Process {
         assert!(sent.success());
     }
 
+    /// How it has ended, if it has: the exit code, or the signal as a negative number.
+    pub(crate) fn ended_with(&mut self) -> Option<i32> {
+        let status = self.child.try_wait().unwrap()?;
+        Some(status.code().unwrap_or_else(|| -status.signal().unwrap()))
+    }
+
     /// Waits for the end: the exit code, or the signal as a negative number.
     pub(crate) async fn exit_code(&mut self) -> i32 {
-        let status = eventually("the end of the node", async || self.child.try_wait().unwrap()).await;
-        status.code().unwrap_or_else(|| -status.signal().unwrap())
+        eventually("the end of the node", async || self.ended_with()).await
     }
 
     /// An association for CT images, as `title`.
     pub(crate) async fn associate(&self, title: &str) -> Result<Requestor<TcpStream>, AssociationError> {
-        let peer: PeerAddress = format!("{TITLE}@{}", self.address).parse().unwrap();
-        let proposal = ContextProposal {
-            abstract_syntax: SopClassUid::parse(CT).unwrap(),
-            transfer_syntaxes: vec![TransferSyntaxUid::parse(EXPLICIT_LE).unwrap()],
-        };
-        Requestor::connect(&peer, &AeTitle::parse(title).unwrap(), &[proposal], &Timers::default()).await
+        associate(self.address(), title).await
     }
 
     /// Sends all files over one association; each must be answered with 0000H.
@@ -232,6 +229,16 @@ impl Drop for Process {
             eprintln!("the node's log:\n{}", self.text());
         }
     }
+}
+
+/// An association for CT images with the node at `address`, as `title`.
+pub(crate) async fn associate(address: SocketAddr, title: &str) -> Result<Requestor<TcpStream>, AssociationError> {
+    let peer: PeerAddress = format!("{TITLE}@{address}").parse().unwrap();
+    let proposal = ContextProposal {
+        abstract_syntax: SopClassUid::parse(CT).unwrap(),
+        transfer_syntaxes: vec![TransferSyntaxUid::parse(EXPLICIT_LE).unwrap()],
+    };
+    Requestor::connect(&peer, &AeTitle::parse(title).unwrap(), &[proposal], &Timers::default()).await
 }
 
 /// The program with these arguments, and nothing of the environment that configures it.
