@@ -1,4 +1,12 @@
 //! Every capability of the node, one file each, one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test ends where something is not as it must be"
+)]
 
 mod testkit;
 

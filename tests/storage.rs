@@ -80,7 +80,9 @@ async fn data_sets_that_cannot_be_stored_are_refused_by_their_status_and_leave_n
         .collect();
     let study = (0x0020, 0x000D);
     let series = (0x0020, 0x000E);
-    let cases: Vec<(&str, Vec<u8>, u16, Option<(u16, u16)>)> = vec![
+    /// What it is, its bytes, the status that is due, the offending element.
+    type Case = (&'static str, Vec<u8>, u16, Option<(u16, u16)>);
+    let cases: Vec<Case> = vec![
         ("ends early", whole[..whole.len() - 5].to_vec(), 0xC000, Some((0x7FE0, 0x0010))),
         ("empty", Vec::new(), 0xC000, Some(study)),
         ("4 GB in 28 bytes", four_gigabytes, 0xC000, Some((0x7FE0, 0x0010))),

@@ -2,22 +2,13 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{WithConfig, exit, log, say};
+use super::{WithConfig, exit, load_config, log};
 use crate::clock::Clock;
-use crate::config::NodeConfig;
 use crate::node::Node;
 
 /// Runs until SIGTERM or SIGINT; a second one ends at once.
 pub(super) async fn run(arguments: WithConfig) -> u8 {
-    let config = match NodeConfig::load(&arguments.config) {
-        Ok(config) => config,
-        Err(errors) => {
-            for error in errors {
-                say(format_args!("{error}"));
-            }
-            return exit::FAILED;
-        }
-    };
+    let Some(config) = load_config(&arguments) else { return exit::FAILED };
     log::start(config.node.log_json, &config.node.log_level);
     let node = match Node::start(&config, Clock::System).await {
         Ok(node) => node,

@@ -70,6 +70,8 @@ mod clear_up;
 
 mod reindex;
 
+mod reread;
+
 mod find;
 
 #[cfg(test)]
@@ -88,6 +90,7 @@ pub use layout::Origin;
 pub use outbox::{ClaimedDelivery, PeerAnswer, Resend};
 pub use record::{Reception, Recorded};
 pub use reindex::Reindexed;
+pub use reread::Reread;
 pub use series::{Completed, Completion, NewJob, ReceivingSeries, RouteDecision};
 pub use state::{DeliveryState, JobState, SeriesState};
 pub use story::{

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use dicom_dictionary_std::tags;
 use rayon::prelude::*;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, QueryBuilder, Row};
+use sqlx::{Connection, Row};
 
 use super::Store;
 use super::aside::blocking;
 use super::clear_up::{folders_in, move_all, names_in};
 use super::columns::renew;
-use super::commit::{NewRow, Source, add_up, insert_instances};
+use super::commit::{NewRow, Source, insert_one};
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
 use super::incoming::NewInstance;
@@ -240,13 +240,8 @@ impl Run {
         new: NewRow,
         now: Timestamp,
     ) -> Result<Kept, StoreError> {
-        let known = self.known.ensure(connection, &new).await?;
-        let rows = [new];
-        let mut script = QueryBuilder::new("");
-        insert_instances(&mut script, &rows, &[known]);
-        add_up(&mut script, &rows, &[known]);
-        let inserted = script.build().fetch_one(&mut *connection).await?;
-        self.seen.insert(inserted.try_get("instance_key")?);
+        let (key, known) = insert_one(connection, &mut self.known, new).await?;
+        self.seen.insert(key);
         // A series that had no row has nothing but what was added here.
         if !self.read_new_series {
             sqlx::query(
@@ -327,7 +322,9 @@ fn read(layout: &Layout, found: &Found) -> Result<NewRow, String> {
         sop_class_uid: part10.sop_class().map_err(|e| e.to_string())?,
         sop_instance_uid: part10.sop_instance().map_err(|e| e.to_string())?,
         transfer_syntax_uid: part10.transfer_syntax.clone(),
-        calling_ae_title: AeTitle::parse(&source_title).or_else(|_| AeTitle::parse("UNKNOWN")).map_err(|e| e.to_string())?,
+        calling_ae_title: AeTitle::parse(&source_title)
+            .or_else(|_| AeTitle::parse("UNKNOWN"))
+            .map_err(|e| e.to_string())?,
     };
     let row = IndexRow::from_header(&header, &announced).map_err(|e| e.to_string())?;
     let place = layout.instance(found.origin, &row.study.uid, &row.series.uid, &row.instance.uid);

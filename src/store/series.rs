@@ -195,7 +195,9 @@ async fn insert_decision(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO route_decision (series_key, revision, route, model_name, matched, reason, decided_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (series_key, revision, route) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (series_key, revision, route) DO UPDATE SET \
+         model_name = excluded.model_name, matched = excluded.matched, reason = excluded.reason, \
+         decided_at = excluded.decided_at",
     )
     .bind(completion.series)
     .bind(completion.revision)

@@ -52,6 +52,8 @@ pub struct SeriesStory {
     pub state: SeriesState,
     /// How many instances have come.
     pub revision: i64,
+    /// How many instances there are.
+    pub instances: u64,
     /// Why it was taken as complete; empty while receiving.
     pub signal: String,
     /// When the first instance came.
@@ -333,6 +335,7 @@ fn series_story(row: &SqliteRow) -> Result<SeriesStory, StoreError> {
         description: row.try_get("series_description")?,
         origin: Origin::from_word(row.try_get("origin")?)?,
         state: SeriesState::from_word(row.try_get("state")?)?,
+        instances: count(row, "number_of_instances")?,
         revision: row.try_get("revision")?,
         signal: row.try_get("signal")?,
         first_received_at: at(row, "first_received_at")?,

@@ -49,7 +49,7 @@ def air_in_body(hu, spacing):
 
 
 def trachea(air, hu, spacing):
-    """Where the trachea is: round dark profiles followed from slice to slice, the longest chain in the middle third of the body. Boolean."""
+    """Where the trachea is: round dark profiles followed from slice to slice, the chain of most air in the middle of the body. Boolean."""
     pixel = spacing[1] * spacing[2]
     chains = []
     open_chains = []
@@ -80,8 +80,9 @@ def trachea(air, hu, spacing):
                 following.append(chain)
         open_chains = following
     out = np.zeros_like(air)
-    chain = max(chains, key=len, default=[])
-    if len({z for z, _ in chain}) * spacing[0] >= 20:
+    upright = [chain for chain in chains if len({z for z, _ in chain}) * spacing[0] >= 20]
+    chain = max(upright, key=lambda chain: sum(here.sum() for _, here in chain), default=[])
+    if chain:
         for z, here in chain:
             out[z] |= here
     return out
