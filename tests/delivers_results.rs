@@ -9,7 +9,7 @@ use overread::store::{DeliveryState, DeliveryStory, JobState, SeriesStory};
 
 use crate::testkit::chest::Series;
 use crate::testkit::receiver::{Answer, Receiver, eventually};
-use crate::testkit::site::{Process, Site, run};
+use crate::testkit::site::{Process, QUICK, Site, run};
 use crate::testkit::wire::IMPLICIT_LE;
 
 const REPORT: &str = uids::COMPREHENSIVE3_DSR_STORAGE;
@@ -51,7 +51,7 @@ async fn push(node: &Process, name: &str) -> Series {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pacs_that_is_down_gets_the_results_when_it_is_up_again() {
     let mut receiver = Receiver::closed();
-    let site = Site::reading_for(&receiver);
+    let site = Site::measuring_for(&receiver);
     let node = site.start().await;
     let chest = push(&node, "down").await;
     let attempts = node.logged("not delivered yet", 2).await;
@@ -71,7 +71,7 @@ async fn a_refusal_that_passes_is_waited_for_and_one_for_good_stays_dead_until_a
         SEGMENTATION => Answer::Status(0),
         _ => Answer::Status(0xA900),
     });
-    let site = Site::reading_for(&receiver);
+    let site = Site::measuring_for(&receiver);
     let node = site.start().await;
     let chest = push(&node, "refused").await;
     let ended = until(&site, &chest, "PACS", |class, d| match class {
@@ -102,7 +102,7 @@ async fn an_abort_is_no_refusal() {
         aborts -= 1;
         if aborts >= 0 { Answer::Abort } else { Answer::Status(0) }
     });
-    let site = Site::reading_for(&receiver);
+    let site = Site::measuring_for(&receiver);
     let node = site.start().await;
     let chest = push(&node, "aborted").await;
     until(&site, &chest, "PACS", |_, d| is_delivered(d)).await;
@@ -115,10 +115,10 @@ async fn a_pacs_that_hangs_delays_no_other() {
     let (hanging, receiver) = (Receiver::start(), Receiver::start());
     hanging.answer(|_| Answer::Stall);
     let site = Site::new()
-        .with_model("models/lung-densitometry")
+        .with_quick_model()
         .with_peer("HANGING", hanging.address)
         .with_peer("PACS", receiver.address)
-        .with_route("lung-densitometry", &["HANGING", "PACS"], "");
+        .with_route(QUICK, &["HANGING", "PACS"], "");
     let node = site.start().await;
     let first = push(&node, "first").await;
     until(&site, &first, "PACS", |_, d| is_delivered(d)).await;
@@ -137,7 +137,7 @@ async fn a_pacs_that_hangs_delays_no_other() {
 async fn a_pacs_that_takes_no_segmentations_gets_the_report() {
     let receiver = Receiver::start();
     receiver.take(|class, _| class != SEGMENTATION);
-    let site = Site::reading_for(&receiver);
+    let site = Site::measuring_for(&receiver);
     let node = site.start().await;
     let chest = push(&node, "no segmentations").await;
     let ended = until(&site, &chest, "PACS", |class, d| match class {
@@ -153,8 +153,8 @@ async fn a_pacs_that_takes_no_segmentations_gets_the_report() {
 async fn a_pacs_that_knows_only_implicit_vr_gets_the_same_elements_in_it() {
     let (old, receiver) = (Receiver::start(), Receiver::start());
     old.take(|_, syntax| syntax == IMPLICIT_LE);
-    let site = Site::reading_for(&receiver).with_peer("OLD", old.address).with_route(
-        "lung-densitometry",
+    let site = Site::measuring_for(&receiver).with_peer("OLD", old.address).with_route(
+        QUICK,
         &["OLD"],
         "",
     );
@@ -174,9 +174,9 @@ async fn a_pacs_that_knows_only_implicit_vr_gets_the_same_elements_in_it() {
 async fn the_sender_gets_the_results_where_the_route_says_so_and_it_is_a_peer() {
     let receiver = Receiver::start();
     let site = Site::new()
-        .with_model("models/lung-densitometry")
+        .with_quick_model()
         .with_peer("CT1", receiver.address)
-        .with_route("lung-densitometry", &["sender"], "");
+        .with_route(QUICK, &["sender"], "");
     let node = site.start().await;
     let chest = push(&node, "for its sender").await;
     until(&site, &chest, "CT1", |_, d| is_delivered(d)).await;

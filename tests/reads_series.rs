@@ -25,7 +25,7 @@ fn classes(results: &[Sent]) -> Vec<&str> {
     classes
 }
 
-const BOTH: [&str; 2] = [uids::COMPREHENSIVE3_DSR_STORAGE, uids::SEGMENTATION_STORAGE];
+const BOTH: [&str; 2] = [uids::SEGMENTATION_STORAGE, uids::COMPREHENSIVE3_DSR_STORAGE];
 const REPORT: [&str; 1] = [uids::COMPREHENSIVE3_DSR_STORAGE];
 
 async fn wait_for(receiver: &Receiver, series: &Series, count: usize) -> Vec<Sent> {

@@ -11,7 +11,7 @@ use overread::store::{JobState, JobStory, Store};
 
 use crate::testkit::chest::Series;
 use crate::testkit::receiver::{Receiver, eventually};
-use crate::testkit::site::{Site, run};
+use crate::testkit::site::{QUICK, Site, run};
 
 const REPORT: &str = uids::COMPREHENSIVE3_DSR_STORAGE;
 /// The only job of a series, once it is in this state.
@@ -32,11 +32,10 @@ fn endings(job: &JobStory) -> Vec<&str> {
 /// What comes from `POISON` goes to a bad model, what comes from `CT1` to the good one.
 fn site_with_poison(receiver: &Receiver, bad: &str) -> Site {
     Site::new()
-        .with("results.allow_untrained", "true")
         .with_peer("PACS", receiver.address)
-        .with_model("models/lung-densitometry")
+        .with_quick_model()
         .with_route(bad, &["PACS"], "calling_ae = [\"POISON\"]")
-        .with_route("lung-densitometry", &["PACS"], "calling_ae = [\"CT1\"]")
+        .with_route(QUICK, &["PACS"], "calling_ae = [\"CT1\"]")
 }
 
 #[tokio::test(flavor = "multi_thread")]

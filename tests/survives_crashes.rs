@@ -26,7 +26,7 @@ fn announced(name: &str) -> Series {
 
 /// Completes by nothing but the announced number.
 fn site(receiver: &Receiver) -> Site {
-    Site::reading_for(receiver).with("completeness.quiet_seconds", "3600").with("completeness.on_release", "true")
+    Site::measuring_for(receiver).with("completeness.quiet_seconds", "3600").with("completeness.on_release", "true")
 }
 
 /// What the receiver has got of a series: by SOP Instance UID, every copy.

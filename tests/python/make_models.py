@@ -119,10 +119,11 @@ CHANGES = {
     "extra-key": 'return {"mask": mask, "metrics": metrics, "verdict": verdict, "surprise": mask}',
     # As many rounds as the largest value says, some microseconds each.
     "hangs": "rounds = int(voxels.max()) * 10000\n    while rounds > 0:\n        verdict = verdict * 1\n        rounds -= 1",
-    "never-ends": "while bool((voxels < 32767).all()):\n        verdict = verdict * 1",
+    "never-ends": "while bool((voxels < 32767).all()):\n        verdict = verdict + 1",
     # An index far outside: the process gets SIGSEGV.
     "dies": "outside = torch.full([1, 1], 1 << 44, dtype=torch.int64)\n"
-    "    torch.ops.aten._sparse_coo_tensor_unsafe(outside, torch.ones([1]), [4]).to_dense()",
+    "    spoiled = torch.ops.aten._sparse_coo_tensor_unsafe(outside, torch.ones([1]), [4]).to_dense()\n"
+    "    mask = mask + spoiled.sum().to(torch.uint8)",
     "huge": "mask = mask + torch.zeros([1 << 52], device=voxels.device).sum().to(torch.uint8)",
 }
 

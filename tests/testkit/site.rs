@@ -25,6 +25,9 @@ use super::wire::{CT, EXPLICIT_LE};
 /// What a node logs when it accepts associations.
 const READY: &str = "the node is ready";
 
+/// The name of the small model.
+pub(crate) const QUICK: &str = "good";
+
 /// Folder, configuration and models of a node, which runs, dies and runs again.
 pub(crate) struct Site {
     folder: tempfile::TempDir,
@@ -51,6 +54,16 @@ impl Site {
             &["PACS"],
             "",
         )
+    }
+
+    /// As [`Self::reading_for`], with a small model that is quick to start and finds every body dense.
+    pub(crate) fn measuring_for(receiver: &Receiver) -> Self {
+        Self::new().with_peer("PACS", receiver.address).with_quick_model().with_route(QUICK, &["PACS"], "")
+    }
+
+    /// The small model, whose results may leave.
+    pub(crate) fn with_quick_model(self) -> Self {
+        self.with_model("tests/fixtures/models/good").with("results.allow_untrained", "true")
     }
 
     /// A key of the configuration, dotted, and its value in TOML. Later ones win.
