@@ -15,6 +15,7 @@ mod architecture;
 mod assembles_volumes;
 mod associations;
 mod character_sets;
+mod checks;
 mod dcmtk;
 mod decodes_pixels;
 mod delivers_results;
