@@ -103,7 +103,11 @@ fn tell_series(lines: &mut Lines, series: &SeriesStory, now: Timestamp) {
                 source.peer_address,
                 shown_time(source.first_received_at),
                 shown_time(source.last_received_at),
-                source.released_at.map_or(", the association is open", |_| "")
+                match (source.ended_at, source.released_at) {
+                    (None, _) => ", the association is open",
+                    (Some(_), None) => ", the association broke off",
+                    (Some(_), Some(_)) => "",
+                }
             ),
         );
     }

@@ -59,9 +59,9 @@ where
     let mut tally = Tally::default();
     let end = serve(&mut association, &caller, shared, &mut tally).await;
     log_end(&caller, &tally, &end, begun.elapsed());
+    note_end(&caller, &tally, &end, shared).await;
     match end {
         End::Released => {
-            note_release(&caller, &tally, shared).await;
             if let Err(error) = association.answer_release().await {
                 tracing::debug!(association.id = caller.association_id, %error, "the release was not taken");
             }
@@ -73,12 +73,17 @@ where
 }
 
 /// A release says that the sender is through with its series; an abort says nothing of the kind.
-async fn note_release(caller: &Caller, tally: &Tally, shared: &Shared) {
+async fn note_end(caller: &Caller, tally: &Tally, end: &End, shared: &Shared) {
     if tally.instances == 0 {
         return;
     }
-    if let Err(error) = shared.store.association_released(&caller.association_id, shared.clock.now()).await {
-        tracing::error!(association.id = caller.association_id, %error, "the release could not be recorded");
+    let (store, id, now) = (&shared.store, &caller.association_id, shared.clock.now());
+    let noted = match end {
+        End::Released => store.association_released(id, now).await,
+        End::ShutDown | End::Failed(_) => store.association_broken(id, now).await,
+    };
+    if let Err(error) = noted {
+        tracing::error!(association.id = id, %error, "the end of the association could not be recorded");
     }
 }
 

@@ -155,7 +155,7 @@ impl Store {
         for statement in RECOUNT {
             sqlx::query(*statement).execute(&mut *transaction).await?;
         }
-        sqlx::query("UPDATE association SET released_at = $1 WHERE released_at IS NULL")
+        sqlx::query("UPDATE association SET ended_at = $1 WHERE ended_at IS NULL")
             .bind(self.inner.clock.now().0)
             .execute(&mut *transaction)
             .await?;
