@@ -30,7 +30,7 @@ async fn findscu_of_dcmtk_finds_a_study_by_its_name_in_cyrillic() {
 
     let arguments = ["-v", "-S", "-aec", "OVERREAD", "127.0.0.1", &port, "-k", "QueryRetrieveLevel=SERIES"];
     let wrong = run(judge, "findscu", &arguments).await;
-    assert!(wrong.text.contains("Failed: IdentifierDoesNotMatchSOPClass"), "{}", wrong.text);
+    assert!(wrong.text.contains("Error: DataSetDoesNotMatchSOPClass"), "{}", wrong.text);
     node.stop().await;
 }
 
