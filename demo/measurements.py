@@ -9,6 +9,10 @@ import highdicom as hd
 
 # (276214006, SCT, "Finding category"): says what kind of thing the group measures, not what was found.
 FINDING_CATEGORY = "276214006"
+# (111000, DCM, "Algorithm Family"): of how it was measured, the same in every group.
+ALGORITHM_FAMILY = "111000"
+# UCUM's code of the Hounsfield unit, which nobody says.
+HOUNSFIELD = "[hnsf'U]"
 
 def groups_of(content):
     """All measurement groups, whatever they measure on."""
@@ -37,7 +41,8 @@ def rows_of(report):
                 name = f"{name} ({derivation.meaning})"
             value = measurement.value
             text = "–" if value is None else f"{value:,.2f}"
-            values.append((name, text, "" if measurement.unit is None else measurement.unit.value))
+            unit = "" if measurement.unit is None else measurement.unit.value
+            values.append((name, text, "HU" if unit == HOUNSFIELD else unit))
         yield str(group.tracking_identifier), site_of(group), values
 
 
@@ -45,7 +50,7 @@ def qualitative_of(report):
     """(name, value) of the report's qualitative evaluations, the groups' own included."""
     for group in groups_of(report.content):
         for evaluation in group.get_qualitative_evaluations() or []:
-            if evaluation.name.value != FINDING_CATEGORY:
+            if evaluation.name.value not in (FINDING_CATEGORY, ALGORITHM_FAMILY):
                 yield evaluation.name.meaning, evaluation.value.meaning
 
 

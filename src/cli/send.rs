@@ -229,6 +229,7 @@ fn print_report(report: &Report, gathered: &Gathered, seconds: f64) {
     };
     let passed_over = match gathered.passed_over {
         0 => String::new(),
+        1 => ", 1 other file passed over".to_owned(),
         n => format!(", {n} other files passed over"),
     };
     say(format_args!("{} stored{warnings}, {megabytes} MB in {seconds:.1} s{passed_over}", report.stored));

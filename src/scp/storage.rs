@@ -58,7 +58,7 @@ where
     Ok(recorded.map(|recorded| {
         tally.instances += 1;
         tally.bytes += bytes;
-        answer(request, &recorded, caller)
+        answer(request, &recorded)
     }))
 }
 
@@ -114,17 +114,11 @@ impl Arriving {
     }
 }
 
-fn answer(request: &Request, recorded: &Recorded, caller: &Caller) -> Response {
+fn answer(request: &Request, recorded: &Recorded) -> Response {
     match recorded {
         Recorded::Stored(instance) | Recorded::Duplicate(instance) => success(request, instance),
-        Recorded::KeptAside(_) => {
-            tracing::warn!(
-                association.id = caller.association_id,
-                "an instance came under a SOP Instance UID that is stored with other content, and is kept aside"
-            );
-            Response::to(request, Status::COERCION_OF_DATA_ELEMENTS)
-                .with_comment("SOP Instance UID is in use for other content; kept aside")
-        }
+        Recorded::KeptAside(_) => Response::to(request, Status::COERCION_OF_DATA_ELEMENTS)
+            .with_comment("SOP Instance UID is in use for other content; kept aside"),
     }
 }
 

@@ -49,19 +49,19 @@ fn an_unknown_caller_is_told_so_and_a_known_one_gets_what_it_may_ask() {
 
 /// An option of `storescu`, a fixture that it can send so, and the transfer syntax in which that arrives.
 const PROPOSALS: [(&str, &str, &str); 13] = [
-    ("-xs", "ct_jpeg_lossless_sv1", "1.2.840.10008.1.2.4.70"),
-    ("-xy", "ct_jpeg_baseline", "1.2.840.10008.1.2.4.50"),
-    ("-xx", "ct_jpeg_extended_12_bit", "1.2.840.10008.1.2.4.51"),
-    ("-xv", "ct_jpeg2000_lossless", "1.2.840.10008.1.2.4.90"),
-    ("-xw", "ct_jpeg2000_lossy", "1.2.840.10008.1.2.4.91"),
-    ("-xt", "ct_jpegls_lossless", "1.2.840.10008.1.2.4.80"),
-    ("-xu", "ct_jpegls_near_lossless", "1.2.840.10008.1.2.4.81"),
-    ("-xr", "enhanced_ct_rle_with_table", "1.2.840.10008.1.2.5"),
-    ("-x=", "legacy_converted_ct", "1.2.840.10008.1.2.1"),
-    ("-xe", "legacy_converted_ct", "1.2.840.10008.1.2.1"),
-    ("-xb", "legacy_converted_ct", "1.2.840.10008.1.2.1"),
-    ("-xi", "legacy_converted_ct", "1.2.840.10008.1.2"),
-    ("-xd", "legacy_converted_ct", "1.2.840.10008.1.2.1.99"),
+    ("-xs", "pixels/ct_jpeg_lossless_sv1", "1.2.840.10008.1.2.4.70"),
+    ("-xy", "pixels/ct_jpeg_baseline", "1.2.840.10008.1.2.4.50"),
+    ("-xx", "pixels/ct_jpeg_extended_12_bit", "1.2.840.10008.1.2.4.51"),
+    ("-xv", "pixels/ct_jpeg2000_lossless", "1.2.840.10008.1.2.4.90"),
+    ("-xw", "pixels/ct_jpeg2000_lossy", "1.2.840.10008.1.2.4.91"),
+    ("-xt", "pixels/ct_jpegls_lossless", "1.2.840.10008.1.2.4.80"),
+    ("-xu", "pixels/ct_jpegls_near_lossless", "1.2.840.10008.1.2.4.81"),
+    ("-xr", "pixels/enhanced_ct_rle_with_table", "1.2.840.10008.1.2.5"),
+    ("-x=", "charset/chrGreek", "1.2.840.10008.1.2.1"),
+    ("-xe", "charset/chrGreek", "1.2.840.10008.1.2.1"),
+    ("-xb", "charset/chrGreek", "1.2.840.10008.1.2.1"),
+    ("-xi", "charset/chrGreek", "1.2.840.10008.1.2"),
+    ("-xd", "charset/chrGreek", "1.2.840.10008.1.2.1.99"),
 ];
 
 #[test]
@@ -72,14 +72,23 @@ fn storescu_stores_what_it_has_in_every_syntax_that_it_proposes() {
     for (number, (option, name, syntax)) in PROPOSALS.iter().enumerate() {
         // Each syntax in a context of its own, all in one, and only those that the file needs.
         for (way, combined) in [None, Some("+C"), Some("-R")].into_iter().enumerate() {
+            // Offered a lossy and a plain syntax in one context, the node takes the plain one: nobody is led to compress.
+            // Debian's storescu cannot decompress these, and says so.
+            let is_lossy = ["-xy", "-xx", "-xw", "-xu"].contains(option);
+            if is_lossy && combined == Some("+C") {
+                continue;
+            }
             let uid = format!("2.25.{}", 1000 + 10 * number + way);
-            let path = under_another_uid(&fixture(&format!("pixels/{name}.dcm")), &uid, folder.path());
+            let path = under_another_uid(&fixture(&format!("{name}.dcm")), &uid, folder.path());
             let mut options = vec![*option];
             options.extend(combined);
             let sent = dcmtk("storescu", &node, &options, &[path.clone().into()]);
             assert!(sent.success, "{option} {combined:?} {name}: {}", sent.text);
             let stored = node.stored(&uid).unwrap_or_else(|| panic!("{option} {combined:?} {name}: {}", sent.text));
-            assert_eq!(transfer_syntax(&stored), *syntax, "{option} {combined:?} {name}");
+            // Deflation is for media and slow links: among plain syntaxes it is not the one that is taken.
+            let explicit = "1.2.840.10008.1.2.1";
+            let syntax = if (*option, combined) == ("-xd", Some("+C")) { explicit } else { *syntax };
+            assert_eq!(transfer_syntax(&stored), syntax, "{option} {combined:?} {name}");
             pairs.push((path, stored));
         }
     }
@@ -97,7 +106,7 @@ fn dcmsend_sends_a_folder_of_mixed_classes_and_syntaxes_and_is_told_of_each() {
     let mut pairs: Vec<(PathBuf, String)> = Vec::new();
     for (number, (_, name, _)) in PROPOSALS.iter().enumerate() {
         let uid = format!("2.25.{}", 2000 + number);
-        let path = under_another_uid(&fixture(&format!("pixels/{name}.dcm")), &uid, folder.path());
+        let path = under_another_uid(&fixture(&format!("{name}.dcm")), &uid, folder.path());
         pairs.push((path, uid));
     }
     let report = folder.path().join("report.txt");
@@ -133,10 +142,17 @@ fn texts(answers: &[DataSet], tag: overread::dicom::Tag) -> Vec<String> {
     texts
 }
 
+/// Patient's names; one sample ends in an empty component group, which carries nothing.
+fn names(answers: &[DataSet]) -> Vec<String> {
+    texts(answers, tags::PATIENT_NAME).iter().map(|name| name.trim_end_matches('=').to_owned()).collect()
+}
+
 #[test]
 fn findscu_goes_down_the_levels_of_both_models() {
     let node = RunningNode::storing();
-    must_succeed(&overread(&["send", "--to", &node.address(), &fixture("pixels").display().to_string()]));
+    // One of them has no Study Instance UID and is refused.
+    let sent = overread(&["send", "--to", &node.address(), &fixture("pixels").display().to_string()]);
+    assert!(sent.text.contains("1 refused"), "{}", sent.text);
     let studies = findscu(
         &node,
         "-S",
@@ -186,7 +202,7 @@ fn names_in_any_script_are_asked_for_and_come_back_rightly() {
             let values: [(&str, &[u8]); 2] = [("SpecificCharacterSet", terms.as_bytes()), ("PatientName", &bytes)];
             let found = findscu(&node, "-S", &[asked, "PatientID"], &values);
             assert_eq!(texts(&found, tags::PATIENT_ID), [*id], "{name} in {terms}");
-            assert_eq!(texts(&found, tags::PATIENT_NAME), [*name], "{name} in {terms}");
+            assert_eq!(names(&found), [*name], "{name} in {terms}");
             asked_in_own_set += usize::from(found[0].text(tags::SPECIFIC_CHARACTER_SET).as_deref() == Some(&terms));
         }
     }
@@ -194,7 +210,7 @@ fn names_in_any_script_are_asked_for_and_come_back_rightly() {
     // Who names no character set is answered in one that holds the name.
     for (_, id, name) in NAMES {
         let found = findscu(&node, "-S", &[asked, &format!("PatientID={id}"), "PatientName"], &[]);
-        assert_eq!(texts(&found, tags::PATIENT_NAME), [name]);
+        assert_eq!(names(&found), [name]);
     }
 }
 
@@ -204,7 +220,7 @@ fn storescp_takes_what_overread_sends_also_where_it_takes_implicit_vr_only() {
     let mut sent = Vec::new();
     for (number, (_, name, _)) in PROPOSALS.iter().enumerate() {
         let uid = format!("2.25.{}", 3000 + number);
-        sent.push(under_another_uid(&fixture(&format!("pixels/{name}.dcm")), &uid, source.path()));
+        sent.push(under_another_uid(&fixture(&format!("{name}.dcm")), &uid, source.path()));
     }
     let native = sent.iter().filter(|path| transfer_syntax(path) == "1.2.840.10008.1.2.1").count();
     for (option, expected) in [("+xa", sent.len()), ("+xi", native)] {

@@ -1,41 +1,54 @@
 //! GDCM's `gdcmscu` as sender and querier.
+//!
+//! Debian's 3.0.21 ends in an uncaught exception after every release, whoever the peer is (DCMTK's `storescp` as well), and
+//! before it prints what was found. So it is taken at the statuses that it says it heard, and at what the node has.
 
-use super::{fixture, must_be_the_same, must_succeed, named_samples, under_another_uid};
-use crate::testkit::peers::{Judgement, judge};
+use super::{fixture, must_be_the_same, named_samples, under_another_uid};
+use crate::testkit::peers::judge;
 use crate::testkit::running_node::RunningNode;
 
-fn gdcmscu(node: &RunningNode, arguments: &[&str]) -> Judgement {
+const SUCCESS: u16 = 0;
+const PENDING: u16 = 0xFF00;
+
+/// The statuses of the responses that it heard, each once.
+fn gdcmscu(node: &RunningNode, arguments: &[&str]) -> Vec<u16> {
     let port = node.port().to_string();
-    let usual = ["-H", "127.0.0.1", "-p", &port, "--call", "OVERREAD", "--aetitle", "GDCM"];
-    judge("gdcmscu", &[&usual, arguments].concat())
+    let usual = ["-D", "-H", "127.0.0.1", "-p", &port, "--call", "OVERREAD", "--aetitle", "GDCM"];
+    let said = judge("gdcmscu", &[&usual, arguments].concat());
+    let status = |line: &str| -> Option<u16> {
+        let value = line.strip_prefix("(0000,0900) ?? (US) ")?;
+        value.split_whitespace().next()?.parse().ok()
+    };
+    let mut statuses: Vec<u16> = said.text.lines().filter_map(status).collect();
+    // Responses are printed by several of its layers, one behind the other.
+    statuses.dedup();
+    assert!(!statuses.is_empty(), "{}", said.text);
+    statuses
 }
 
 #[test]
 fn gdcmscu_echoes_stores_and_finds() {
     let node = RunningNode::storing();
-    must_succeed(&gdcmscu(&node, &["--echo"]));
+    assert_eq!(gdcmscu(&node, &["--echo"]), [SUCCESS]);
     let folder = tempfile::tempdir().unwrap();
     let names = ["ct_jpegls_lossless", "ct_jpeg2000_lossless", "legacy_converted_ct", "enhanced_ct_rle_with_table"];
     let mut pairs = Vec::new();
     for (number, name) in names.into_iter().enumerate() {
         let uid = format!("2.25.{}", 5000 + number);
         let path = under_another_uid(&fixture(&format!("pixels/{name}.dcm")), &uid, folder.path());
-        must_succeed(&gdcmscu(&node, &["--store", "-i", &path.display().to_string()]));
+        assert_eq!(gdcmscu(&node, &["--store", "-i", &path.display().to_string()]), [SUCCESS], "{name}");
         pairs.push((path, node.stored(&uid).expect(name)));
     }
     for path in named_samples() {
-        must_succeed(&gdcmscu(&node, &["--store", "-i", &path.display().to_string()]));
+        assert_eq!(gdcmscu(&node, &["--store", "-i", &path.display().to_string()]), [SUCCESS]);
     }
     must_be_the_same(&pairs);
 
-    let asked = ["--find", "--studyroot", "--study", "--key", "10,20=2178309", "--key", "20,d=", "--key", "10,10="];
-    let found = gdcmscu(&node, &asked);
-    must_succeed(&found);
-    assert!(found.text.contains("MISTER^CT"), "{}", found.text);
-    let found = gdcmscu(&node, &["--find", "--patientroot", "--patient", "--key", "10,10=*^ct", "--key", "10,20="]);
-    must_succeed(&found);
-    assert!(found.text.contains("2178309"), "{}", found.text);
-    let found = gdcmscu(&node, &["--find", "--studyroot", "--study", "--key", "10,20=NOBODY"]);
-    must_succeed(&found);
-    assert!(!found.text.contains("NOBODY") || !found.text.contains("(0008,0052)"), "{}", found.text);
+    let find = |model: &str, level: &str, key: &str| {
+        gdcmscu(&node, &["--find", model, level, "--key", key, "--key", "10,30=", "--key", "8,5=ISO_IR 192"])
+    };
+    assert_eq!(find("--studyroot", "--study", "10,20=2178309"), [PENDING, SUCCESS]);
+    assert_eq!(find("--studyroot", "--study", "10,10=Люкce*"), [PENDING, SUCCESS]);
+    assert_eq!(find("--studyroot", "--study", "10,20=NOBODY"), [SUCCESS]);
+    assert_eq!(find("--patientroot", "--patient", "10,10=*^ct"), [PENDING, SUCCESS]);
 }

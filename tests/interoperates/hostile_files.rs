@@ -1,7 +1,7 @@
 //! Every malformed and odd file of the shared collection, through the whole node. The collection is no part of the project:
 //! where it does not lie beside the checkout, there is nothing to send.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -40,7 +40,10 @@ impl Sample {
         let content = Bytes::from(std::fs::read(&path).unwrap());
         let (meta, syntax, data_set) = match Part10::split(&content) {
             Ok(part10) => (Some(part10.clone()), part10.transfer_syntax, part10.data_set),
-            Err(_) => (None, TransferSyntaxUid::implicit_le(), content.clone()),
+            Err(_) => {
+                let (syntax, data_set) = without_meta(&content);
+                (None, syntax, data_set)
+            }
         };
         let encoding = Encoding::of(&syntax);
         let plain = match encoding {
@@ -84,6 +87,24 @@ impl Sample {
     }
 }
 
+/// Where the file meta information cannot be read, or is not there: from the SOP Class UID on if that is found.
+fn without_meta(content: &Bytes) -> (TransferSyntaxUid, Bytes) {
+    let explicit = b"\x08\x00\x16\x00UI";
+    match content.windows(explicit.len()).position(|window| window == explicit) {
+        Some(at) => (TransferSyntaxUid::explicit_le(), content.slice(at..)),
+        None => (TransferSyntaxUid::implicit_le(), content.clone()),
+    }
+}
+
+/// Ends what waits for it, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn samples(shared: &Path) -> Vec<Sample> {
     let paths = FOLDERS.iter().flat_map(|folder| files_below(&shared.join(folder)));
     paths.map(Sample::read).collect()
@@ -122,11 +143,12 @@ fn hostile_files_go_through_storage_volume_and_worker() {
     let (stop, echoes) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (statuses, longest) = std::thread::scope(|scope| {
         let echo = scope.spawn(|| echo_until(&stop, &echoes, &node.address()));
+        let stopping = Stop(&stop);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let statuses: Vec<Option<u16>> =
             samples.iter().map(|sample| runtime.block_on(sample.send(&node.address()))).collect();
         wait_until("every series is read", || all_is_done(&node));
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         (statuses, echo.join().unwrap())
     });
 
@@ -154,11 +176,12 @@ fn hostile_files_go_through_storage_volume_and_worker() {
 
 /// Every series that has files is complete, every job has ended, and every result is delivered.
 fn all_is_done(node: &RunningNode) -> bool {
+    // One Series Instance UID stands in two studies.
     let series = node.files("instances").into_iter().filter_map(|path| Some(path.parent()?.to_owned()));
-    let series: std::collections::BTreeSet<PathBuf> = series.collect();
+    let series: BTreeSet<PathBuf> = series.collect();
     let complete = node.logged("series complete");
-    let completed: std::collections::BTreeSet<&str> =
-        complete.iter().filter_map(|line| line["series.uid"].as_str()).collect();
+    let completed: BTreeSet<(&str, &str)> =
+        complete.iter().filter_map(|line| Some((line["study.uid"].as_str()?, line["series.uid"].as_str()?))).collect();
     let jobs: u64 = complete.iter().filter_map(|line| line["jobs"].as_u64()).sum();
     let ended = node.logged("job done").len() + node.logged("job failed").len();
     completed.len() == series.len()

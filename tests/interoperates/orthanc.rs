@@ -15,7 +15,7 @@ fn orthanc_echoes_sends_and_asks_and_answers_overread_find() {
     let folder = tempfile::tempdir().unwrap();
     let names = ["ct_jpeg2000_lossless", "ct_jpegls_lossless", "ct_jpeg_baseline", "legacy_converted_ct"];
     let mut sent = Vec::new();
-    for (number, name) in names.into_iter().enumerate() {
+    for (number, name) in names.iter().enumerate() {
         let uid = format!("2.25.{}", 6000 + number);
         sent.push((under_another_uid(&fixture(&format!("pixels/{name}.dcm")), &uid, folder.path()), uid));
     }
@@ -32,7 +32,7 @@ fn orthanc_echoes_sends_and_asks_and_answers_overread_find() {
     for (_, id, name) in NAMES {
         let found = orthanc.query("Study", &json!({ "PatientID": id, "PatientName": "" }));
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0]["PatientName"], name);
+        assert_eq!(without_empty_end(&found[0]), name);
     }
     let studies = orthanc.query("Study", &json!({ "PatientID": "2178309", "StudyInstanceUID": "" }));
     let study = &studies[0]["StudyInstanceUID"];
@@ -45,15 +45,20 @@ fn orthanc_echoes_sends_and_asks_and_answers_overread_find() {
     must_succeed(&found);
     let answer: Json = serde_json::from_str(found.text.trim()).unwrap();
     assert_eq!(answer["StudyInstanceUID"], *study);
-    for (_, id, name) in NAMES {
+    let mut read_rightly = 0;
+    // What Orthanc itself makes of the names (it knows one character set an object) is what it is heard to say.
+    for ((_, id, name), orthanc_id) in NAMES.iter().zip(&ids[names.len()..]) {
+        let own = orthanc.get(&format!("/instances/{}/simplified-tags", orthanc_id.as_str().unwrap()));
         let found = overread(&["find", "--to", &orthanc.address(), "--json", &format!("PatientID={id}")]);
         must_succeed(&found);
         let answer: Json = serde_json::from_str(found.text.trim()).unwrap();
-        // Orthanc answers in Latin 1 by default: what that does not hold, it leaves out.
-        assert_eq!(answer["PatientID"], id);
-        assert!(
-            answer["PatientName"].as_str().is_some_and(|said| name.starts_with(said.trim_end_matches('='))),
-            "{answer}"
-        );
+        assert_eq!((&answer["PatientID"], &answer["PatientName"]), (&json!(id), &own["PatientName"]));
+        read_rightly += usize::from(without_empty_end(&answer) == *name);
     }
+    assert!(read_rightly > NAMES.len() / 2, "{read_rightly} of {} names", NAMES.len());
+}
+
+/// The name in an answer; one sample ends in an empty component group, which carries nothing.
+fn without_empty_end(answer: &Json) -> &str {
+    answer["PatientName"].as_str().unwrap().trim_end_matches('=')
 }

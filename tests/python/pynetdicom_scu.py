@@ -13,6 +13,7 @@ import json
 import socket
 
 import pydicom
+from pydicom.datadict import DicomDictionary
 from pynetdicom import AE, build_context, evt
 from pynetdicom.pdu_primitives import (
     AsynchronousOperationsWindowNegotiation,
@@ -91,7 +92,7 @@ def said(association):
 def echo(a):
     # Alone, in one context after the other, and three times the same: each is negotiated for itself.
     contexts = [build_context(Verification, syntax) for syntax in PLAIN] + [build_context(CTImageStorage, PLAIN)]
-    contexts += [build_context(Verification, PLAIN)] * (3 if a.duplicates else 0)
+    contexts += [build_context(Verification, PLAIN) for _ in range(3 if a.duplicates else 0)]
     association = associate(a, contexts)
     statuses = [association.send_c_echo().Status for _ in range(3)]
     answer = {"statuses": statuses, **said(association)}
@@ -141,16 +142,22 @@ def cancel(a):
         event.assoc.dul.socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
 
     model = MODELS["study"]
-    association = associate(a, [build_context(model, PLAIN)], [(evt.EVT_CONN_OPEN, small)])
+    contexts = [build_context(model, PLAIN), build_context(Verification, PLAIN)]
+    association = associate(a, contexts, [(evt.EVT_CONN_OPEN, small)])
+    asked = identifier(a.rest)
+    # Keys that come back empty make the answers longer than all buffers on the way.
+    for tag, (vr, *_) in DicomDictionary.items():
+        if tag >> 16 == 0x0018 and vr == "DS":
+            asked.add_new(tag, vr, "")
     statuses = []
-    for status, _ in association.send_c_find(identifier(a.rest), model, msg_id=7):
+    for status, _ in association.send_c_find(asked, model, msg_id=7):
         if not statuses:
             association.send_c_cancel(7, query_model=model)
         statuses.append(status.Status)
     # The association is as good as before.
-    again = [status.Status for status, _ in association.send_c_find(identifier([*a.rest, "InstanceNumber=1"]), model)]
+    again = association.send_c_echo().Status
     association.release()
-    return {"pending": len(statuses) - 1, "final": statuses[-1], "again": again}
+    return {"pending": len(statuses) - 1, "final": statuses[-1], "echo": again}
 
 
 def main():
@@ -164,7 +171,7 @@ def main():
     parser.add_argument("--duplicates", action="store_true")
     parser.add_argument("command", choices=["echo", "store", "find", "cancel"])
     parser.add_argument("rest", nargs="*")
-    a = parser.parse_args()
+    a = parser.parse_intermixed_args()
     print(json.dumps({"echo": echo, "store": store, "find": find, "cancel": cancel}[a.command](a)))
 
 

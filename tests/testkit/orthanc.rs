@@ -28,7 +28,7 @@ impl Orthanc {
         let config = json!({
             "Name": TITLE, "DicomAet": TITLE, "DicomPort": dicom, "HttpPort": http,
             "StorageDirectory": folder.path().join("db"), "IndexDirectory": folder.path().join("db"),
-            "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "DicomCheckCalledAet": true,
+            "RemoteAccessAllowed": false, "DefaultEncoding": "Utf8", "AuthenticationEnabled": false, "DicomCheckCalledAet": true,
         });
         let file = folder.path().join("orthanc.json");
         std::fs::write(&file, config.to_string()).unwrap();

@@ -26,19 +26,19 @@ const PACKAGES: [(&str, &str); 11] = [
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a program printed, both streams together, and whether it ended well.
-pub struct Judgement {
-    pub text: String,
-    pub success: bool,
+pub(crate) struct Judgement {
+    pub(crate) text: String,
+    pub(crate) success: bool,
 }
 
 /// Runs a program of Debian's `dcmtk`, `dicom3tools` or `libgdcm-tools`.
-pub fn judge(program: &str, arguments: &[impl AsRef<OsStr>]) -> Judgement {
+pub(crate) fn judge(program: &str, arguments: &[impl AsRef<OsStr>]) -> Judgement {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| missing(program, &e));
     judgement(&output)
 }
 
 /// Runs a script of `tests/python` in the project's virtual environment.
-pub fn python(script: &str, arguments: &[impl AsRef<OsStr>]) -> Judgement {
+pub(crate) fn python(script: &str, arguments: &[impl AsRef<OsStr>]) -> Judgement {
     let output = Command::new(python_program())
         .arg(root().join("tests/python").join(script))
         .args(arguments)
@@ -48,7 +48,7 @@ pub fn python(script: &str, arguments: &[impl AsRef<OsStr>]) -> Judgement {
 }
 
 /// Lines that report an error, not a warning.
-pub fn errors(judgement: &Judgement) -> Vec<&str> {
+pub(crate) fn errors(judgement: &Judgement) -> Vec<&str> {
     judgement.text.lines().filter(|line| line.starts_with("Error") || line.starts_with("E:")).collect()
 }
 
