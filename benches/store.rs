@@ -2,7 +2,6 @@
 //!
 //! `cargo bench --bench store -- [FOLDER]`: FOLDER (by default below `target/`) decides which disk is measured.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
-
 #![expect(clippy::print_stdout, reason = "a table is what it is for")]
 
 use std::net::SocketAddr;

@@ -6,6 +6,8 @@ pub(crate) mod instance;
 
 pub(crate) mod node;
 
+pub(crate) mod orthanc;
+
 pub(crate) mod parrot;
 
 pub(crate) mod peers;
@@ -13,6 +15,8 @@ pub(crate) mod peers;
 pub(crate) mod phantom;
 
 pub(crate) mod receiver;
+
+pub(crate) mod running_node;
 
 pub(crate) mod site;
 

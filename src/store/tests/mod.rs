@@ -20,6 +20,8 @@ mod recording;
 
 mod reindexing;
 
+mod rereading;
+
 mod working;
 
 /// 2026-01-01 00:00:00 UTC.

@@ -6,7 +6,7 @@ fn title(text: &str) -> AeTitle {
     AeTitle::parse(text).unwrap()
 }
 
-fn new_job(model: &str) -> NewJob {
+pub(super) fn new_job(model: &str) -> NewJob {
     NewJob {
         model_name: model.to_owned(),
         model_version: "1".to_owned(),
@@ -43,7 +43,7 @@ fn result(number: u32) -> NewResult {
 
 impl Bench {
     /// Sends a series of three and takes it as complete, with a job for each model.
-    async fn complete(&self, models: &[&str]) -> Vec<JobId> {
+    pub(super) async fn complete(&self, models: &[&str]) -> Vec<JobId> {
         for number in 1..=3 {
             self.send(&Sample::ct(1, 1, number)).await.unwrap();
         }

@@ -1,0 +1,188 @@
+//! Every malformed and odd file of the shared collection, through the whole node. The collection is no part of the project:
+//! where it does not lie beside the checkout, there is nothing to send.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use overread::association::Timers;
+use overread::association::requestor::{ContextProposal, OutgoingInstance, RequestError, Requestor};
+use overread::dicom::ae::AeTitle;
+use overread::dicom::encode::part10_header;
+use overread::dicom::parse::{inflate, parse};
+use overread::dicom::part10::Part10;
+use overread::dicom::tags;
+use overread::dicom::transfer_syntax::Encoding;
+use overread::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
+
+use crate::testkit::peers::{Server, free_port, root, wait_until};
+use crate::testkit::running_node::{RunningNode, files_below, overread};
+use crate::testkit::wire::CT;
+
+const FOLDERS: [&str; 6] = ["nasty", "fuzz", "pydicom-test-files", "codec", "charset", "seg-sr-reference"];
+/// What the node may take beyond what it has when it is ready: the largest file decodes to 50 MB.
+const MEMORY: u64 = 400 << 20;
+const INFLATED: usize = 64 << 20;
+
+/// A file as it is sent.
+struct Sample {
+    path: PathBuf,
+    file: Bytes,
+    instance: OutgoingInstance,
+}
+
+impl Sample {
+    /// The data set as it lies in the file, under the UIDs that it names itself where it can be read.
+    fn read(path: PathBuf) -> Self {
+        let content = Bytes::from(std::fs::read(&path).unwrap());
+        let (meta, syntax, data_set) = match Part10::split(&content) {
+            Ok(part10) => (Some(part10.clone()), part10.transfer_syntax, part10.data_set),
+            Err(_) => (None, TransferSyntaxUid::implicit_le(), content.clone()),
+        };
+        let encoding = Encoding::of(&syntax);
+        let plain = match encoding {
+            Encoding::DeflatedExplicitLe => inflate(&data_set, INFLATED).unwrap_or_default(),
+            _ => data_set.clone(),
+        };
+        let read = parse(&plain, encoding).ok();
+        let read = read.as_ref();
+        let class = read.and_then(|ds| ds.uid(tags::SOP_CLASS_UID, SopClassUid::parse).ok());
+        let class = class.or_else(|| meta.as_ref()?.sop_class().ok());
+        let instance = read.and_then(|ds| ds.uid(tags::SOP_INSTANCE_UID, SopInstanceUid::parse).ok());
+        let instance = instance.or_else(|| meta.as_ref()?.sop_instance().ok());
+        let class = class.unwrap_or_else(|| SopClassUid::parse(CT).unwrap());
+        let instance = instance.unwrap_or_else(|| SopInstanceUid::parse("1.2.3.4").unwrap());
+        let mut file = part10_header(&class, &instance, &syntax, None);
+        file.extend_from_slice(&data_set);
+        let file = Bytes::from(file);
+        Self { path, instance: OutgoingInstance::from_file(&file).unwrap(), file }
+    }
+
+    fn data_set(&self) -> Bytes {
+        Part10::split(&self.file).unwrap().data_set
+    }
+
+    /// Over an association of its own; the status, or none where its class or syntax is not taken.
+    async fn send(&self, to: &str) -> Option<u16> {
+        let proposal = ContextProposal {
+            abstract_syntax: self.instance.sop_class().clone(),
+            transfer_syntaxes: vec![self.instance.transfer_syntax().clone()],
+        };
+        let own = AeTitle::parse("SENDER").unwrap();
+        let peer = to.parse().unwrap();
+        let mut association = Requestor::connect(&peer, &own, &[proposal], &Timers::default()).await.unwrap();
+        let status = match association.store(&self.instance).await {
+            Ok(response) => Some(response.status.0),
+            Err(RequestError::NoContext { .. }) => None,
+            Err(error) => panic!("{}: {error}", self.path.display()),
+        };
+        association.release().await.unwrap();
+        status
+    }
+}
+
+fn samples(shared: &Path) -> Vec<Sample> {
+    let paths = FOLDERS.iter().flat_map(|folder| files_below(&shared.join(folder)));
+    paths.map(Sample::read).collect()
+}
+
+/// Asks for a sign of life until told to stop; gives the longest that an answer took.
+fn echo_until(stop: &AtomicBool, echoes: &AtomicUsize, to: &str) -> Duration {
+    let mut longest = Duration::ZERO;
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        let answer = overread(&["echo", "--to", to]);
+        assert!(answer.success, "{}", answer.text);
+        longest = longest.max(begun.elapsed());
+        echoes.fetch_add(1, Ordering::Relaxed);
+    }
+    longest
+}
+
+#[test]
+fn hostile_files_go_through_storage_volume_and_worker() {
+    let shared = root().join("../shared/data");
+    if !shared.exists() {
+        return eprintln!("0 files: there is no {}", shared.display());
+    }
+    let samples = samples(&shared);
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut command = Command::new("storescp");
+    command.args(["+xa", "-uf", "--ignore", "-od"]).arg(folder.path()).arg(port.to_string());
+    let _receiver = Server::start(&mut command, &folder.path().join("log"));
+    let node = RunningNode::reading(&format!(
+        "[completeness]\nquiet_seconds = 1\n[[peer]]\nae_title = \"RECEIVER\"\nhost = \"127.0.0.1\"\nport = {port}\n\
+         [[route]]\nmodel = \"lung-densitometry\"\nsend_to = [\"RECEIVER\"]\n"
+    ));
+    let before = node.peak_memory();
+    let (stop, echoes) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (statuses, longest) = std::thread::scope(|scope| {
+        let echo = scope.spawn(|| echo_until(&stop, &echoes, &node.address()));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let statuses: Vec<Option<u16>> =
+            samples.iter().map(|sample| runtime.block_on(sample.send(&node.address()))).collect();
+        wait_until("every series is read", || all_is_done(&node));
+        stop.store(true, Ordering::Relaxed);
+        (statuses, echo.join().unwrap())
+    });
+
+    let mut by_status: BTreeMap<String, usize> = BTreeMap::new();
+    for status in &statuses {
+        let word = status.map_or_else(|| "not negotiated".to_owned(), |status| format!("{status:04X}H"));
+        *by_status.entry(word).or_default() += 1;
+    }
+    let grown = node.peak_memory().saturating_sub(before);
+    let ends: Vec<_> = node.logged("job done").iter().map(|line| line["outcome"].to_string()).collect();
+    eprintln!(
+        "{} files: {by_status:?}; {} jobs done; {} echoes answered meanwhile, the slowest in {longest:?}; {} MB more memory",
+        samples.len(),
+        ends.len(),
+        echoes.load(Ordering::Relaxed),
+        grown >> 20
+    );
+    assert!(longest < Duration::from_secs(20), "C-ECHO took {longest:?}");
+    assert!(grown < MEMORY, "{} MB more than at the start", grown >> 20);
+    what_was_acknowledged_is_there(&node, &samples, &statuses);
+    let panics: Vec<_> = node.log().into_iter().filter(|line| line.to_string().contains("panicked")).collect();
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert_eq!(node.stop(), Some(0));
+}
+
+/// Every series that has files is complete, every job has ended, and every result is delivered.
+fn all_is_done(node: &RunningNode) -> bool {
+    let series = node.files("instances").into_iter().filter_map(|path| Some(path.parent()?.to_owned()));
+    let series: std::collections::BTreeSet<PathBuf> = series.collect();
+    let complete = node.logged("series complete");
+    let completed: std::collections::BTreeSet<&str> =
+        complete.iter().filter_map(|line| line["series.uid"].as_str()).collect();
+    let jobs: u64 = complete.iter().filter_map(|line| line["jobs"].as_u64()).sum();
+    let ended = node.logged("job done").len() + node.logged("job failed").len();
+    completed.len() == series.len()
+        && ended as u64 == jobs
+        && node.logged("delivered").len() == node.files("results").len()
+}
+
+fn what_was_acknowledged_is_there(node: &RunningNode, samples: &[Sample], statuses: &[Option<u16>]) {
+    let content = |path: &PathBuf| Part10::split(&Bytes::from(std::fs::read(path).unwrap())).unwrap().data_set;
+    let aside: Vec<Bytes> = node.files("aside").iter().map(content).collect();
+    for (sample, status) in samples.iter().zip(statuses) {
+        match status {
+            Some(0x0000) => {
+                let stored = node.stored(sample.instance.sop_instance().as_str());
+                let stored = stored.unwrap_or_else(|| panic!("{}: not there", sample.path.display()));
+                assert!(content(&stored) == sample.data_set(), "{}: other bytes", sample.path.display());
+            }
+            Some(0xB000) => assert!(aside.contains(&sample.data_set()), "{}: not kept aside", sample.path.display()),
+            Some(status) => assert!(
+                matches!(status, 0xA900 | 0xC000),
+                "{}: refused with {status:04X}H, which says nothing about the data set",
+                sample.path.display()
+            ),
+            None => {}
+        }
+    }
+}
