@@ -2,7 +2,6 @@
 //! another.
 
 #![cfg(feature = "torch")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests and what they share")]
 
 use dicom_dictionary_std::uids;
 use overread::store::{DeliveryState, DeliveryStory, JobState, SeriesStory};
@@ -153,11 +152,7 @@ async fn a_pacs_that_takes_no_segmentations_gets_the_report() {
 async fn a_pacs_that_knows_only_implicit_vr_gets_the_same_elements_in_it() {
     let (old, receiver) = (Receiver::start(), Receiver::start());
     old.take(|_, syntax| syntax == IMPLICIT_LE);
-    let site = Site::measuring_for(&receiver).with_peer("OLD", old.address).with_route(
-        QUICK,
-        &["OLD"],
-        "",
-    );
+    let site = Site::measuring_for(&receiver).with_peer("OLD", old.address).with_route(QUICK, &["OLD"], "");
     let node = site.start().await;
     let chest = push(&node, "implicit").await;
     until(&site, &chest, "OLD", |_, d| is_delivered(d)).await;
@@ -178,10 +173,7 @@ async fn a_pacs_that_knows_only_implicit_vr_gets_the_same_elements_in_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sender_gets_the_results_where_the_route_says_so_and_it_is_a_peer() {
     let receiver = Receiver::start();
-    let site = Site::new()
-        .with_quick_model()
-        .with_peer("CT1", receiver.address)
-        .with_route(QUICK, &["sender"], "");
+    let site = Site::new().with_quick_model().with_peer("CT1", receiver.address).with_route(QUICK, &["sender"], "");
     let node = site.start().await;
     let chest = push(&node, "for its sender").await;
     until(&site, &chest, "CT1", |_, d| is_delivered(d)).await;

@@ -1,7 +1,6 @@
 //! A series pushed to the node comes back as a report and a segmentation: once, and only where a model reads it.
 
 #![cfg(feature = "torch")]
-#![expect(clippy::unwrap_used, reason = "tests and what they share")]
 
 use bytes::Bytes;
 use dicom_dictionary_std::uids;
@@ -15,7 +14,8 @@ use crate::testkit::site::{Process, Site};
 
 /// What was made of a series, in the order in which it was taken.
 fn results(receiver: &Receiver, series: &Series) -> Vec<Sent> {
-    let of_series = |sent: &Sent| sent.header().text(tags::STUDY_INSTANCE_UID).as_deref() == Some(series.study.as_str());
+    let of_series =
+        |sent: &Sent| sent.header().text(tags::STUDY_INSTANCE_UID).as_deref() == Some(series.study.as_str());
     receiver.taken().into_iter().filter(of_series).collect()
 }
 
@@ -94,7 +94,8 @@ async fn a_head_gets_a_report_that_says_so_and_a_localizer_gets_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn series_that_come_side_by_side_do_not_end_each_other() {
     let receiver = Receiver::start();
-    let site = Site::reading_for(&receiver).with("completeness.on_release", "true").with("completeness.quiet_seconds", "3600");
+    let site =
+        Site::reading_for(&receiver).with("completeness.on_release", "true").with("completeness.quiet_seconds", "3600");
     let node = site.start().await;
     let (one, other) = (Series::chest("one"), Series::chest("other"));
     let (one_files, other_files) = (one.files(), other.files());

@@ -1,7 +1,6 @@
 //! Jobs under bad models and bad days: each ends, none blocks another, none is done twice.
 
 #![cfg(feature = "torch")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests and what they share")]
 
 use std::time::{Duration, Instant};
 

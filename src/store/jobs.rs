@@ -116,12 +116,12 @@ impl Store {
         }
         let token = uuid::Uuid::new_v4().to_string();
         let claimed = sqlx::query(CLAIM)
-        .bind(&token)
-        .bind(&self.inner.boot)
-        .bind(now.plus_ms(lease_ms).0)
-        .bind(now.0)
-        .fetch_optional(&mut *transaction)
-        .await?;
+            .bind(&token)
+            .bind(&self.inner.boot)
+            .bind(now.plus_ms(lease_ms).0)
+            .bind(now.0)
+            .fetch_optional(&mut *transaction)
+            .await?;
         let job = match claimed {
             Some(row) => Some(self.begin_attempt(&mut transaction, row.try_get("job_id")?, token, now).await?),
             None => None,

@@ -140,12 +140,13 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn association_released(&self, association_id: &str, at: Timestamp) -> Result<(), StoreError> {
-        let ended =
-            sqlx::query("UPDATE association SET released_at = $1, ended_at = $1 WHERE association_id = $2 AND ended_at IS NULL")
-                .bind(at.0)
-                .bind(association_id)
-                .execute(&mut *self.inner.writer.lock().await)
-                .await?;
+        let ended = sqlx::query(
+            "UPDATE association SET released_at = $1, ended_at = $1 WHERE association_id = $2 AND ended_at IS NULL",
+        )
+        .bind(at.0)
+        .bind(association_id)
+        .execute(&mut *self.inner.writer.lock().await)
+        .await?;
         if ended.rows_affected() > 0 {
             self.inner.changes.series.send_replace(());
         }

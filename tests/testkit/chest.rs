@@ -128,7 +128,8 @@ impl Series {
                 let inside = |x0: f64, rx: f64, ry: f64, rz: f64| {
                     ((x - x0) / rx).powi(2) + (y / ry).powi(2) + (z / rz).powi(2) < 1.0
                 };
-                let lung = self.inside == Inside::Lungs && (inside(-42.0, 32.0, 46.0, 44.0) || inside(42.0, 32.0, 46.0, 44.0));
+                let lung =
+                    self.inside == Inside::Lungs && (inside(-42.0, 32.0, 46.0, 44.0) || inside(42.0, 32.0, 46.0, 44.0));
                 // Some grain, so that lung is not taken for gas.
                 let grain = ((row * 7 + column * 13 + slice * 5) % 60) as i32;
                 let hu = if lung {
