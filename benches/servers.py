@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NODE = ROOT / "target/release/overread"
 BLAST = ROOT / "target/bench-tools/release/blast"
 START_SECONDS = 60
+# An Orthanc 1.12 unpacked from Debian 13's packages, where there is one: it runs under the loader it came with.
+ORTHANC_112 = Path(os.environ.get("BENCH_ORTHANC_112", ROOT / "out/bench/trixie"))
 PAGE = os.sysconf("SC_PAGESIZE")
 
 OVERREAD = """\
@@ -93,18 +95,28 @@ class Server:
         elif name == "orthanc":
             config.write_text(ORTHANC.format(**fill))
             argv = ["Orthanc", config]
+        elif name == "orthanc-1.12":
+            config.write_text(ORTHANC.format(**fill))
+            argv = [ORTHANC_112 / "usr/lib64/ld-linux-x86-64.so.2", "--library-path",
+                    ORTHANC_112 / "usr/lib/x86_64-linux-gnu", ORTHANC_112 / "usr/sbin/Orthanc", config]
         else:
             (self.folder / "db").mkdir()
             argv = ["storescp", "--fork", "-od", self.folder / "db", self.port]
         self.log = open(self.folder / "log", "wb")
         self.process = subprocess.Popen([str(a) for a in argv], cwd=self.folder, stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log, start_new_session=True,
-                                        env={**os.environ, "TCP_NODELAY": "1"})
+                                        env={**os.environ, "TCP_NODELAY": "1", **self.environment(name)})
         try:
             self.wait()
         except BaseException:
             self.__exit__()
             raise
+
+    @staticmethod
+    def environment(name):
+        """What a server needs beside the usual."""
+        dictionary = ORTHANC_112 / "usr/share/dcmtk/dicom.dic"
+        return {"DCMDICTPATH": str(dictionary)} if name == "orthanc-1.12" else {}
 
     def wait(self):
         deadline = time.monotonic() + START_SECONDS
@@ -147,6 +159,8 @@ class Memory:
 
 
 def available(name):
+    if name == "orthanc-1.12":
+        return (ORTHANC_112 / "usr/sbin/Orthanc").exists()
     return name == "overread" or shutil.which({"orthanc": "Orthanc", "storescp": "storescp"}[name]) is not None
 
 

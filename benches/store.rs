@@ -1,6 +1,7 @@
 //! How many instances a second become durable, by size and by number of associations, without any network.
 //!
 //! `cargo bench --bench store -- [FOLDER]`: FOLDER (by default below `target/`) decides which disk is measured.
+#![expect(clippy::print_stdout, reason = "a table is what it is for")]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

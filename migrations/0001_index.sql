@@ -96,9 +96,10 @@ CREATE TABLE association (
     calling_ae_title TEXT NOT NULL,        -- who called
     peer_address TEXT NOT NULL,            -- from which address and port
     first_received_at INTEGER NOT NULL,    -- when its first instance was recorded
-    released_at INTEGER                    -- when it ended, by release, abort or a restart of the node; null while open
+    released_at INTEGER,                   -- when its peer released it; null where it did not
+    ended_at INTEGER                       -- when it ended, by release, abort or a restart of the node; null while open
 );
-CREATE INDEX association_open ON association (association_key) WHERE released_at IS NULL;
+CREATE INDEX association_open ON association (association_key) WHERE ended_at IS NULL;
 
 CREATE TABLE series_source (
     series_key INTEGER NOT NULL REFERENCES series (series_key), -- what came

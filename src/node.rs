@@ -49,6 +49,7 @@ pub struct Node {
     store: Store,
     stop: CancellationToken,
     drained: CancellationToken,
+    exhausted: CancellationToken,
     drain: Duration,
     scp: JoinHandle<()>,
     watch: JoinHandle<()>,
@@ -79,13 +80,14 @@ impl Node {
             routes = config.routes.len(), peers = config.peers.len(), version = env!("CARGO_PKG_VERSION"),
             "the node is ready"
         );
-        let worker = worker(config, &store, &clock, &engine);
+        let exhausted = CancellationToken::new();
+        let worker = worker(config, &store, &clock, &engine, &exhausted);
         let workers = (0..WORKERS).map(|_| tokio::spawn(worker.clone().run(stop.clone(), drained.clone()))).collect();
         let watch = tokio::spawn(watch(config, &store, &clock, models).run(stop.clone()));
         let delivery = tokio::spawn(delivery(config, &store, &clock).run(stop.clone()));
         let scp = tokio::spawn(listener.serve(store.clone(), clock, ScpOptions::from(config), stop.clone()));
         let drain = config.association.drain;
-        Ok(Self { addresses, store, stop, drained, drain, scp, watch, workers, delivery })
+        Ok(Self { addresses, store, stop, drained, exhausted, drain, scp, watch, workers, delivery })
     }
 
     /// Where associations are accepted.
@@ -98,6 +100,12 @@ impl Node {
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Waits until the engine takes no more work, because runs that were given up never ended. Jobs stay queued from then
+    /// on, until another process runs on the data folder.
+    pub async fn exhausted(&self) {
+        self.exhausted.cancelled().await;
     }
 
     /// Ends in order: no new associations, those that stand may go on for the drain time, running jobs end or are put
@@ -153,7 +161,13 @@ async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
     Err(StartError::Models(lines.join("\n")))
 }
 
-fn worker(config: &NodeConfig, store: &Store, clock: &Clock, engine: &Arc<Engine>) -> Worker {
+fn worker(
+    config: &NodeConfig,
+    store: &Store,
+    clock: &Clock,
+    engine: &Arc<Engine>,
+    exhausted: &CancellationToken,
+) -> Worker {
     Worker {
         store: store.clone(),
         clock: clock.clone(),
@@ -161,6 +175,7 @@ fn worker(config: &NodeConfig, store: &Store, clock: &Clock, engine: &Arc<Engine
         engine: engine.clone(),
         writing: Arc::new(writing(config)),
         report_failures: config.results.send_failures,
+        exhausted: exhausted.clone(),
     }
 }
 

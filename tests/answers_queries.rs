@@ -4,6 +4,7 @@
 
 mod archive;
 mod oracle;
+mod peers;
 
 use std::collections::BTreeSet;
 

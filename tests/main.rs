@@ -1,4 +1,12 @@
 //! Every capability of the node, one file each, one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test ends where something is not as it must be"
+)]
 
 mod testkit;
 
@@ -7,9 +15,15 @@ mod architecture;
 mod assembles_volumes;
 mod associations;
 mod character_sets;
+mod checks;
+mod completes_series;
 mod decodes_pixels;
+mod delivers_results;
 mod documents;
 mod inference;
 mod interoperates;
+mod reads_series;
+mod runs_jobs;
 mod storage;
+mod survives_crashes;
 mod writes_results;

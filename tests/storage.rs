@@ -12,7 +12,8 @@ use overread::store::StoreOptions;
 
 use crate::testkit::instance::{ct, explicit, file};
 use crate::testkit::wire::{
-    CT, DATA, EXPLICIT_LE, IMPLICIT_LE, LAST_COMMAND, LAST_DATA, VERIFICATION, associate_rq, echo, p_data, store,
+    A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, CT, DATA, EXPLICIT_LE, IMPLICIT_LE, LAST_COMMAND, LAST_DATA, VERIFICATION,
+    associate_rq, echo, p_data, store,
 };
 use crate::testkit::{Node, NodeBuilder, Parrot};
 
@@ -79,7 +80,9 @@ async fn data_sets_that_cannot_be_stored_are_refused_by_their_status_and_leave_n
         .collect();
     let study = (0x0020, 0x000D);
     let series = (0x0020, 0x000E);
-    let cases: Vec<(&str, Vec<u8>, u16, Option<(u16, u16)>)> = vec![
+    /// What it is, its bytes, the status that is due, the offending element.
+    type Case = (&'static str, Vec<u8>, u16, Option<(u16, u16)>);
+    let cases: Vec<Case> = vec![
         ("ends early", whole[..whole.len() - 5].to_vec(), 0xC000, Some((0x7FE0, 0x0010))),
         ("empty", Vec::new(), 0xC000, Some(study)),
         ("4 GB in 28 bytes", four_gigabytes, 0xC000, Some((0x7FE0, 0x0010))),
@@ -294,4 +297,22 @@ async fn a_command_without_its_data_set_is_refused() {
     assert_eq!((response.message_id(), response.status()), (4, 0x0106));
     peer.say(&p_data(&[(1, LAST_COMMAND, &echo(5))])).await;
     assert_eq!(peer.hear_command().await.status(), 0x0122, "an echo in a context for CT");
+}
+
+#[tokio::test]
+async fn a_release_is_a_signal_to_completeness_and_an_abort_is_none() {
+    let node = Node::start().await;
+    for (uid, ends_with_release) in [("1.2.3.4.5", false), ("1.2.3.4.6", true)] {
+        let mut peer = node.parrot().await;
+        peer.associate(CONTEXT).await;
+        say_store(&mut peer, 1, uid, &explicit(&ct(uid))).await;
+        assert_eq!(peer.hear_command().await.status(), 0);
+        peer.say(if ends_with_release { &A_RELEASE_RQ } else { &A_ABORT }).await;
+        if ends_with_release {
+            assert_eq!(peer.hear().await.as_deref(), Some(A_RELEASE_RP.as_slice()));
+        }
+        peer.must_be_closed().await;
+        let series = node.store.series_receiving().await.unwrap();
+        assert_eq!((series.len(), series[0].released_at.is_some()), (1, ends_with_release));
+    }
 }

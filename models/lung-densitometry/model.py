@@ -260,10 +260,10 @@ def crop(values: Tensor, first: List[int], last: List[int]) -> Tensor:
 
 
 def windpipe(mean: Tensor, inner: Tensor, middle: float, cell: List[float]) -> Tensor:
-    """Trachea and whatever of the bronchi is round and alone in its slices: the longest upright tube of dark air near the body's middle.
+    """Trachea and whatever of the bronchi is round and alone in its slices: the largest upright tube of dark air near the body's middle.
 
-    In each slice, pieces of 25 to 900 mm2 may be airway. Of the pieces that these make in space, the airway is the longest that is dark, slim,
-    central and reaches into the upper half of the air in the body.
+    In each slice, pieces of 25 to 900 mm2 may be airway. Of the pieces that these make in space, the airway is the largest that is long, dark,
+    slim, central and reaches into the upper half of the air in the body. (A column of air in the oesophagus may be longer.)
     """
     left_most = max(0, int(middle - 90.0 / cell[2]))
     right_most = min(inner.size(2), int(middle + 90.0 / cell[2]) + 1)
@@ -294,7 +294,7 @@ def windpipe(mean: Tensor, inner: Tensor, middle: float, cell: List[float]) -> T
     fits = (length >= 25.0) & (area >= 25.0) & (area <= 900.0) & (density < -860.0) & (offset < 60.0) & (highest >= half_way)
     fits[0] = False
     if bool(fits.any()):
-        best = int(torch.argmax(torch.where(fits, length, torch.zeros_like(length))))
+        best = int(torch.argmax(torch.where(fits, sizes, torch.zeros_like(sizes))))
         tube[:, :, left_most:right_most] = (labels == best).to(torch.uint8)
     return tube
 

@@ -17,9 +17,17 @@ mod openmp;
 
 mod query;
 
+mod reindex;
+
+mod reread;
+
+mod resend;
+
 mod run;
 
 mod send;
+
+mod why;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -27,6 +35,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::clock::Timestamp;
+use crate::config::NodeConfig;
 use crate::dicom::ae::AeTitle;
 
 /// Exit codes, documented in the README and in `--help`.
@@ -64,6 +74,10 @@ enum Command {
     Send(send::Send),
     Echo(echo::Echo),
     Find(find::Find),
+    Why(why::Why),
+    Resend(resend::Resend),
+    Reread(reread::Reread),
+    Reindex(reindex::Reindex),
     Compare(compare::Compare),
 }
 
@@ -88,7 +102,7 @@ struct Caller {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     #[cfg(feature = "torch")]
-    if matches!(arguments.command, Command::Compare(_)) {
+    if matches!(arguments.command, Command::Run(_) | Command::Check(_) | Command::Compare(_)) {
         openmp::wait_passively();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -111,8 +125,32 @@ async fn done(command: Command) -> u8 {
         Command::Send(arguments) => send::send(arguments).await,
         Command::Echo(arguments) => echo::echo(arguments).await,
         Command::Find(arguments) => find::find(arguments).await,
+        Command::Why(arguments) => why::why(arguments).await,
+        Command::Resend(arguments) => resend::resend(arguments).await,
+        Command::Reread(arguments) => reread::reread(arguments).await,
+        Command::Reindex(arguments) => reindex::reindex(arguments).await,
         Command::Compare(arguments) => compare::compare(&arguments),
     }
+}
+
+/// The configuration; what is wrong with it goes to standard error, all of it.
+fn load_config(from: &WithConfig) -> Option<NodeConfig> {
+    match NodeConfig::load(&from.config) {
+        Ok(config) => Some(config),
+        Err(errors) => {
+            for error in errors {
+                say(format_args!("{error}"));
+            }
+            None
+        }
+    }
+}
+
+/// A time as people write it, in UTC.
+fn shown_time(time: Timestamp) -> String {
+    let time = time.utc();
+    let (date, (hour, minute, second)) = (time.date(), time.to_hms());
+    format!("{date} {hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// A line of what was asked for, on standard output. A reader that is gone is no error of ours.

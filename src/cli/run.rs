@@ -1,23 +1,17 @@
 //! `overread run`: the node in the foreground.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{WithConfig, exit, log, say};
+use super::{WithConfig, exit, load_config, log};
 use crate::clock::Clock;
-use crate::config::NodeConfig;
 use crate::node::Node;
 
-/// Runs until SIGTERM or SIGINT; a second one ends at once.
+/// Runs until SIGTERM or SIGINT; a second one ends at once. Starts anew where only that helps.
 pub(super) async fn run(arguments: WithConfig) -> u8 {
-    let config = match NodeConfig::load(&arguments.config) {
-        Ok(config) => config,
-        Err(errors) => {
-            for error in errors {
-                say(format_args!("{error}"));
-            }
-            return exit::FAILED;
-        }
-    };
+    let Some(config) = load_config(&arguments) else { return exit::FAILED };
     log::start(config.node.log_json, &config.node.log_level);
     let node = match Node::start(&config, Clock::System).await {
         Ok(node) => node,
@@ -26,11 +20,18 @@ pub(super) async fn run(arguments: WithConfig) -> u8 {
             return exit::FAILED;
         }
     };
-    if let Err(error) = signalled().await {
-        tracing::error!(%error, "signals cannot be waited for; the node ends");
-    }
+    let exhausted = tokio::select! {
+        signal = signalled() => {
+            if let Err(error) = signal {
+                tracing::error!(%error, "signals cannot be waited for; the node ends");
+            }
+            false
+        }
+        () = node.exhausted() => true,
+    };
     tokio::select! {
         drained = node.drain() => match drained {
+            Ok(()) if exhausted => start_anew(),
             Ok(()) => exit::DONE,
             Err(error) => {
                 tracing::error!(%error, "the store could not be closed");
@@ -42,6 +43,16 @@ pub(super) async fn run(arguments: WithConfig) -> u8 {
             exit::FAILED
         }
     }
+}
+
+/// Replaces this process by a new one of the same number: runs of models that never end, end with the old one.
+fn start_anew() -> u8 {
+    tracing::warn!("the node starts anew, because runs of models that were given up never ended");
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| "overread".into());
+    let error = Command::new("/proc/self/exe").arg0(name).args(arguments).exec();
+    tracing::error!(%error, "the node could not start anew");
+    exit::FAILED
 }
 
 async fn signalled() -> std::io::Result<()> {

@@ -77,7 +77,11 @@ impl Routing {
             match self.late {
                 Late::Rerun => {}
                 Late::Ignore => return Err("instances came late, and completeness.late is ignore".into()),
-                Late::Hold => return Err("instances came late, and completeness.late is hold: a person decides".into()),
+                Late::Hold => {
+                    return Err(
+                        "instances came late, and completeness.late is hold: overread reread has it read".into()
+                    );
+                }
             }
         }
         let sender = series.sender.as_ref().map_or("", AeTitle::as_str);

@@ -360,8 +360,10 @@ fn read_results(s: &Section<'_>) -> Option<Results> {
 }
 
 fn read_delivery(s: &Section<'_>) -> Option<Delivery> {
-    let retry = seconds(s, "retry_seconds", 10);
-    let longest_retry = seconds(s, "longest_retry_seconds", 3600);
+    // Without a pause a PACS that is down would be called without end.
+    let pause = |name, default| s.whole(name, Some(default), 1, 86_400).map(Duration::from_secs);
+    let retry = pause("retry_seconds", 10);
+    let longest_retry = pause("longest_retry_seconds", 3600);
     let give_up = s.whole("give_up_hours", Some(168), 1, 10_000).map(|hours| Duration::from_secs(hours * 3600));
     s.note_unknown();
     Some(Delivery { retry: retry?, longest_retry: longest_retry?, give_up: give_up? })

@@ -37,6 +37,13 @@ fn all_errors_come_at_once_with_file_line_and_key() {
 }
 
 #[test]
+fn a_pacs_that_is_down_is_never_called_without_a_pause() {
+    let errors = load("[delivery]\nretry_seconds = 0\nlongest_retry_seconds = 0\n", &[]).unwrap_err();
+    let keys: Vec<bool> = errors.iter().map(|e| e.contains("_seconds: should be a whole number from 1 to")).collect();
+    assert_eq!(keys, [true, true], "{errors:?}");
+}
+
+#[test]
 fn the_environment_goes_first_and_is_named_in_errors() {
     let text = "[node]\nae_title = \"ONE\"\n[[peer]]\nae_title = \"PACS\"\nhost = \"a\"\nport = 1\n";
     let environment = [

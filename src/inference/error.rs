@@ -76,7 +76,9 @@ pub enum EngineError {
         message: String,
     },
     /// Too many runs that were given up are still going on: only a restart of the process ends them.
-    #[error("{abandoned} runs that were given up are still going on, the engine takes no more: restart overread")]
+    #[error(
+        "{abandoned} runs that were given up are still going on, the engine takes no more until the process starts anew"
+    )]
     Exhausted {
         /// How many.
         abandoned: usize,

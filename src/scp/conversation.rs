@@ -59,6 +59,7 @@ where
     let mut tally = Tally::default();
     let end = serve(&mut association, &caller, shared, &mut tally).await;
     log_end(&caller, &tally, &end, begun.elapsed());
+    note_end(&caller, &tally, &end, shared).await;
     match end {
         End::Released => {
             if let Err(error) = association.answer_release().await {
@@ -69,6 +70,21 @@ where
         End::Failed(error) => association.end(&error).await,
     }
     drop(admission);
+}
+
+/// A release says that the sender is through with its series; an abort says nothing of the kind.
+async fn note_end(caller: &Caller, tally: &Tally, end: &End, shared: &Shared) {
+    if tally.instances == 0 {
+        return;
+    }
+    let (store, id, now) = (&shared.store, &caller.association_id, shared.clock.now());
+    let noted = match end {
+        End::Released => store.association_released(id, now).await,
+        End::ShutDown | End::Failed(_) => store.association_broken(id, now).await,
+    };
+    if let Err(error) = noted {
+        tracing::error!(association.id = id, %error, "the end of the association could not be recorded");
+    }
 }
 
 async fn serve<S>(association: &mut Association<S>, caller: &Caller, shared: &Shared, tally: &mut Tally) -> End

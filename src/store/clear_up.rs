@@ -21,7 +21,7 @@ impl Store {
         let now = self.inner.clock.now();
         self.reclaim_all(now).await?;
         self.reset_sending().await?;
-        sqlx::query("UPDATE association SET released_at = $1 WHERE released_at IS NULL")
+        sqlx::query("UPDATE association SET ended_at = $1 WHERE ended_at IS NULL")
             .bind(now.0)
             .execute(&mut *self.inner.writer.lock().await)
             .await?;

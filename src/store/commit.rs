@@ -152,7 +152,7 @@ fn sync_folders(rows: &[NewRow], known: &mut Known) -> Result<(), StoreError> {
 }
 
 /// One transaction with all rows; the keys come back in the order of the rows.
-pub(super) async fn commit_rows(
+async fn commit_rows(
     connection: &mut SqliteConnection,
     known: &mut Known,
     rows: &[NewRow],
@@ -188,8 +188,26 @@ async fn try_commit(
     in_order(rows, &series, &inserted)
 }
 
+/// One row and what follows from it, inside a transaction that the caller has begun.
+pub(super) async fn insert_one(
+    connection: &mut SqliteConnection,
+    known: &mut Known,
+    new: NewRow,
+) -> Result<(InstanceKey, KnownSeries), StoreError> {
+    let series = [known.ensure(connection, &new).await?];
+    let rows = [new];
+    let mut script = QueryBuilder::new("");
+    insert_instances(&mut script, &rows, &series);
+    add_up(&mut script, &rows, &series);
+    // All rows, not one: asking for one would end the script with it.
+    let inserted = script.build().fetch_all(&mut *connection).await?;
+    let keys = in_order(&rows, &series, &inserted)?;
+    let key = keys.first().ok_or_else(|| StoreError::Damaged("a row was made and not returned".to_owned()))?.0;
+    Ok((key, series[0]))
+}
+
 /// The INSERT of all instance rows.
-pub(super) fn insert_instances(script: &mut QueryBuilder<Sqlite>, rows: &[NewRow], series: &[KnownSeries]) {
+fn insert_instances(script: &mut QueryBuilder<Sqlite>, rows: &[NewRow], series: &[KnownSeries]) {
     script.push(
         "INSERT INTO instance (series_key, sop_instance_uid, sop_class_uid, transfer_syntax_uid, file_bytes, \
          data_set_offset, instance_number, acquisition_number, rows, columns, number_of_frames, content_date, \
@@ -218,7 +236,7 @@ pub(super) fn insert_instances(script: &mut QueryBuilder<Sqlite>, rows: &[NewRow
 }
 
 /// The counts, times and states that follow from the new rows: one UPDATE for each series, study and source.
-pub(super) fn add_up(script: &mut QueryBuilder<Sqlite>, rows: &[NewRow], series: &[KnownSeries]) {
+fn add_up(script: &mut QueryBuilder<Sqlite>, rows: &[NewRow], series: &[KnownSeries]) {
     let mut by_series: HashMap<SeriesKey, (i64, Timestamp, Origin)> = HashMap::new();
     let mut by_study: HashMap<i64, (i64, Timestamp)> = HashMap::new();
     let mut by_source: HashMap<(SeriesKey, i64), (i64, Timestamp)> = HashMap::new();

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, QueryBuilder, Row};
 
 use super::aside::blocking;
-use super::commit::{NewRow, add_up, insert_instances};
+use super::commit::{NewRow, insert_one};
 use super::error::{StoreError, Unusable};
 use super::ids::{InstanceKey, JobId};
 use super::incoming::{NewInstance, Spool};
@@ -180,13 +180,7 @@ async fn keep_result(connection: &mut SqliteConnection, result: Prepared) -> Res
         folder.ancestors().take(3).try_for_each(sync_folder)
     })
     .await?;
-    let known = [Known::default().ensure(connection, &new).await?];
-    let rows = [new];
-    let mut script = QueryBuilder::new("");
-    insert_instances(&mut script, &rows, &known);
-    add_up(&mut script, &rows, &known);
-    let inserted = script.build().fetch_one(&mut *connection).await?;
-    Ok(inserted.try_get("instance_key")?)
+    Ok(insert_one(connection, &mut Known::default(), new).await?.0)
 }
 
 async fn insert_delivery(

@@ -27,8 +27,10 @@ pub struct ClaimedJob {
     pub series_instance_uid: SeriesInstanceUid,
     /// Which revision of it: [`Store::series_instances`] gives exactly its instances.
     pub revision: i64,
-    /// From 1.
+    /// From 1, as the log has it.
     pub attempt: u32,
+    /// How often it has been tried with this attempt; those that were put back do not count.
+    pub tries: u32,
     /// Name of the model package.
     pub model_name: String,
     /// Its version when the job was queued.
@@ -80,6 +82,16 @@ impl Ending {
     }
 }
 
+/// The next job, unless it must wait for those that run: it is under suspicion, or one of them is.
+const CLAIM: &str = "UPDATE job SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_owner = $2, \
+     lease_expires_at = $3 WHERE job_id = \
+     (SELECT job_id FROM \
+        (SELECT job_id FROM job WHERE state = 'queued' AND not_before <= $4 ORDER BY attempts - put_back, job_id LIMIT 1) \
+        AS next WHERE NOT EXISTS \
+        (SELECT 1 FROM job AS running WHERE running.state = 'running' AND EXISTS \
+            (SELECT 1 FROM job_attempt WHERE job_attempt.job_id IN (next.job_id, running.job_id) \
+             AND job_attempt.ending = 'lease lost'))) RETURNING job_id";
+
 /// Why a job was taken from its worker.
 const PROCESS_ENDED: &str = "the node ended while the job was running";
 const LEASE_RAN_OUT: &str = "nothing was heard of the worker until the lease ran out";
@@ -87,7 +99,8 @@ const LEASE_RAN_OUT: &str = "nothing was heard of the worker until the lease ran
 impl Store {
     /// Gives the next job to this worker until `now` + `lease_ms`: those tried least first, then in the order in which
     /// they were queued, so that one that fails again and again holds nobody up. Jobs whose lease ran out are queued
-    /// again before, or have failed where they were tried often enough.
+    /// again before, or have failed where they were tried often enough. A job that was running when its worker vanished
+    /// may be why: it runs alone from then on, so that it takes no other with it.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -102,18 +115,13 @@ impl Store {
             self.take_back(&mut transaction, job, LEASE_RAN_OUT, now).await?;
         }
         let token = uuid::Uuid::new_v4().to_string();
-        let claimed = sqlx::query(
-            "UPDATE job SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_owner = $2, \
-             lease_expires_at = $3 WHERE job_id = \
-             (SELECT job_id FROM job WHERE state = 'queued' AND not_before <= $4 \
-              ORDER BY attempts - put_back, job_id LIMIT 1) RETURNING job_id",
-        )
-        .bind(&token)
-        .bind(&self.inner.boot)
-        .bind(now.plus_ms(lease_ms).0)
-        .bind(now.0)
-        .fetch_optional(&mut *transaction)
-        .await?;
+        let claimed = sqlx::query(CLAIM)
+            .bind(&token)
+            .bind(&self.inner.boot)
+            .bind(now.plus_ms(lease_ms).0)
+            .bind(now.0)
+            .fetch_optional(&mut *transaction)
+            .await?;
         let job = match claimed {
             Some(row) => Some(self.begin_attempt(&mut transaction, row.try_get("job_id")?, token, now).await?),
             None => None,
@@ -139,7 +147,7 @@ impl Store {
         .execute(&mut *connection)
         .await?;
         let row = sqlx::query(
-            "SELECT job.*, series.series_instance_uid, study.study_instance_uid FROM job \
+            "SELECT job.*, job.attempts - job.put_back AS tries, series.series_instance_uid, study.study_instance_uid FROM job \
              JOIN series ON series.series_key = job.series_key JOIN study ON study.study_key = series.study_key \
              WHERE job.job_id = $1",
         )
@@ -347,6 +355,7 @@ fn claimed_job(row: &SqliteRow, token: String) -> Result<ClaimedJob, StoreError>
         series_instance_uid: uid(row.try_get("series_instance_uid")?, SeriesInstanceUid::parse)?,
         revision: row.try_get("revision")?,
         attempt: row.try_get("attempts")?,
+        tries: row.try_get("tries")?,
         model_name: row.try_get("model_name")?,
         model_version: row.try_get("model_version")?,
         model_hash: row.try_get("model_hash")?,

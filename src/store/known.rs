@@ -7,11 +7,11 @@ use std::sync::Arc;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
+use super::columns::{ensure_patient, insert_series, insert_study};
 use super::commit::{NewRow, Source};
 use super::error::StoreError;
 use super::ids::SeriesKey;
 use super::layout::Origin;
-use super::row::{IndexRow, PatientColumns, SeriesColumns, StudyColumns};
 use crate::clock::Timestamp;
 use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 
@@ -75,8 +75,8 @@ impl Known {
         let (series_key, study_key) = match self.series.get(&key) {
             Some(known) => *known,
             None => {
-                let study_key = ensure_study(connection, &new.row, new.received_at).await?;
-                let series_key = ensure_series(connection, study_key, &new.row.series, new).await?;
+                let study_key = ensure_study(connection, new).await?;
+                let series_key = ensure_series(connection, study_key, new).await?;
                 self.series.insert(key, (series_key, study_key));
                 (series_key, study_key)
             }
@@ -124,7 +124,8 @@ fn key_of(new: &NewRow) -> (Origin, StudyInstanceUid, SeriesInstanceUid) {
 }
 
 /// The study's row; its attributes are those of its first instance.
-async fn ensure_study(connection: &mut SqliteConnection, row: &IndexRow, at: Timestamp) -> Result<i64, StoreError> {
+async fn ensure_study(connection: &mut SqliteConnection, new: &NewRow) -> Result<i64, StoreError> {
+    let row = &new.row;
     let found = sqlx::query(
         "SELECT study.study_key, patient.identity FROM study JOIN patient ON patient.patient_key = study.patient_key \
          WHERE study.study_instance_uid = $1",
@@ -141,79 +142,17 @@ async fn ensure_study(connection: &mut SqliteConnection, row: &IndexRow, at: Tim
         }
         return Ok(found.try_get("study_key")?);
     }
-    let patient_key = ensure_patient(connection, &row.patient, &row.study).await?;
-    insert_study(connection, patient_key, row, at).await
-}
-
-/// The patient's row; its attributes are those of the patient's newest study.
-async fn ensure_patient(
-    connection: &mut SqliteConnection,
-    patient: &PatientColumns,
-    study: &StudyColumns,
-) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar(
-        "INSERT INTO patient \
-         (identity, patient_id, issuer_of_patient_id, patient_name, patient_name_folded, birth_date, sex) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (identity) DO UPDATE SET patient_name = excluded.patient_name, \
-         patient_name_folded = excluded.patient_name_folded, birth_date = excluded.birth_date, sex = excluded.sex \
-         RETURNING patient_key",
-    )
-    .bind(patient.identity(&study.uid))
-    .bind(&patient.patient_id)
-    .bind(&patient.issuer)
-    .bind(&patient.name)
-    .bind(&patient.name_folded)
-    .bind(&patient.birth_date)
-    .bind(&patient.sex)
-    .fetch_one(connection)
-    .await?)
-}
-
-async fn insert_study(
-    connection: &mut SqliteConnection,
-    patient_key: i64,
-    row: &IndexRow,
-    at: Timestamp,
-) -> Result<i64, StoreError> {
-    let (study, patient) = (&row.study, &row.patient);
-    Ok(sqlx::query_scalar(
-        "INSERT INTO study (patient_key, study_instance_uid, study_date, study_time, accession_number, study_id, \
-         study_description, study_description_folded, referring_physician, referring_physician_folded, patient_age, \
-         patient_id, issuer_of_patient_id, patient_name, patient_name_folded, birth_date, sex, first_received_at, \
-         last_received_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18) \
-         RETURNING study_key",
-    )
-    .bind(patient_key)
-    .bind(study.uid.as_str())
-    .bind(&study.date)
-    .bind(&study.time)
-    .bind(&study.accession_number)
-    .bind(&study.study_id)
-    .bind(&study.description)
-    .bind(study.description_folded())
-    .bind(&study.referring_physician)
-    .bind(study.referring_physician_folded())
-    .bind(&study.patient_age)
-    .bind(&patient.patient_id)
-    .bind(&patient.issuer)
-    .bind(&patient.name)
-    .bind(&patient.name_folded)
-    .bind(&patient.birth_date)
-    .bind(&patient.sex)
-    .bind(at.0)
-    .fetch_one(connection)
-    .await?)
+    let patient_key = ensure_patient(connection, row).await?;
+    insert_study(connection, patient_key, new).await
 }
 
 /// The series' row; its attributes are those of its first instance.
 async fn ensure_series(
     connection: &mut SqliteConnection,
     study_key: i64,
-    series: &SeriesColumns,
     new: &NewRow,
 ) -> Result<SeriesKey, StoreError> {
+    let series = &new.row.series;
     let found = sqlx::query_scalar(
         "SELECT series_key FROM series WHERE series_instance_uid = $1 AND study_key = $2 AND origin = $3",
     )
@@ -225,7 +164,7 @@ async fn ensure_series(
     if let Some(key) = found {
         return Ok(key);
     }
-    let key = insert_series(connection, study_key, series, new).await?;
+    let key = insert_series(connection, study_key, new).await?;
     sqlx::query("UPDATE study SET number_of_series = number_of_series + 1 WHERE study_key = $1")
         .bind(study_key)
         .execute(&mut *connection)
@@ -234,52 +173,6 @@ async fn ensure_series(
         add_to_study(connection, study_key, "modalities", &series.modality).await?;
     }
     Ok(key)
-}
-
-async fn insert_series(
-    connection: &mut SqliteConnection,
-    study_key: i64,
-    series: &SeriesColumns,
-    new: &NewRow,
-) -> Result<SeriesKey, StoreError> {
-    let state = if new.origin == Origin::Received { "receiving" } else { "read" };
-    Ok(sqlx::query_scalar(
-        "INSERT INTO series (study_key, series_instance_uid, modality, series_number, series_description, \
-         series_description_folded, series_date, series_time, body_part, protocol_name, laterality, patient_position, \
-         performed_date, performed_time, requested_procedure_id, scheduled_step_id, station_name, institution_name, \
-         manufacturer, manufacturer_model, performing_physician, operators_name, announced_instances, origin, state, \
-         first_received_at, last_received_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-         $23, $24, $25, $26, $26) RETURNING series_key",
-    )
-    .bind(study_key)
-    .bind(series.uid.as_str())
-    .bind(&series.modality)
-    .bind(series.number)
-    .bind(&series.description)
-    .bind(series.description_folded())
-    .bind(&series.date)
-    .bind(&series.time)
-    .bind(&series.body_part)
-    .bind(&series.protocol_name)
-    .bind(&series.laterality)
-    .bind(&series.patient_position)
-    .bind(&series.performed_date)
-    .bind(&series.performed_time)
-    .bind(&series.requested_procedure_id)
-    .bind(&series.scheduled_step_id)
-    .bind(&series.station_name)
-    .bind(&series.institution_name)
-    .bind(&series.manufacturer)
-    .bind(&series.manufacturer_model)
-    .bind(&series.performing_physician)
-    .bind(&series.operators_name)
-    .bind(series.announced_instances)
-    .bind(new.origin.word())
-    .bind(state)
-    .bind(new.received_at.0)
-    .fetch_one(connection)
-    .await?)
 }
 
 /// Adds a word to one of the study's lists and gives the whole list.

@@ -44,6 +44,8 @@ mod place;
 
 mod same;
 
+mod columns;
+
 mod known;
 
 mod commit;
@@ -66,6 +68,10 @@ mod story;
 
 mod clear_up;
 
+mod reindex;
+
+mod reread;
+
 mod find;
 
 #[cfg(test)]
@@ -83,6 +89,8 @@ pub use jobs::{ClaimedJob, JobEnd};
 pub use layout::Origin;
 pub use outbox::{ClaimedDelivery, PeerAnswer, Resend};
 pub use record::{Reception, Recorded};
+pub use reindex::Reindexed;
+pub use reread::Reread;
 pub use series::{Completed, Completion, NewJob, ReceivingSeries, RouteDecision};
 pub use state::{DeliveryState, JobState, SeriesState};
 pub use story::{

@@ -38,7 +38,7 @@ pub struct ReceivingSeries {
     pub sender: Option<AeTitle>,
     /// Associations that sent instances of it and are still open.
     pub open_associations: u64,
-    /// When the last of its associations ended.
+    /// When the last of its associations to end was released; nothing where that one broke or is still open.
     pub released_at: Option<Timestamp>,
     /// The last revision that was taken as complete: there is one where instances come late.
     pub completed_revision: Option<i64>,
@@ -101,8 +101,9 @@ pub enum Completed {
 const RECEIVING: &str = "SELECT series.*, study.study_instance_uid, \
      (SELECT count(*) FROM series_source JOIN association \
         ON association.association_key = series_source.association_key \
-        WHERE series_source.series_key = series.series_key AND association.released_at IS NULL) AS open_associations, \
-     (SELECT max(association.released_at) FROM series_source JOIN association \
+        WHERE series_source.series_key = series.series_key AND association.ended_at IS NULL) AS open_associations, \
+     (SELECT CASE WHEN max(association.released_at) = max(association.ended_at) \
+        THEN max(association.released_at) END FROM series_source JOIN association \
         ON association.association_key = series_source.association_key \
         WHERE series_source.series_key = series.series_key) AS released_at, \
      (SELECT association.calling_ae_title FROM series_source JOIN association \
@@ -134,20 +135,34 @@ impl Store {
         rows.iter().map(|row| from_row(row, &self.inner.layout)).collect()
     }
 
-    /// An association has ended, by release or by abort: nothing more comes by it.
+    /// An association was released: its peer is through with what it sent.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub async fn association_released(&self, association_id: &str, at: Timestamp) -> Result<(), StoreError> {
-        let ended =
-            sqlx::query("UPDATE association SET released_at = $1 WHERE association_id = $2 AND released_at IS NULL")
-                .bind(at.0)
-                .bind(association_id)
-                .execute(&mut *self.inner.writer.lock().await)
-                .await?;
+        let ended = sqlx::query(
+            "UPDATE association SET released_at = $1, ended_at = $1 WHERE association_id = $2 AND ended_at IS NULL",
+        )
+        .bind(at.0)
+        .bind(association_id)
+        .execute(&mut *self.inner.writer.lock().await)
+        .await?;
         if ended.rows_affected() > 0 {
             self.inner.changes.series.send_replace(());
         }
+        Ok(())
+    }
+
+    /// An association has ended otherwise: nothing more comes by it, and whether something is missing is not known.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn association_broken(&self, association_id: &str, at: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("UPDATE association SET ended_at = $1 WHERE association_id = $2 AND ended_at IS NULL")
+            .bind(at.0)
+            .bind(association_id)
+            .execute(&mut *self.inner.writer.lock().await)
+            .await?;
         Ok(())
     }
 
@@ -195,7 +210,9 @@ async fn insert_decision(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO route_decision (series_key, revision, route, model_name, matched, reason, decided_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (series_key, revision, route) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (series_key, revision, route) DO UPDATE SET \
+         model_name = excluded.model_name, matched = excluded.matched, reason = excluded.reason, \
+         decided_at = excluded.decided_at",
     )
     .bind(completion.series)
     .bind(completion.revision)

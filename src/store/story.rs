@@ -52,6 +52,8 @@ pub struct SeriesStory {
     pub state: SeriesState,
     /// How many instances have come.
     pub revision: i64,
+    /// How many instances there are.
+    pub instances: u64,
     /// Why it was taken as complete; empty while receiving.
     pub signal: String,
     /// When the first instance came.
@@ -85,8 +87,10 @@ pub struct SourceStory {
     pub first_received_at: Timestamp,
     /// The last.
     pub last_received_at: Timestamp,
-    /// When the association ended.
+    /// When the peer released the association; nothing where it did not.
     pub released_at: Option<Timestamp>,
+    /// When the association ended, in whatever way; nothing while it is open.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// What a route said.
@@ -262,7 +266,7 @@ async fn complete_series_story(readers: &SqlitePool, series: &mut SeriesStory) -
     series.sources = all(
         sqlx::query(
             "SELECT association.association_id, association.calling_ae_title, association.peer_address, \
-             association.released_at, series_source.instances, series_source.first_received_at, \
+             association.released_at, association.ended_at, series_source.instances, series_source.first_received_at, \
              series_source.last_received_at FROM series_source \
              JOIN association ON association.association_key = series_source.association_key \
              WHERE series_source.series_key = $1 ORDER BY series_source.first_received_at",
@@ -333,6 +337,7 @@ fn series_story(row: &SqliteRow) -> Result<SeriesStory, StoreError> {
         description: row.try_get("series_description")?,
         origin: Origin::from_word(row.try_get("origin")?)?,
         state: SeriesState::from_word(row.try_get("state")?)?,
+        instances: count(row, "number_of_instances")?,
         revision: row.try_get("revision")?,
         signal: row.try_get("signal")?,
         first_received_at: at(row, "first_received_at")?,
@@ -354,6 +359,7 @@ fn source_story(row: &SqliteRow) -> Result<SourceStory, StoreError> {
         first_received_at: at(row, "first_received_at")?,
         last_received_at: at(row, "last_received_at")?,
         released_at: maybe_at(row, "released_at")?,
+        ended_at: maybe_at(row, "ended_at")?,
     })
 }
 

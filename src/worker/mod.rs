@@ -40,13 +40,16 @@ pub struct Worker {
     pub writing: Arc<Writing>,
     /// Whether a job that failed for good leaves a report that says so.
     pub report_failures: bool,
+    /// Cancelled when the engine takes no more work: then only a new process helps.
+    pub exhausted: CancellationToken,
 }
 
 impl Worker {
-    /// Works until `stop`; a job that then runs has until `drained` to end, or is put back.
+    /// Works until `stop`, or until the engine is exhausted; a job that then runs has until `drained` to end, or is put
+    /// back.
     pub async fn run(self, stop: CancellationToken, drained: CancellationToken) {
         let mut changed = self.store.jobs_changed();
-        while !stop.is_cancelled() {
+        while !stop.is_cancelled() && !self.exhausted.is_cancelled() {
             match self.store.claim_job(self.clock.now(), milliseconds(self.jobs.lease)).await {
                 Ok(Some(job)) => self.work(job, &drained).await,
                 Ok(None) => {
@@ -104,6 +107,11 @@ impl Worker {
                         "job done"
                     );
                 })
+            }
+            Err(ReadingError::Engine(error @ EngineError::Exhausted { .. })) => {
+                tracing::error!(job.id = %id, %error, "the engine is exhausted");
+                self.exhausted.cancel();
+                return self.put_back(job).await;
             }
             Err(error) => self.not_done(job, &error, &prepared.files).await,
         };
@@ -164,7 +172,7 @@ impl Worker {
             (job.id(), job.model_name.clone(), job.series_instance_uid.clone(), job.attempt);
         let cause = error.to_string();
         let now = self.clock.now();
-        let last = !error.may_pass() || attempt >= self.jobs.attempts;
+        let last = !error.may_pass() || job.tries >= self.jobs.attempts;
         let report = if last && self.report_failures { self.failure_report(&job, error, files).await } else { None };
         let end = match report {
             Some(report) => {
@@ -173,7 +181,7 @@ impl Worker {
             }
             None if last => self.store.fail_job(job, &cause, now).await?,
             None => {
-                let wait = milliseconds(backoff(attempt, self.jobs.retry));
+                let wait = milliseconds(backoff(job.tries, self.jobs.retry));
                 self.store.retry_job(job, &cause, now.plus_ms(wait), now).await?
             }
         };

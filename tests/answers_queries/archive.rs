@@ -110,52 +110,57 @@ impl Archive {
             study(number, &mut random, &mut rows);
         }
         let archive = Self { store, rows, _folder: folder };
-        let arriving = archive.rows.iter().map(|row| archive.record(row));
+        let arriving = archive.rows.iter().map(|row| record(&archive.store, row));
         futures_util::future::join_all(arriving).await;
         archive
     }
 
-    /// A study of its own: `count` CT images in one series and an SR in another.
+    /// See [`add_big_study`].
     pub async fn add_instances(&self, count: usize) {
-        let mut rows = Vec::new();
-        for number in 0..=count {
-            let mut row = Row::default();
-            let is_report = number == count;
-            let (modality, class) = MODALITIES[if is_report { 2 } else { 0 }];
-            row.put(tags::PATIENT_ID, VR::LO, "BIG");
-            row.put(tags::PATIENT_NAME, VR::PN, "Иванов^Пётр");
-            row.put(tags::STUDY_INSTANCE_UID, VR::UI, BIG_STUDY);
-            row.put(tags::SERIES_INSTANCE_UID, VR::UI, if is_report { "1.9.9.2" } else { BIG_SERIES });
-            row.put(tags::SOP_INSTANCE_UID, VR::UI, &format!("1.9.9.3.{number}"));
-            row.put(tags::SOP_CLASS_UID, VR::UI, class);
-            row.put(tags::MODALITY, VR::CS, modality);
-            if !is_report {
-                row.put(tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH, "STEP7");
-                row.put(tags::REQUESTED_PROCEDURE_ID, VR::SH, "PROC7");
-            }
-            rows.push(row);
-        }
-        futures_util::future::join_all(rows.iter().map(|row| self.record(row))).await;
+        add_big_study(&self.store, count).await;
     }
+}
 
-    async fn record(&self, row: &Row) {
-        let header = row.header();
-        let instance = NewInstance {
-            sop_class_uid: header.uid(tags::SOP_CLASS_UID, SopClassUid::parse).unwrap(),
-            sop_instance_uid: header.uid(tags::SOP_INSTANCE_UID, SopInstanceUid::parse).unwrap(),
-            transfer_syntax_uid: TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap(),
-            calling_ae_title: AeTitle::parse("MODALITY").unwrap(),
-        };
-        let mut file = self.store.begin_instance(instance).unwrap();
-        file.write(Bytes::from(encode(&header, Layout::ExplicitLe))).await.unwrap();
-        let reception = Reception {
-            header: &header,
-            association_id: "a1",
-            peer_address: SocketAddr::from(([192, 0, 2, 7], 40_000)),
-            received_at: Timestamp(1_767_225_600_000),
-        };
-        self.store.record_instance(file, reception).await.unwrap();
+/// A study of its own: `count` CT images in one series and an SR in another.
+pub async fn add_big_study(store: &Store, count: usize) {
+    let mut rows = Vec::new();
+    for number in 0..=count {
+        let mut row = Row::default();
+        let is_report = number == count;
+        let (modality, class) = MODALITIES[if is_report { 2 } else { 0 }];
+        row.put(tags::PATIENT_ID, VR::LO, "BIG");
+        row.put(tags::PATIENT_NAME, VR::PN, "Иванов^Пётр");
+        row.put(tags::STUDY_INSTANCE_UID, VR::UI, BIG_STUDY);
+        row.put(tags::SERIES_INSTANCE_UID, VR::UI, if is_report { "1.9.9.2" } else { BIG_SERIES });
+        row.put(tags::SOP_INSTANCE_UID, VR::UI, &format!("1.9.9.3.{number}"));
+        row.put(tags::SOP_CLASS_UID, VR::UI, class);
+        row.put(tags::MODALITY, VR::CS, modality);
+        if !is_report {
+            row.put(tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH, "STEP7");
+            row.put(tags::REQUESTED_PROCEDURE_ID, VR::SH, "PROC7");
+        }
+        rows.push(row);
     }
+    futures_util::future::join_all(rows.iter().map(|row| record(store, row))).await;
+}
+
+async fn record(store: &Store, row: &Row) {
+    let header = row.header();
+    let instance = NewInstance {
+        sop_class_uid: header.uid(tags::SOP_CLASS_UID, SopClassUid::parse).unwrap(),
+        sop_instance_uid: header.uid(tags::SOP_INSTANCE_UID, SopInstanceUid::parse).unwrap(),
+        transfer_syntax_uid: TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap(),
+        calling_ae_title: AeTitle::parse("MODALITY").unwrap(),
+    };
+    let mut file = store.begin_instance(instance).unwrap();
+    file.write(Bytes::from(encode(&header, Layout::ExplicitLe))).await.unwrap();
+    let reception = Reception {
+        header: &header,
+        association_id: "a1",
+        peer_address: SocketAddr::from(([192, 0, 2, 7], 40_000)),
+        received_at: Timestamp(1_767_225_600_000),
+    };
+    store.record_instance(file, reception).await.unwrap();
 }
 
 /// Two patients in three have several studies; what belongs to the patient is the same in all of them.

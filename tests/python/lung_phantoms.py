@@ -119,7 +119,7 @@ def paint_table(canvas, foam=True):
 def paint_bowel(canvas, scale=1.0):
     """Gas in stomach and colon close below the diaphragm, stool with bubbles, a column of air in the oesophagus."""
     c, s = canvas, scale
-    c.paint(c.ball(-92 * s, -25 * s, 62 * s, 22 * s, 30 * s, 38 * s) & (c.z < -72 * s), -995)
+    c.paint(c.ball(-92 * s, -25 * s, 62 * s, 22 * s, 30 * s, 38 * s) & (c.z < -75 * s), -995)
     c.paint(c.ball(-108 * s, -40 * s, -40 * s, 18 * s, 20 * s, 70 * s), -995)
     stool = c.ball(-112 * s, 20 * s, 95 * s, 25 * s, 22 * s, 22 * s)
     c.hu[stool] = np.where(c.texture(6 * s)[stool] > 0.3, -900, -150)
@@ -182,6 +182,9 @@ def case(name):
         c = Canvas((60, 320, 320), (5.0, 1.2, 1.2))
         paint_chest(c, gap=1.2)
         c.hu[(np.abs(c.x) < 1.5) & (c.truth > 0)] = -720
+    elif name == "no-septum":
+        paint_chest(c, gap=0.0)
+        c.hu[(np.abs(c.x) < 5) & (c.truth > 0)] = -850
     elif name == "right-only":
         paint_chest(c, lungs=(1,))
     elif name == "left-only":
@@ -224,7 +227,7 @@ def case(name):
     return voxels, c.spacing, c.truth, verdict
 
 
-READ = ("plain", "touching", "touching-thick", "thick-slices", "emphysema", "dense", "noisy", "bowel", "table", "everything", "arms", "mouth", "edge",
+READ = ("plain", "touching", "touching-thick", "no-septum", "thick-slices", "emphysema", "dense", "noisy", "bowel", "table", "everything", "arms", "mouth", "edge",
         "right-only", "left-only", "child")
 NOT_READ = ("half", "abdomen", "air", "water", "legs")
 

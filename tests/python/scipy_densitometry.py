@@ -49,7 +49,7 @@ def air_in_body(hu, spacing):
 
 
 def trachea(air, hu, spacing):
-    """Where the trachea is: round dark profiles followed from slice to slice, the longest chain in the middle third of the body. Boolean."""
+    """Where the trachea is: round dark profiles followed from slice to slice, the chain of most air in the middle of the body. Boolean."""
     pixel = spacing[1] * spacing[2]
     chains = []
     open_chains = []
@@ -80,8 +80,9 @@ def trachea(air, hu, spacing):
                 following.append(chain)
         open_chains = following
     out = np.zeros_like(air)
-    chain = max(chains, key=len, default=[])
-    if len({z for z, _ in chain}) * spacing[0] >= 20:
+    upright = [chain for chain in chains if len({z for z, _ in chain}) * spacing[0] >= 20]
+    chain = max(upright, key=lambda chain: sum(here.sum() for _, here in chain), default=[])
+    if chain:
         for z, here in chain:
             out[z] |= here
     return out
@@ -158,20 +159,19 @@ def sides(lung, spacing):
         labels, count = ndi.label(distance > depth)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
         sizes[0] = 0
-        large = [i for i in np.argsort(sizes)[::-1][:6] if sizes[i] > 0.04 * sizes.sum()]
+        # What an erosion leaves of one lung may fall apart too, but not into two large pieces so far beside each other.
+        share, apart = (0.04, 40.0) if depth == 0 else (0.2, 60.0)
+        large = [i for i in np.argsort(sizes)[::-1][:6] if sizes[i] > share * sizes.sum()]
         centroids = {i: np.array(ndi.center_of_mass(labels == i)) * spacing for i in large}
-        first = large[0] if large else None
-        straddles = first is not None and 0.3 < ((labels == first).sum((0, 1)) * (x > centre)).sum() / sizes[first] < 0.7
-        pairs = [
-            (first, i)
-            for i in large[1:]
-            if abs(centroids[first] - centroids[i])[2] == abs(centroids[first] - centroids[i]).max() > 40
-        ]
-        if pairs and not (straddles and len(large) == 1):
-            a, b = sorted(pairs[0], key=lambda i: centroids[i][2])
-            if np.ptp([centroids[a][2], centroids[b][2]]) > 40:
-                markers = np.where(labels == a, 1, np.where(labels == b, 2, 0))
-                break
+        beside = []
+        for i in large[1:]:
+            away = abs(centroids[large[0]] - centroids[i])
+            if away[2] == away.max() > apart:
+                beside.append(i)
+        if beside:
+            a, b = sorted((large[0], beside[0]), key=lambda i: centroids[i][2])
+            markers = np.where(labels == a, 1, np.where(labels == b, 2, 0))
+            break
     if markers is None:
         body_middle = 0.5 * x[-1]
         return lung * np.uint8(1 if centre < body_middle else 2)

@@ -1,5 +1,7 @@
 //! A node to talk to, peers of every kind that talk to it, and series of known truth.
 
+pub(crate) mod chest;
+
 pub(crate) mod instance;
 
 pub(crate) mod node;
@@ -12,7 +14,11 @@ pub(crate) mod peers;
 
 pub(crate) mod phantom;
 
+pub(crate) mod receiver;
+
 pub(crate) mod running_node;
+
+pub(crate) mod site;
 
 pub(crate) mod source_series;
 

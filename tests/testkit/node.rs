@@ -1,7 +1,7 @@
 //! A node that receives, on a port and in a folder of its own.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use overread::association::requestor::{ContextProposal, PeerAddress, Requestor};
@@ -25,8 +25,8 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) store: Store,
     pub(crate) shutdown: CancellationToken,
-    folder: tempfile::TempDir,
-    serving: JoinHandle<()>,
+    folder: Option<tempfile::TempDir>,
+    serving: Option<JoinHandle<()>>,
 }
 
 /// What is set before a node starts.
@@ -69,13 +69,18 @@ impl NodeBuilder {
         let address = listener.local_addresses()[0];
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(listener.serve(store.clone(), Clock::System, self.options, shutdown.clone()));
-        Node { address, store, shutdown, folder, serving }
+        Node { address, store, shutdown, folder: Some(folder), serving: Some(serving) }
     }
 }
 
 impl Node {
     pub(crate) async fn start() -> Self {
         NodeBuilder::new().start().await
+    }
+
+    /// A node that somebody else started and ends.
+    pub(crate) fn elsewhere(address: SocketAddr, store: Store) -> Self {
+        Self { address, store, shutdown: CancellationToken::new(), folder: None, serving: None }
     }
 
     /// A connection for raw bytes.
@@ -117,17 +122,13 @@ impl Node {
 
     /// How many files are still arriving.
     pub(crate) fn arriving(&self) -> usize {
-        std::fs::read_dir(self.folder.path().join("incoming")).unwrap().count()
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        std::fs::read_dir(self.folder.as_ref().unwrap().path().join("incoming")).unwrap().count()
     }
 
     /// Every stored file.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        let mut folders = vec![self.folder.path().join("instances")];
+        let mut folders = vec![self.folder.as_ref().unwrap().path().join("instances")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
@@ -140,6 +141,8 @@ impl Node {
     /// Shuts down and waits for the end.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
-        self.serving.await.unwrap();
+        if let Some(serving) = self.serving {
+            serving.await.unwrap();
+        }
     }
 }

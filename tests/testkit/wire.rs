@@ -41,6 +41,22 @@ pub(crate) fn associate_rq(calling: &str, called: &str, contexts: &[(u8, &str, &
     pdu(0x01, &content)
 }
 
+/// The A-ASSOCIATE-AC to a request: for each context its id, the result (PS3.8 table 9-18) and a transfer syntax.
+pub(crate) fn associate_ac(request: &[u8], contexts: &[(u8, u8, String)]) -> Vec<u8> {
+    let mut content = vec![0, 1, 0, 0];
+    content.extend(&request[10..74]);
+    content.extend(item(0x10, b"1.2.840.10008.3.1.1.1"));
+    for (id, result, transfer_syntax) in contexts {
+        let mut context = vec![*id, 0, *result, 0];
+        context.extend(item(0x40, transfer_syntax.as_bytes()));
+        content.extend(item(0x21, &context));
+    }
+    let mut user = item(0x51, &16_384_u32.to_be_bytes());
+    user.extend(item(0x52, b"1.2.3.4"));
+    content.extend(item(0x50, &user));
+    pdu(0x02, &content)
+}
+
 /// A P-DATA-TF of presentation data values: context, message control header, bytes.
 pub(crate) fn p_data(values: &[(u8, u8, &[u8])]) -> Vec<u8> {
     let mut content = Vec::new();
@@ -108,14 +124,19 @@ pub(crate) struct Heard {
 impl Heard {
     pub(crate) fn read(pdu: &[u8]) -> Self {
         assert_eq!(pdu[11] & 3, 3, "a whole command set");
-        let mut rest = &pdu[12..];
+        Self::of_command(pdu[10], &pdu[12..])
+    }
+
+    /// A command set that was put together before.
+    pub(crate) fn of_command(context: u8, command: &[u8]) -> Self {
+        let mut rest = command;
         let mut elements = Vec::new();
         while !rest.is_empty() {
             let length = u32::from_le_bytes(rest[4..8].try_into().unwrap()) as usize;
             elements.push((u16::from_le_bytes([rest[2], rest[3]]), rest[8..8 + length].to_vec()));
             rest = &rest[8 + length..];
         }
-        Self { context: pdu[10], elements }
+        Self { context, elements }
     }
 
     fn value(&self, element: u16) -> &[u8] {
@@ -132,6 +153,21 @@ impl Heard {
 
     pub(crate) fn message_id(&self) -> u16 {
         self.number(0x0120)
+    }
+
+    /// Message ID (0000,0110) of a request.
+    pub(crate) fn own_message_id(&self) -> u16 {
+        self.number(0x0110)
+    }
+
+    /// Whether a data set follows (0000,0800).
+    pub(crate) fn announces_data_set(&self) -> bool {
+        self.number(0x0800) != 0x0101
+    }
+
+    /// A UID or another text.
+    pub(crate) fn text(&self, element: u16) -> String {
+        String::from_utf8_lossy(self.value(element)).trim_end_matches(['\0', ' ']).to_owned()
     }
 
     pub(crate) fn status(&self) -> u16 {

@@ -104,9 +104,9 @@ mod tests {
                 }
             }
             assert!(seen.iter().all(|seen| *seen), "{shape:?} {size:?} {overlap}");
-            for axis in 0..3 {
-                let [before, after] = plan.padding[axis];
-                assert_eq!(before + shape[axis] + after, plan.padded[axis]);
+            for ((padding, extent), padded) in plan.padding.iter().zip(shape).zip(plan.padded) {
+                let [before, after] = padding;
+                assert_eq!(before + extent + after, padded);
                 assert!(after - before <= 1);
             }
         }

@@ -143,7 +143,7 @@ fn read_back(grid: &Geometry, spoil_segmentation: bool, spoil: impl Fn(&mut Vec<
 fn replace(bytes: &mut [u8], from: &[u8], to: &[u8], last: bool) {
     assert_eq!(from.len(), to.len());
     let mut found = bytes.windows(from.len()).enumerate().filter(|(_, w)| *w == from).map(|(at, _)| at);
-    let at = if last { found.last() } else { found.next() }.unwrap();
+    let at = if last { found.next_back() } else { found.next() }.unwrap();
     bytes[at..at + to.len()].copy_from_slice(to);
 }
 

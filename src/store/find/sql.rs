@@ -157,7 +157,7 @@ impl Where {
                 self.text(text.clone());
             }
             Matching::Wildcard(pattern) => {
-                self.from_prefix(column, pattern);
+                self.within_prefix(column, pattern);
                 let _ = write!(self.sql, "{column} GLOB ?");
                 self.text(glob(pattern));
             }
@@ -179,7 +179,7 @@ impl Where {
     }
 
     /// Lets an index find what begins as the pattern does before its first wildcard.
-    fn from_prefix(&mut self, column: &str, pattern: &str) {
+    fn within_prefix(&mut self, column: &str, pattern: &str) {
         let prefix = pattern.split(['*', '?']).next().unwrap_or_default();
         if !prefix.is_empty() {
             let _ = write!(self.sql, "{column} >= ? AND {column} < ? AND ");
@@ -211,7 +211,7 @@ impl Where {
 
     fn first_group(&mut self, column: &str, pattern: &str) {
         let column = format!("{column}_folded");
-        self.from_prefix(&column, pattern);
+        self.within_prefix(&column, pattern);
         let _ = write!(self.sql, "substr({column}, 1, instr({column} || '=', '=') - 1) GLOB ?");
         self.text(glob(pattern));
     }
@@ -227,7 +227,7 @@ impl Where {
     fn later_group(&mut self, column: &str, pattern: &str) {
         // Said so that the index, which leaves out empty groups, can be used.
         let _ = write!(self.sql, "{column} > '' AND ");
-        self.from_prefix(column, pattern);
+        self.within_prefix(column, pattern);
         let _ = write!(self.sql, "{column} GLOB ?");
         self.text(glob(pattern));
     }

@@ -18,6 +18,10 @@ mod crashing;
 
 mod recording;
 
+mod reindexing;
+
+mod rereading;
+
 mod working;
 
 /// 2026-01-01 00:00:00 UTC.

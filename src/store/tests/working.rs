@@ -6,7 +6,7 @@ fn title(text: &str) -> AeTitle {
     AeTitle::parse(text).unwrap()
 }
 
-fn new_job(model: &str) -> NewJob {
+pub(super) fn new_job(model: &str) -> NewJob {
     NewJob {
         model_name: model.to_owned(),
         model_version: "1".to_owned(),
@@ -43,7 +43,7 @@ fn result(number: u32) -> NewResult {
 
 impl Bench {
     /// Sends a series of three and takes it as complete, with a job for each model.
-    async fn complete(&self, models: &[&str]) -> Vec<JobId> {
+    pub(super) async fn complete(&self, models: &[&str]) -> Vec<JobId> {
         for number in 1..=3 {
             self.send(&Sample::ct(1, 1, number)).await.unwrap();
         }
@@ -82,6 +82,23 @@ async fn a_series_that_is_receiving_says_who_sends_it_and_when_they_ended() {
     let mut changed = bench.store.series_changed();
     bench.store.association_released("a2", START.plus_ms(3000)).await.unwrap();
     changed.changed().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_association_that_broke_after_the_release_of_another_leaves_the_series_without_one() {
+    let bench = Bench::new().await;
+    bench.send_by(&Sample::ct(1, 1, 1), "a1").await.unwrap();
+    bench.send_by(&Sample::ct(1, 1, 2), "a2").await.unwrap();
+    bench.store.association_broken("a1", START.plus_ms(1000)).await.unwrap();
+    let series = bench.store.series_receiving().await.unwrap().remove(0);
+    assert_eq!((series.open_associations, series.released_at), (1, None));
+    bench.store.association_released("a2", START.plus_ms(2000)).await.unwrap();
+    let series = bench.store.series_receiving().await.unwrap().remove(0);
+    assert_eq!((series.open_associations, series.released_at), (0, Some(START.plus_ms(2000))));
+    bench.send_by(&Sample::ct(1, 1, 3), "a3").await.unwrap();
+    bench.store.association_broken("a3", START.plus_ms(3000)).await.unwrap();
+    let series = bench.store.series_receiving().await.unwrap().remove(0);
+    assert_eq!((series.open_associations, series.released_at), (0, None), "the last to end broke");
 }
 
 #[tokio::test]
@@ -245,4 +262,28 @@ async fn the_story_tells_it_all_by_any_name_of_the_study() {
         assert_eq!(deliveries[1].state, DeliveryState::Pending);
     }
     assert!(bench.store.why("").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_job_whose_worker_vanished_runs_alone() {
+    let bench = Bench::new().await;
+    bench.complete(&["a", "b", "c"]).await;
+    let a = bench.claim().await.unwrap();
+    bench.clock.advance_ms(LEASE_MS);
+    let b = bench.claim().await.unwrap();
+    let c = bench.claim().await.unwrap();
+    assert_eq!((&*b.model_name, &*c.model_name), ("b", "c"), "those not tried yet first");
+    assert!(bench.claim().await.is_none(), "the suspect waits until nothing else runs");
+    assert!(matches!(bench.store.put_back_job(a, bench.clock.now()).await, Err(StoreError::LeaseLost(_))));
+    bench.store.fail_job(b, "", bench.clock.now()).await.unwrap();
+    assert!(bench.claim().await.is_none());
+    bench.store.put_back_job(c, bench.clock.now()).await.unwrap();
+    let c = bench.claim().await.unwrap();
+    assert_eq!((&*c.model_name, c.attempt, c.tries), ("c", 2, 1), "an attempt that was put back does not count");
+    bench.store.retry_job(c, "", bench.clock.now(), bench.clock.now()).await.unwrap();
+    let a = bench.claim().await.unwrap();
+    assert_eq!((&*a.model_name, a.tries), ("a", 2));
+    assert!(bench.claim().await.is_none(), "nothing runs beside it");
+    bench.store.fail_job(a, "", bench.clock.now()).await.unwrap();
+    assert_eq!(bench.claim().await.unwrap().model_name, "c");
 }

@@ -1,0 +1,52 @@
+//! `overread reindex`: the index is made anew from the files.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{WithConfig, exit, load_config, print, say};
+use crate::clock::Clock;
+use crate::store::{Store, StoreOptions};
+
+/// Make the index say what the files say; the node must not be running
+#[derive(Debug, clap::Args)]
+pub(super) struct Reindex {
+    #[command(flatten)]
+    config: WithConfig,
+    /// Have the models read series that had no row in the index
+    #[arg(long)]
+    read_new_series: bool,
+}
+
+/// Reads every file.
+pub(super) async fn reindex(arguments: Reindex) -> u8 {
+    let Some(config) = load_config(&arguments.config) else { return exit::FAILED };
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} files  {per_sec}  {eta} left") {
+        bar.set_style(style);
+    }
+    let done = async {
+        let store = Store::open(&config.node.data, StoreOptions::default(), Clock::System).await?;
+        let report = store
+            .reindex(arguments.read_new_series, |done, files| {
+                bar.set_length(files);
+                bar.set_position(done);
+            })
+            .await?;
+        store.close().await?;
+        Ok::<_, crate::store::StoreError>(report)
+    };
+    let report = done.await;
+    bar.finish_and_clear();
+    match report {
+        Ok(report) => {
+            print(format_args!(
+                "{} files: {} added to the index, {} set aside, {} rows without a file removed, {} results are lost",
+                report.files, report.added, report.set_aside, report.removed, report.lost_results
+            ));
+            exit::DONE
+        }
+        Err(error) => {
+            say(format_args!("{error}"));
+            exit::FAILED
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `overread reread`: what failed or was held is read again.
+
+use super::{WithConfig, exit, load_config, print, say};
+use crate::clock::Clock;
+use crate::dicom::uid::StudyInstanceUid;
+use crate::store::{Store, StoreError};
+
+/// Read a study again: its failed jobs, and its series that were held or that no route fitted
+#[derive(Debug, clap::Args)]
+pub(super) struct Reread {
+    #[command(flatten)]
+    config: WithConfig,
+    /// A Study, Series or SOP Instance UID, or an accession number
+    #[arg(value_name = "UID-OR-ACCESSION")]
+    what: String,
+}
+
+/// Queues it; a running node begins within seconds, else the next one does.
+pub(super) async fn reread(arguments: Reread) -> u8 {
+    let Some(config) = load_config(&arguments.config) else { return exit::FAILED };
+    let again = async {
+        let store = Store::open_beside(&config.node.data, Clock::System).await?;
+        let (mut jobs, mut series) = (0, 0);
+        for study in store.why(&arguments.what).await? {
+            if let Ok(uid) = StudyInstanceUid::parse(&study.study_instance_uid) {
+                let again = store.reread(&uid, Clock::System.now()).await?;
+                jobs += again.jobs;
+                series += again.series;
+            }
+        }
+        Ok::<_, StoreError>((jobs, series))
+    };
+    match again.await {
+        Ok((0, 0)) => {
+            say(format_args!("nothing to read again: no job has failed, no series was left unread"));
+            exit::NOTHING
+        }
+        Ok((jobs, series)) => {
+            print(format_args!("{jobs} failed jobs are queued again, {series} series are decided on anew"));
+            exit::DONE
+        }
+        Err(error) => {
+            say(format_args!("{error}"));
+            exit::FAILED
+        }
+    }
+}

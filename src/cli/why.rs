@@ -1,0 +1,214 @@
+//! `overread why`: the whole story of a study, told from the database.
+
+use super::{WithConfig, exit, load_config, print, say, shown_time};
+use crate::clock::{Clock, Timestamp};
+use crate::store::{AttemptStory, DeliveryStory, JobStory, ResultStory, RouteStory, SeriesStory, StudyStory};
+use crate::store::{DeliveryState, Origin, SeriesState, Store};
+
+/// Tell the whole story of a study: what came, what was decided, what was made of it, where it went
+#[derive(Debug, clap::Args)]
+pub(super) struct Why {
+    #[command(flatten)]
+    config: WithConfig,
+    /// A Study, Series or SOP Instance UID, or an accession number
+    #[arg(value_name = "UID-OR-ACCESSION")]
+    what: String,
+}
+
+/// Looks it up; a node may be running meanwhile.
+pub(super) async fn why(arguments: Why) -> u8 {
+    let Some(config) = load_config(&arguments.config) else { return exit::FAILED };
+    let store = match Store::open_beside(&config.node.data, Clock::System).await {
+        Ok(store) => store,
+        Err(error) => {
+            say(format_args!("{error}"));
+            return exit::FAILED;
+        }
+    };
+    let studies = store.why(&arguments.what).await;
+    match studies {
+        Ok(studies) if studies.is_empty() => {
+            say(format_args!("nothing is known of «{}»", arguments.what));
+            exit::NOTHING
+        }
+        Ok(studies) => {
+            let now = Clock::System.now();
+            for study in &studies {
+                print(format_args!("{}", story(study, now).trim_end()));
+            }
+            exit::DONE
+        }
+        Err(error) => {
+            say(format_args!("{error}"));
+            exit::FAILED
+        }
+    }
+}
+
+/// The story as indented lines.
+fn story(study: &StudyStory, now: Timestamp) -> String {
+    let mut lines = Lines::default();
+    let accession = match study.accession_number.as_str() {
+        "" => "no accession number".to_owned(),
+        number => format!("accession {number}"),
+    };
+    lines.add(0, format!("study {}", study.study_instance_uid));
+    lines.add(1, format!("{accession}, {} instances in {} series", study.instances, study.series.len()));
+    for series in &study.series {
+        tell_series(&mut lines, series, now);
+    }
+    for aside in &study.kept_aside {
+        lines.add(1, format!("kept aside: other content under instance {}", aside.sop_instance_uid));
+        lines.add(
+            2,
+            format!(
+                "from {}, {} times, last at {}, in aside/{}",
+                aside.calling_ae_title,
+                aside.times_received,
+                shown_time(aside.last_received_at),
+                aside.file_name
+            ),
+        );
+    }
+    lines.0
+}
+
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, level: usize, line: impl AsRef<str>) {
+        self.0.push_str(&"  ".repeat(level));
+        self.0.push_str(line.as_ref());
+        self.0.push('\n');
+    }
+}
+
+fn tell_series(lines: &mut Lines, series: &SeriesStory, now: Timestamp) {
+    let number = series.number.map(|n| format!(" {n}")).unwrap_or_default();
+    let what = if series.description.is_empty() { String::new() } else { format!(" «{}»", series.description) };
+    lines.add(1, format!("series {}", series.series_instance_uid));
+    lines.add(2, format!("{}{number}{what}: {}", or_unknown(&series.modality), series.state));
+    if series.origin == Origin::Result {
+        lines.add(2, format!("made here at {}, {} instances", shown_time(series.first_received_at), series.instances));
+        return;
+    }
+    for source in &series.sources {
+        lines.add(
+            2,
+            format!(
+                "received {} instances from {} at {}, {} to {}{}",
+                source.instances,
+                source.calling_ae_title,
+                source.peer_address,
+                shown_time(source.first_received_at),
+                shown_time(source.last_received_at),
+                match (source.ended_at, source.released_at) {
+                    (None, _) => ", the association is open",
+                    (Some(_), None) => ", the association broke off",
+                    (Some(_), Some(_)) => "",
+                }
+            ),
+        );
+    }
+    match (series.state, series.completed_at) {
+        (SeriesState::Receiving, _) => {
+            let quiet = now.since(series.last_received_at) / 1000;
+            lines.add(2, format!("not complete yet: {} instances so far, the last one {quiet} s ago", series.revision));
+        }
+        (_, Some(at)) => lines.add(2, format!("complete at {}: {}", shown_time(at), series.signal)),
+        (_, None) => lines.add(2, format!("complete: {}", or_unknown(&series.signal))),
+    }
+    for route in &series.routes {
+        tell_route(lines, route);
+    }
+    if series.routes.is_empty() && series.state != SeriesState::Receiving {
+        lines.add(2, "no route is configured: nothing reads it");
+    }
+    for job in &series.jobs {
+        tell_job(lines, job);
+    }
+}
+
+fn tell_route(lines: &mut Lines, route: &RouteStory) {
+    let matched = if route.matched { "matched" } else { "did not match" };
+    lines.add(
+        2,
+        format!(
+            "route[{}] to {} {matched} (revision {}): {}",
+            route.route, route.model_name, route.revision, route.reason
+        ),
+    );
+}
+
+fn tell_job(lines: &mut Lines, job: &JobStory) {
+    let ended = job.ended_at.map(|at| format!(" at {}", shown_time(at))).unwrap_or_default();
+    let word = if job.outcome.is_empty() { String::new() } else { format!(": {}", job.outcome) };
+    lines.add(
+        2,
+        format!(
+            "job {} by {} {} (revision {}): {}{ended}{word}",
+            job.id, job.model_name, job.model_version, job.revision, job.state
+        ),
+    );
+    if !job.cause.is_empty() {
+        lines.add(3, format!("last failure: {}", job.cause));
+    }
+    for attempt in &job.attempts {
+        tell_attempt(lines, attempt);
+    }
+    for result in &job.results {
+        tell_result(lines, result);
+    }
+}
+
+fn tell_attempt(lines: &mut Lines, attempt: &AttemptStory) {
+    let ending = match attempt.ended_at {
+        Some(at) => format!(
+            "{} after {:.1} s",
+            if attempt.ending.is_empty() { "ended" } else { &attempt.ending },
+            at.since(attempt.started_at) as f64 / 1000.0
+        ),
+        None => "running".to_owned(),
+    };
+    let cause = if attempt.cause.is_empty() { String::new() } else { format!(": {}", attempt.cause) };
+    lines.add(3, format!("attempt {} at {}: {ending}{cause}", attempt.attempt, shown_time(attempt.started_at)));
+}
+
+fn tell_result(lines: &mut Lines, result: &ResultStory) {
+    lines.add(3, format!("{} {}", result.kind, result.sop_instance_uid));
+    if result.deliveries.is_empty() {
+        lines.add(4, "goes to nobody");
+    }
+    for delivery in &result.deliveries {
+        lines.add(4, tell_delivery(delivery));
+    }
+}
+
+fn tell_delivery(delivery: &DeliveryStory) -> String {
+    let status = delivery.last_status.map(|status| format!(" {status:04X}H")).unwrap_or_default();
+    let comment =
+        if delivery.last_comment.is_empty() { String::new() } else { format!(" «{}»", delivery.last_comment) };
+    let answer = match (delivery.last_status, delivery.last_comment.is_empty()) {
+        (None, true) => String::new(),
+        _ => format!(", last answer{status}{comment}"),
+    };
+    let when = match delivery.state {
+        DeliveryState::Delivered => delivery.delivered_at.map(|at| format!(" at {}", shown_time(at))),
+        DeliveryState::Pending => Some(format!(", next attempt at {}", shown_time(delivery.next_attempt_at))),
+        DeliveryState::Sending | DeliveryState::Dead => {
+            delivery.last_attempt_at.map(|at| format!(", last attempt at {}", shown_time(at)))
+        }
+    };
+    format!(
+        "to {}: {}{} ({} attempts{answer})",
+        delivery.destination,
+        delivery.state,
+        when.unwrap_or_default(),
+        delivery.attempts
+    )
+}
+
+fn or_unknown(text: &str) -> &str {
+    if text.is_empty() { "unknown" } else { text }
+}

@@ -1,0 +1,352 @@
+//! Rebuilding the index from the files. Jobs and deliveries are not in the files and stay as they are.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use bytes::Bytes;
+use dicom_dictionary_std::tags;
+use rayon::prelude::*;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Row};
+
+use super::Store;
+use super::aside::blocking;
+use super::clear_up::{folders_in, move_all, names_in};
+use super::columns::renew;
+use super::commit::{NewRow, Source, insert_one};
+use super::error::StoreError;
+use super::ids::{InstanceKey, SeriesKey};
+use super::incoming::NewInstance;
+use super::instance::signed;
+use super::known::Known;
+use super::layout::{Layout, Origin};
+use super::row::IndexRow;
+use crate::clock::Timestamp;
+use crate::dicom::ae::AeTitle;
+use crate::dicom::parse::{inflate, parse};
+use crate::dicom::part10::Part10;
+use crate::dicom::transfer_syntax::Encoding;
+
+/// How many files are read before their rows are committed together.
+const PORTION: usize = 64;
+
+/// The most that a deflated data set is inflated to.
+const MOST_INFLATED: usize = 4 << 30;
+
+/// What rebuilding the index has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reindexed {
+    /// Files in all.
+    pub files: u64,
+    /// Files that had no row and have one now.
+    pub added: u64,
+    /// Files moved to `aside/`: cut short, no DICOM files, or not what their name says.
+    pub set_aside: u64,
+    /// Rows removed because their file is gone.
+    pub removed: u64,
+    /// Results whose file is gone; their rows stay, for they tell what was delivered.
+    pub lost_results: u64,
+}
+
+/// A file to be read.
+#[derive(Debug, Clone)]
+struct Found {
+    origin: Origin,
+    path: PathBuf,
+    modified: Timestamp,
+}
+
+impl Store {
+    /// Reads every file and makes the index say what the files say. Only for a store that is open for running, with
+    /// nothing arriving. `progress` is told how many files are done, and how many there are.
+    ///
+    /// Instances that had a row keep their place in the order of arrival and their series its state. A series that had
+    /// no row at all is `complete` and not read, unless `read_new_series`: after the loss of the database nobody knows
+    /// what had been read, and reading an archive of years again is for a person to decide.
+    ///
+    /// # Errors
+    /// What the disk or the database says; the index is consistent then, and this can be started again.
+    pub async fn reindex(
+        &self,
+        read_new_series: bool,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Reindexed, StoreError> {
+        let layout = self.inner.layout.clone();
+        let found = blocking(move || list(&layout)).await?;
+        let mut run = Run { known: Known::default(), seen: HashSet::new(), renewed: HashSet::new(), read_new_series };
+        let mut report = Reindexed { files: found.len() as u64, ..Reindexed::default() };
+        progress(0, report.files);
+        let mut done = 0;
+        for portion in found.chunks(PORTION) {
+            self.reindex_portion(portion.to_vec(), &mut run, &mut report).await?;
+            done += portion.len() as u64;
+            progress(done, report.files);
+        }
+        self.recount(&run.seen, &mut report).await?;
+        Ok(report)
+    }
+
+    async fn reindex_portion(
+        &self,
+        portion: Vec<Found>,
+        run: &mut Run,
+        report: &mut Reindexed,
+    ) -> Result<(), StoreError> {
+        let layout = self.inner.layout.clone();
+        let read = blocking(move || {
+            let read = |file: Found| (read(&layout, &file), file.path);
+            Ok(portion.into_par_iter().map(read).collect::<Vec<_>>())
+        })
+        .await?;
+        let mut aside = Vec::new();
+        let mut connection = self.inner.writer.lock().await;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        for (row, path) in read {
+            let kept = match row {
+                Ok(new) => run.index(&mut transaction, new, self.inner.clock.now()).await?,
+                Err(reason) => Kept::No(reason),
+            };
+            match kept {
+                Kept::Known => {}
+                Kept::Added => report.added += 1,
+                Kept::No(reason) => {
+                    tracing::warn!(path = %path.display(), reason, "this file is moved aside");
+                    aside.push(path);
+                }
+            }
+        }
+        transaction.commit().await?;
+        drop(connection);
+        report.set_aside += aside.len() as u64;
+        let folder = self.inner.layout.aside();
+        blocking(move || {
+            aside.iter().try_for_each(|path| match (path.parent(), path.file_name()) {
+                (Some(parent), Some(name)) => move_all(parent, &folder, &[name.to_string_lossy().into_owned()]),
+                _ => Ok(()),
+            })
+        })
+        .await
+    }
+
+    /// Removes the rows that no file stands for, and counts anew what is counted along.
+    async fn recount(&self, seen: &HashSet<InstanceKey>, report: &mut Reindexed) -> Result<(), StoreError> {
+        let mut connection = self.inner.writer.lock().await;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let rows = sqlx::query(
+            "SELECT instance_key, EXISTS (SELECT 1 FROM result WHERE result.instance_key = instance.instance_key) \
+             AS is_result FROM instance",
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        for row in rows {
+            let key: InstanceKey = row.try_get("instance_key")?;
+            if seen.contains(&key) {
+                continue;
+            }
+            if row.try_get::<i64, _>("is_result")? != 0 {
+                report.lost_results += 1;
+                continue;
+            }
+            sqlx::query("DELETE FROM instance WHERE instance_key = $1").bind(key).execute(&mut *transaction).await?;
+            report.removed += 1;
+        }
+        for statement in RECOUNT {
+            sqlx::query(*statement).execute(&mut *transaction).await?;
+        }
+        sqlx::query("UPDATE association SET ended_at = $1 WHERE ended_at IS NULL")
+            .bind(self.inner.clock.now().0)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+/// Rows above instances: gone where nothing is below them, counted anew elsewhere.
+const RECOUNT: &[&str] = &[
+    "DELETE FROM series_source WHERE NOT EXISTS \
+     (SELECT 1 FROM instance WHERE instance.series_key = series_source.series_key)",
+    "DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM instance WHERE instance.series_key = series.series_key) \
+     AND NOT EXISTS (SELECT 1 FROM job WHERE job.series_key = series.series_key) \
+     AND NOT EXISTS (SELECT 1 FROM route_decision WHERE route_decision.series_key = series.series_key)",
+    "DELETE FROM study WHERE NOT EXISTS (SELECT 1 FROM series WHERE series.study_key = study.study_key)",
+    "DELETE FROM patient WHERE NOT EXISTS (SELECT 1 FROM study WHERE study.patient_key = patient.patient_key)",
+    "UPDATE series SET number_of_instances = \
+     (SELECT count(*) FROM instance WHERE instance.series_key = series.series_key)",
+    "UPDATE study SET number_of_series = (SELECT count(*) FROM series WHERE series.study_key = study.study_key), \
+     number_of_instances = (SELECT count(*) FROM instance JOIN series ON series.series_key = instance.series_key \
+         WHERE series.study_key = study.study_key), \
+     modalities = (SELECT coalesce(string_agg(word, '\\'), '') FROM (SELECT DISTINCT series.modality AS word FROM series \
+         WHERE series.study_key = study.study_key AND series.modality <> '' ORDER BY 1) AS words), \
+     sop_classes = (SELECT coalesce(string_agg(word, '\\'), '') FROM (SELECT DISTINCT instance.sop_class_uid AS word \
+         FROM instance JOIN series ON series.series_key = instance.series_key \
+         WHERE series.study_key = study.study_key ORDER BY 1) AS words)",
+];
+
+/// What one rebuilding remembers.
+struct Run {
+    known: Known,
+    seen: HashSet<InstanceKey>,
+    renewed: HashSet<SeriesKey>,
+    read_new_series: bool,
+}
+
+/// What became of a file.
+enum Kept {
+    /// It has the row it had.
+    Known,
+    /// It has a new row.
+    Added,
+    /// It is not what it should be: why.
+    No(String),
+}
+
+impl Run {
+    async fn index(
+        &mut self,
+        connection: &mut SqliteConnection,
+        new: NewRow,
+        now: Timestamp,
+    ) -> Result<Kept, StoreError> {
+        let row = sqlx::query(
+            "SELECT instance.instance_key, instance.series_key, series.series_instance_uid, series.origin, \
+             study.study_instance_uid FROM instance JOIN series ON series.series_key = instance.series_key \
+             JOIN study ON study.study_key = series.study_key WHERE instance.sop_instance_uid = $1",
+        )
+        .bind(new.row.instance.uid.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+        let Some(row) = row else { return self.add(connection, new, now).await };
+        let here = row.try_get::<&str, _>("series_instance_uid")? == new.row.series.uid.as_str()
+            && row.try_get::<&str, _>("study_instance_uid")? == new.row.study.uid.as_str()
+            && row.try_get::<&str, _>("origin")? == new.origin.word();
+        if !here {
+            return Ok(Kept::No("its SOP Instance UID is that of an instance elsewhere".to_owned()));
+        }
+        let (key, series) = (row.try_get("instance_key")?, row.try_get("series_key")?);
+        renew_instance(connection, key, &new).await?;
+        self.seen.insert(key);
+        if self.renewed.insert(series) {
+            renew(connection, series, &new.row).await?;
+        }
+        Ok(Kept::Known)
+    }
+
+    async fn add(
+        &mut self,
+        connection: &mut SqliteConnection,
+        new: NewRow,
+        now: Timestamp,
+    ) -> Result<Kept, StoreError> {
+        let (key, known) = insert_one(connection, &mut self.known, new).await?;
+        self.seen.insert(key);
+        // A series that had no row has nothing but what was added here.
+        if !self.read_new_series {
+            sqlx::query(
+                "UPDATE series SET state = 'complete', signal = 'found by reindex', completed_at = $1, \
+                 completed_revision = revision WHERE series_key = $2 AND state = 'receiving' \
+                 AND NOT EXISTS (SELECT 1 FROM series_source JOIN association \
+                     ON association.association_key = series_source.association_key \
+                     WHERE series_source.series_key = series.series_key AND association.peer_address <> '')",
+            )
+            .bind(now.0)
+            .bind(known.key)
+            .execute(connection)
+            .await?;
+        }
+        self.renewed.insert(known.key);
+        Ok(Kept::Added)
+    }
+}
+
+async fn renew_instance(connection: &mut SqliteConnection, key: InstanceKey, new: &NewRow) -> Result<(), StoreError> {
+    let instance = &new.row.instance;
+    sqlx::query(
+        "UPDATE instance SET sop_class_uid = $1, transfer_syntax_uid = $2, file_bytes = $3, data_set_offset = $4, \
+         instance_number = $5, acquisition_number = $6, rows = $7, columns = $8, number_of_frames = $9, \
+         content_date = $10, content_time = $11, image_type = $12 WHERE instance_key = $13",
+    )
+    .bind(instance.sop_class_uid.as_str())
+    .bind(instance.transfer_syntax_uid.as_str())
+    .bind(signed(new.file_bytes))
+    .bind(signed(new.data_set_offset))
+    .bind(instance.number)
+    .bind(instance.acquisition_number)
+    .bind(instance.rows)
+    .bind(instance.columns)
+    .bind(instance.number_of_frames)
+    .bind(&instance.content_date)
+    .bind(&instance.content_time)
+    .bind(&instance.image_type)
+    .bind(key)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// All instance files in the order in which they came, as far as the disk knows. Blocks.
+fn list(layout: &Layout) -> Result<Vec<Found>, StoreError> {
+    let mut found = Vec::new();
+    for origin in [Origin::Received, Origin::Result] {
+        for study in folders_in(&layout.folder(origin))? {
+            for series in folders_in(&study)? {
+                for name in names_in(&series)? {
+                    let path = series.join(name);
+                    let modified = fs::metadata(&path).and_then(|m| m.modified());
+                    let modified = modified.map_err(StoreError::file("look at", &path))?;
+                    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+                    let modified = Timestamp(i64::try_from(since).unwrap_or(i64::MAX));
+                    found.push(Found { origin, path, modified });
+                }
+            }
+        }
+    }
+    found.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
+    Ok(found)
+}
+
+/// Reads a whole file, so that one that is cut short is not taken for an instance. Blocks.
+fn read(layout: &Layout, found: &Found) -> Result<NewRow, String> {
+    let file = Bytes::from(fs::read(&found.path).map_err(|e| e.to_string())?);
+    let part10 = Part10::split(&file).map_err(|e| e.to_string())?;
+    let source_title = part10.meta.text(tags::SOURCE_APPLICATION_ENTITY_TITLE).unwrap_or_default();
+    let encoding = Encoding::of(&part10.transfer_syntax);
+    let data_set = match encoding {
+        Encoding::DeflatedExplicitLe => inflate(&part10.data_set, MOST_INFLATED).map_err(|e| e.to_string())?,
+        _ => part10.data_set.clone(),
+    };
+    let header = parse(&data_set, encoding).map_err(|e| e.to_string())?;
+    let announced = NewInstance {
+        sop_class_uid: part10.sop_class().map_err(|e| e.to_string())?,
+        sop_instance_uid: part10.sop_instance().map_err(|e| e.to_string())?,
+        transfer_syntax_uid: part10.transfer_syntax.clone(),
+        calling_ae_title: AeTitle::parse(&source_title)
+            .or_else(|_| AeTitle::parse("UNKNOWN"))
+            .map_err(|e| e.to_string())?,
+    };
+    let row = IndexRow::from_header(&header, &announced).map_err(|e| e.to_string())?;
+    let place = layout.instance(found.origin, &row.study.uid, &row.series.uid, &row.instance.uid);
+    if place != found.path {
+        return Err(format!("it belongs at {}", relative(layout, &place)));
+    }
+    let source = (found.origin == Origin::Received).then(|| Source {
+        association_id: format!("found by reindex, sent by {}", announced.calling_ae_title).into(),
+        calling_ae_title: announced.calling_ae_title.as_str().to_owned(),
+        peer_address: String::new(),
+    });
+    Ok(NewRow {
+        folder: layout.series(found.origin, &row.study.uid, &row.series.uid),
+        row,
+        origin: found.origin,
+        source,
+        file_bytes: file.len() as u64,
+        data_set_offset: (file.len() - part10.data_set.len()) as u64,
+        received_at: found.modified,
+    })
+}
+
+fn relative(layout: &Layout, path: &Path) -> String {
+    path.strip_prefix(layout.root()).unwrap_or(path).display().to_string()
+}

@@ -1,0 +1,57 @@
+//! A person wants a study read again: jobs that failed, and series that no job has read.
+
+use sqlx::Connection;
+
+use super::Store;
+use super::error::StoreError;
+use crate::clock::Timestamp;
+use crate::dicom::uid::StudyInstanceUid;
+
+/// What is going to be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reread {
+    /// Failed jobs that are queued again.
+    pub jobs: u64,
+    /// Series without a job, for which the routes are asked again.
+    pub series: u64,
+}
+
+impl Store {
+    /// Queues the failed jobs of a study again, with a fresh count of attempts, and lets the completeness loop decide
+    /// anew on its series that no job has read: those that were held because instances came late, and those that no
+    /// route fitted when they came. A node that runs beside sees it when it next looks.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing has changed then.
+    pub async fn reread(&self, study: &StudyInstanceUid, now: Timestamp) -> Result<Reread, StoreError> {
+        const OF_STUDY: &str = "study_key = (SELECT study_key FROM study WHERE study_instance_uid = $1)";
+        let mut connection = self.inner.writer.lock().await;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let series = format!(
+            "UPDATE series SET state = 'receiving', completed_revision = NULL, completed_at = NULL, signal = '' \
+             WHERE {OF_STUDY} AND origin = 'received' AND state = 'complete' AND NOT EXISTS \
+             (SELECT 1 FROM job WHERE job.series_key = series.series_key AND job.revision = series.revision)"
+        );
+        let series = sqlx::query(sqlx::AssertSqlSafe(series))
+            .bind(study.as_str())
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        // What was tried before counts as put back: the number of an attempt stays unique, the count starts anew.
+        let jobs = format!(
+            "UPDATE job SET state = 'queued', put_back = attempts, not_before = $2, ended_at = NULL \
+             WHERE state = 'failed' AND series_key IN (SELECT series_key FROM series WHERE {OF_STUDY})"
+        );
+        let jobs = sqlx::query(sqlx::AssertSqlSafe(jobs))
+            .bind(study.as_str())
+            .bind(now.0)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        transaction.commit().await?;
+        drop(connection);
+        self.inner.changes.series.send_replace(());
+        self.inner.changes.jobs.send_replace(());
+        Ok(Reread { jobs, series })
+    }
+}

@@ -1,0 +1,157 @@
+//! What the program says before a node runs, and beside it: everything that is wrong at once, and exit codes.
+
+#![cfg(feature = "torch")]
+#![expect(clippy::unwrap_used, reason = "tests and what they share")]
+
+use std::process::Output;
+
+use crate::testkit::chest::Series;
+use crate::testkit::receiver::{Answer, Receiver};
+use crate::testkit::site::{QUICK, Site, run};
+
+const DONE: i32 = 0;
+const FAILED: i32 = 1;
+const USAGE: i32 = 2;
+const PARTLY: i32 = 3;
+const NOTHING: i32 = 4;
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+async fn check(site: &Site) -> (i32, String) {
+    let checked = run(&["check", "--config", site.configuration().to_str().unwrap()]).await;
+    (checked.status.code().unwrap(), text(&checked))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_in_order_is_said_to_be_so() {
+    let receiver = Receiver::start();
+    let (code, said) = check(&Site::measuring_for(&receiver)).await;
+    assert_eq!(code, DONE, "{said}");
+    assert!(said.contains("model good 1.0.0: golden case passed on cpu"), "{said}");
+    assert!(said.contains(&format!("peer PACS@{}: answers C-ECHO", receiver.address)), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_errors_of_the_configuration_are_said_at_once_with_their_keys_and_lines() {
+    let site = Site::new()
+        .with("node.ae_title", "\"A TITLE THAT IS TOO LONG\"")
+        .with("jobs.attempts", "0")
+        .with("completeness.late", "\"perhaps\"")
+        .with("delivery.surprise", "1")
+        .with_route("lung-densitometry", &["NOBODY"], "");
+    let (code, said) = check(&site).await;
+    assert_eq!(code, FAILED, "{said}");
+    let written = std::fs::read_to_string(site.configuration()).unwrap();
+    let keys = ["node.ae_title", "jobs.attempts", "completeness.late", "delivery.surprise"];
+    for key in keys {
+        let number = 1 + written.lines().position(|line| line.starts_with(key)).unwrap();
+        let place = format!("overread.toml:{number}");
+        let line = said.lines().find(|line| line.contains(&format!(" {key}")));
+        assert!(line.is_some_and(|line| line.contains(&place)), "{key} in line {number}: {said}");
+    }
+    assert!(said.contains("route[0].send_to") && said.contains("NOBODY"), "{said}");
+    assert!(said.contains("5 errors"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_that_are_missing_or_broken_and_peers_that_do_not_answer_are_all_said() {
+    let down = Receiver::closed();
+    let site = Site::new()
+        .with_peer("DOWN", down.address)
+        .with_model("tests/fixtures/models/truncated")
+        .with_model("tests/fixtures/models/golden-differs")
+        .with_changed_model("raises", &[("memory_mb = 100", "memory_mb = \"much\"")])
+        .with_route("no-such-model", &["DOWN"], "");
+    let (code, said) = check(&site).await;
+    assert_eq!(code, FAILED, "{said}");
+    let wrong: Vec<&str> = said.lines().filter(|line| line.starts_with("wrong")).collect();
+    for words in [
+        &["raises/model.toml", "inference.memory_mb"][..],
+        &["model truncated"],
+        &["model golden-differs", "golden case"],
+        &["route[0].model", "no-such-model"],
+        &["peer DOWN@", "refused"],
+    ] {
+        let says = |line: &&&str| words.iter().all(|word| line.contains(word));
+        assert_eq!(wrong.iter().filter(says).count(), 1, "{words:?}: {said}");
+    }
+    assert!(said.contains("5 errors"), "{said}");
+
+    let started = run(&["run", "--config", site.configuration().to_str().unwrap()]).await;
+    assert_eq!(started.status.code(), Some(FAILED));
+    let said = text(&started);
+    assert!(said.contains("the node cannot start") && said.contains("no-such-model"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn echo_ends_with_a_code_that_says_how_it_went() {
+    let (receiver, down) = (Receiver::start(), Receiver::closed());
+    let echo = async |to: &str| run(&["echo", "--to", to]).await.status.code().unwrap();
+    assert_eq!(echo(&format!("PACS@{}", receiver.address)).await, DONE);
+    assert_eq!(echo(&format!("PACS@{}", down.address)).await, FAILED);
+    assert_eq!(echo("nowhere").await, USAGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_ends_with_a_code_that_says_how_it_went() {
+    let receiver = Receiver::start();
+    let to = format!("PACS@{}", receiver.address);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let send = async |to: &str| {
+        let sent = run(&["send", "--to", to, path]).await;
+        (sent.status.code().unwrap(), text(&sent))
+    };
+    std::fs::write(folder.path().join("notes.txt"), "no DICOM").unwrap();
+    assert_eq!(send(&to).await.0, NOTHING);
+    for (number, file) in Series::chest("sent").files().iter().enumerate() {
+        std::fs::write(folder.path().join(format!("{number}.dcm")), file).unwrap();
+    }
+    let (code, said) = send(&to).await;
+    assert_eq!((code, receiver.taken().len()), (DONE, 14), "{said}");
+    let mut first = true;
+    receiver.answer(move |_| Answer::Status(if std::mem::take(&mut first) { 0xA900 } else { 0 }));
+    let (code, said) = send(&to).await;
+    assert_eq!(code, PARTLY, "{said}");
+    assert!(said.contains("13 stored") && said.contains("1 refused") && said.contains("A900"), "{said}");
+    receiver.answer(|_| Answer::Status(0xA900));
+    assert_eq!(send(&to).await.0, FAILED);
+    let down = Receiver::closed();
+    let (code, said) = send(&format!("PACS@{}", down.address)).await;
+    assert_eq!(code, FAILED, "{said}");
+    assert!(said.contains("14 refused") && said.contains("refused"), "{said}");
+    assert_eq!(send("nowhere").await.0, USAGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn find_and_why_tell_of_a_series_and_of_none_by_their_codes() {
+    let receiver = Receiver::start();
+    let site = Site::measuring_for(&receiver);
+    let node = site.start().await;
+    let chest = Series::chest("found");
+    node.push("CT1", &chest.files()).await;
+    let to = format!("OVERREAD@{}", node.address());
+    let find = async |key: &str| run(&["find", "--to", &to, "--level", "study", "--json", key]).await;
+    let found = find("PatientID=PH-17").await;
+    assert_eq!(found.status.code(), Some(DONE), "{}", text(&found));
+    assert!(text(&found).contains(&chest.study));
+    assert_eq!(find("PatientID=NOBODY").await.status.code(), Some(NOTHING));
+    assert_eq!(find("NoSuchKeyword=1").await.status.code(), Some(USAGE));
+    let down = format!("PACS@{}", Receiver::closed().address);
+    assert_eq!(run(&["find", "--to", &down, "PatientID=1"]).await.status.code(), Some(FAILED));
+
+    node.logged("delivered", 2).await;
+    let configuration = site.configuration();
+    let why = async |what: &str| run(&["why", "--config", configuration.to_str().unwrap(), what]).await;
+    for name in [&chest.study, &chest.series, &chest.instance(3), "A-17"] {
+        let told = why(name).await;
+        let said = text(&told);
+        assert_eq!(told.status.code(), Some(DONE), "{said}");
+        for words in [&*chest.series, "14 instances from CT1", QUICK, "quiet for 1 s", "delivered", "0000H"] {
+            assert!(said.contains(words), "«{words}» is not in: {said}");
+        }
+    }
+    assert_eq!(why("1.2.3.4.5").await.status.code(), Some(NOTHING));
+}

@@ -1,0 +1,194 @@
+//! Jobs under bad models and bad days: each ends, none blocks another, none is done twice.
+
+#![cfg(feature = "torch")]
+
+use std::time::{Duration, Instant};
+
+use dicom_dictionary_std::uids;
+use overread::clock::{Clock, Timestamp};
+use overread::store::{JobState, JobStory, Store};
+
+use crate::testkit::chest::Series;
+use crate::testkit::receiver::{Receiver, eventually};
+use crate::testkit::site::{QUICK, Site, run};
+
+const REPORT: &str = uids::COMPREHENSIVE3_DSR_STORAGE;
+/// The only job of a series, once it is in this state.
+async fn job(site: &Site, series: &Series, state: JobState) -> JobStory {
+    let what = format!("the job is {state}");
+    eventually(&what, async || {
+        let mut jobs = site.series(&series.series).await?.jobs;
+        assert!(jobs.len() < 2, "one series, one job");
+        jobs.pop().filter(|job| job.state == state)
+    })
+    .await
+}
+
+fn endings(job: &JobStory) -> Vec<&str> {
+    job.attempts.iter().map(|attempt| attempt.ending.as_str()).collect()
+}
+
+/// What comes from `POISON` goes to a bad model, what comes from `CT1` to the good one.
+fn site_with_poison(receiver: &Receiver, bad: &str) -> Site {
+    Site::new()
+        .with_peer("PACS", receiver.address)
+        .with_quick_model()
+        .with_route(bad, &["PACS"], "calling_ae = [\"POISON\"]")
+        .with_route(QUICK, &["PACS"], "calling_ae = [\"CT1\"]")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_raises_fails_its_job_once_and_reports_it_where_that_is_wanted() {
+    let receiver = Receiver::start();
+    let site = site_with_poison(&receiver, "raises")
+        .with_model("tests/fixtures/models/raises")
+        .with("results.send_failures", "true");
+    let node = site.start().await;
+    let (poison, chest) = (Series::chest("poison"), Series::chest("a chest after poison"));
+    node.push("POISON", &poison.files()).await;
+    node.push("CT1", &chest.files()).await;
+    job(&site, &chest, JobState::Done).await;
+    let failed = job(&site, &poison, JobState::Failed).await;
+    assert_eq!(endings(&failed), ["failed"], "what will not pass is not tried again");
+    assert!(failed.cause.contains("the model does not want to"), "{}", failed.cause);
+    assert_eq!(failed.results.len(), 1);
+    let reported = eventually("the report of the failure", async || {
+        let report = &failed.results[0].sop_instance_uid;
+        receiver.taken().into_iter().find(|sent| sent.sop_instance == *report)
+    });
+    let reported = reported.await;
+    assert_eq!(reported.sop_class, REPORT);
+    assert!(String::from_utf8_lossy(&reported.data_set).contains("model-raised"));
+    let line = &node.lines("job failed")[0];
+    assert_eq!((line["code"].as_str(), line["series.uid"].as_str()), (Some("model-raised"), Some(&*poison.series)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_never_ends_fails_its_job_after_all_attempts_and_the_next_series_are_read() {
+    let receiver = Receiver::start();
+    let site = site_with_poison(&receiver, "never-ends").with_model("tests/fixtures/models/never-ends");
+    let node = site.start().await;
+    let poison = Series::chest("poison");
+    node.push("POISON", &poison.files()).await;
+    let failed = job(&site, &poison, JobState::Failed).await;
+    let tried: Vec<&str> = endings(&failed).into_iter().filter(|ending| *ending != "put back").collect();
+    assert_eq!(tried, ["retry", "retry", "failed"]);
+    assert!(failed.cause.contains("did not end within 0.5 s"), "{}", failed.cause);
+    let chest = Series::chest("after poison");
+    node.push("CT1", &chest.files()).await;
+    job(&site, &chest, JobState::Done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_takes_the_process_down_fails_its_job_and_no_other() {
+    let receiver = Receiver::start();
+    let site = site_with_poison(&receiver, "dies").with_model("tests/fixtures/models/dies");
+    let (poison, chest) = (Series::chest("poison"), Series::chest("beside poison"));
+    let mut node = site.start().await;
+    node.push("CT1", &chest.files()[..13]).await;
+    node.push("POISON", &poison.files()).await;
+    let mut deaths = 0;
+    loop {
+        let ended = eventually("the node dies or the job has failed", async || {
+            if let Some(code) = node.ended_with() {
+                return Some(Some(code));
+            }
+            let story = site.series(&poison.series).await?;
+            story.jobs.iter().any(|job| job.state == JobState::Failed).then_some(None)
+        });
+        match ended.await {
+            Some(code) => assert!(code < 0, "by a signal, not {code}: {}", node.text()),
+            None => break,
+        }
+        deaths += 1;
+        assert!(deaths <= 3, "the poison goes on and on");
+        node = site.start().await;
+    }
+    assert_eq!(deaths, 3);
+    let failed = job(&site, &poison, JobState::Failed).await;
+    assert_eq!(endings(&failed), ["lease lost"; 3]);
+    assert!(failed.cause.contains("the node ended while the job was running"), "{}", failed.cause);
+    node.push("CT1", &chest.files()[13..]).await;
+    eventually("the other series is read", async || {
+        let jobs = site.series(&chest.series).await?.jobs;
+        jobs.iter().any(|job| job.revision == 14 && job.state == JobState::Done).then_some(())
+    })
+    .await;
+    let jobs = site.series(&chest.series).await.unwrap().jobs;
+    assert!(jobs.iter().all(|job| job.state == JobState::Done), "{jobs:?}");
+}
+
+/// The slow model needs seconds for a chest in a body this dense.
+const SLOW: &[(&str, &str)] = &[("time_limit_seconds = 0.5", "time_limit_seconds = 100")];
+
+fn slow_site(receiver: &Receiver) -> Site {
+    Site::new()
+        .with("results.allow_untrained", "true")
+        .with_peer("PACS", receiver.address)
+        .with_changed_model("hangs", SLOW)
+        .with_route("hangs", &["PACS"], "")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_lease_ran_out_is_given_to_another_and_what_the_first_made_is_dropped() {
+    let receiver = Receiver::start();
+    let site = slow_site(&receiver).with("jobs.lease_seconds", "5");
+    let node = site.start().await;
+    let chest = Series { body: 200, ..Series::chest("slow") };
+    node.push("CT1", &chest.files()).await;
+    job(&site, &chest, JobState::Running).await;
+    let other = Store::open_beside(&site.data(), Clock::System).await.unwrap();
+    let later = Timestamp(Clock::System.now().0 + 3_600_000);
+    let claimed = other.claim_job(later, 60_000).await.unwrap().expect("the lease has run out by this clock");
+    assert_eq!(claimed.attempt, 2);
+    eventually("the first worker gives up", async || {
+        let lost = node.lines("the job's lease was lost; its results are dropped").len();
+        let late = node.lines("the end of the job could not be recorded; its lease will run out").len();
+        (lost + late > 0).then_some(())
+    })
+    .await;
+    assert_eq!(job(&site, &chest, JobState::Running).await.results, []);
+    other.put_back_job(claimed, Clock::System.now()).await.unwrap();
+    let done = job(&site, &chest, JobState::Done).await;
+    assert_eq!(endings(&done), ["lease lost", "put back", "done"]);
+    eventually("both results", async || (receiver.taken().len() == 2).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_lets_a_job_that_ends_in_time_end() {
+    let receiver = Receiver::start();
+    let site = slow_site(&receiver).with("association.drain_seconds", "100");
+    let mut node = site.start().await;
+    let chest = Series { body: 50, ..Series::chest("slow") };
+    node.push("CT1", &chest.files()).await;
+    job(&site, &chest, JobState::Running).await;
+    node.terminate();
+    assert_eq!(node.exit_code().await, 0, "{}", node.text());
+    assert_eq!(endings(&job(&site, &chest, JobState::Done).await), ["done"]);
+    assert!(node.associate("CT1").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_puts_a_job_back_that_does_not_end_in_time() {
+    let receiver = Receiver::start();
+    let site = slow_site(&receiver).with("association.drain_seconds", "1");
+    let mut node = site.start().await;
+    let chest = Series { body: 2000, ..Series::chest("very slow") };
+    node.push("CT1", &chest.files()).await;
+    job(&site, &chest, JobState::Running).await;
+    let begun = Instant::now();
+    node.terminate();
+    assert_eq!(node.exit_code().await, 0, "{}", node.text());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(endings(&job(&site, &chest, JobState::Queued).await), ["put back"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_node_on_the_same_folder_does_not_start() {
+    let site = Site::new();
+    let _node = site.start().await;
+    let second = run(&["run", "--config", site.configuration().to_str().unwrap()]).await;
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("cannot start") && said.contains("is in use by another overread"), "{said}");
+}
