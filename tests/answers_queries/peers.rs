@@ -1,16 +1,13 @@
 //! Other toolkits ask, over the network.
 
-use std::path::{Path, PathBuf};
-
 use super::archive::add_big_study;
 use crate::testkit::Node;
 use crate::testkit::peers::{Judgement, judge, python};
 
 /// Runs `peer` on a thread where it may wait, with these arguments.
-async fn run(peer: fn(&str, &[&Path]) -> Judgement, program: &'static str, arguments: &[&str]) -> Judgement {
-    let arguments: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
-    let run = move || peer(program, &arguments.iter().map(PathBuf::as_path).collect::<Vec<_>>());
-    tokio::task::spawn_blocking(run).await.unwrap()
+async fn run(peer: fn(&str, &[String]) -> Judgement, program: &'static str, arguments: &[&str]) -> Judgement {
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    tokio::task::spawn_blocking(move || peer(program, &arguments)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
