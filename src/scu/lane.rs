@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Delivery;
 use super::outcome::{Attempt, Outcome, outcome};
 use crate::association::requestor::{ContextProposal, OutgoingInstance, PeerAddress, RequestError, Requestor};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, milliseconds};
 use crate::dicom::ae::AeTitle;
 use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
 use crate::store::{ClaimedDelivery, PeerAnswer, StoreError};
@@ -140,7 +140,7 @@ async fn record(
     let (id, destination, number) = (claimed.id(), claimed.destination.clone(), claimed.attempt);
     let uid = claimed.instance.sop_instance_uid().clone();
     let said = status.map_or_else(String::new, |status| format!("{status:04X}H"));
-    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let duration_ms = milliseconds(begun.elapsed());
     let answer = PeerAnswer { status, comment: &comment };
     match decided {
         Outcome::Delivered { .. } => {
