@@ -25,6 +25,7 @@ use crate::testkit::wire::CT;
 const FOLDERS: [&str; 6] = ["nasty", "fuzz", "pydicom-test-files", "codec", "charset", "seg-sr-reference"];
 /// What the node may take beyond what it has when it is ready: the largest file decodes to 50 MB.
 const MEMORY: u64 = 400 << 20;
+const PLAIN: [&str; 3] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"];
 const INFLATED: usize = 64 << 20;
 
 /// A file as it is sent.
@@ -137,6 +138,7 @@ fn hostile_files_go_through_storage_volume_and_worker() {
         "[completeness]\nquiet_seconds = 1\n[[peer]]\nae_title = \"RECEIVER\"\nhost = \"127.0.0.1\"\nport = {port}\n\
          [[route]]\nmodel = \"lung-densitometry\"\nsend_to = [\"RECEIVER\"]\n"
     ));
+    node.forget_peak_memory();
     let before = node.peak_memory();
     let (stop, echoes) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (statuses, longest) = std::thread::scope(|scope| {
@@ -165,7 +167,7 @@ fn hostile_files_go_through_storage_volume_and_worker() {
         grown >> 20
     );
     assert!(longest < Duration::from_secs(20), "C-ECHO took {longest:?}");
-    assert!(grown < MEMORY, "{} MB more than at the start", grown >> 20);
+    assert!(grown < MEMORY, "{} MB more than the {} MB at the start", grown >> 20, before >> 20);
     what_was_acknowledged_is_there(&node, &samples, &statuses);
     let panics: Vec<_> = node.log().into_iter().filter(|line| line.to_string().contains("panicked")).collect();
     assert!(panics.is_empty(), "{panics:#?}");
@@ -195,7 +197,16 @@ fn what_was_acknowledged_is_there(node: &RunningNode, samples: &[Sample], status
             Some(0x0000) => {
                 let stored = node.stored(sample.instance.sop_instance().as_str());
                 let stored = stored.unwrap_or_else(|| panic!("{}: not there", sample.path.display()));
-                assert!(content(&stored) == sample.data_set(), "{}: other bytes", sample.path.display());
+                // A success without a file of its own: the instance was there already, written in another plain syntax.
+                let is_repeat = samples.iter().zip(statuses).any(|(earlier, status)| {
+                    *status == Some(0)
+                        && earlier.instance.sop_instance() == sample.instance.sop_instance()
+                        && earlier.instance.transfer_syntax() != sample.instance.transfer_syntax()
+                        && [earlier, sample].iter().all(|s| PLAIN.contains(&s.instance.transfer_syntax().as_str()))
+                        && earlier.data_set() == content(&stored)
+                });
+                let is_it = content(&stored) == sample.data_set();
+                assert!(is_it || is_repeat, "{}: other bytes", sample.path.display());
             }
             Some(0xB000) => assert!(aside.contains(&sample.data_set()), "{}: not kept aside", sample.path.display()),
             Some(status) => assert!(

@@ -83,8 +83,8 @@ fn a_chest_ct_from_orthanc_is_read_and_everybody_gets_and_finds_the_results() {
 
     let slices = files_below(&root().join("demo/chest-ct"));
     let slices: Vec<&PathBuf> = slices.iter().filter(|path| path.extension().is_some_and(|e| e == "dcm")).collect();
-    let series = slices.iter().map(|path| orthanc.upload(path)["ParentSeries"].clone()).next_back().unwrap();
-    let sent = orthanc.post("/modalities/overread/store", &json!([series]));
+    let series: Vec<Json> = slices.iter().map(|path| orthanc.upload(path)["ParentSeries"].clone()).collect();
+    let sent = orthanc.post("/modalities/overread/store", &json!([series[0]]));
     assert_eq!((&sent["InstancesCount"], &sent["FailedInstancesCount"]), (&json!(slices.len()), &json!(0)));
     wait_until("all eight deliveries", || node.logged("delivered").len() == 8);
 

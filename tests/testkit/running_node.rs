@@ -90,6 +90,11 @@ impl RunningNode {
         self.files("instances").into_iter().find(|path| path.file_name() == Some(OsStr::new(&name)))
     }
 
+    /// Lets the peak begin anew from what it has now.
+    pub(crate) fn forget_peak_memory(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.process.0.id()), "5").unwrap();
+    }
+
     /// The most memory that it has had, bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
