@@ -21,7 +21,6 @@ use overread::dicom::encode::{Layout, encode, part10_header};
 use overread::dicom::parse::parse;
 use overread::dicom::part10::Part10;
 use overread::dicom::tags;
-use overread::dicom::transfer_syntax::Encoding;
 use overread::dicom::uid::SopInstanceUid;
 
 use crate::testkit::peers::{Judgement, python, root};
