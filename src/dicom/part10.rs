@@ -202,10 +202,10 @@ mod tests {
     #[test]
     fn without_meta_information_the_layout_is_read_from_the_first_element() {
         assert_eq!(split(explicit(8, 0x60, b"CS", b"CT")).unwrap().encoding, Encoding::ExplicitLe);
-        let big = vec![0, 8, 0, 0x60, b'C', b'S', 0, 2, b'C', b'T'];
-        assert_eq!(split(big).unwrap().encoding, Encoding::ExplicitBe);
-        let implicit = vec![8, 0, 0x60, 0, 2, 0, 0, 0, b'C', b'T'];
-        let part10 = split(implicit).unwrap();
+        let big = [0, 8, 0, 0x60, b'C', b'S', 0, 2, b'C', b'T'];
+        assert_eq!(split(Bytes::copy_from_slice(&big)).unwrap().encoding, Encoding::ExplicitBe);
+        let implicit = [8, 0, 0x60, 0, 2, 0, 0, 0, b'C', b'T'];
+        let part10 = split(Bytes::copy_from_slice(&implicit)).unwrap();
         assert_eq!(part10.encoding, Encoding::ImplicitLe);
         assert!(matches!(part10.sop_class(), Err(Part10Error::Uid { .. })));
     }
