@@ -59,6 +59,15 @@ class Bench:
                            stdout=subprocess.DEVNULL)
         return folder
 
+    def chest(self, slices):
+        """A folder with one synthetic chest CT, lungs and all, made once."""
+        folder = self.data / f"chest-{slices}"
+        if not folder.exists():
+            say(f"making a chest CT of {slices} slices")
+            subprocess.run([sys.executable, self.tools / "python/gen_series.py", folder, "--slices", str(slices)],
+                           check=True, stdout=subprocess.DEVNULL)
+        return folder
+
     def note(self, **row):
         with open(self.raw, "a") as f:
             f.write(json.dumps({"at": round(time.time()), **row}) + "\n")
@@ -210,7 +219,7 @@ def scale(bench):
 
 def reading(bench):
     """From the last slice of a CT to both objects delivered, beside the Python pipeline."""
-    folder = bench.studies(1, 1, SLICES, 512)
+    folder = bench.chest(SLICES)
     own, other = [], []
     for _ in range(bench.rounds):
         seconds, memory = read_once(bench, folder)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 /// A point in time: milliseconds since 1970-01-01 UTC. This is what the database keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -12,6 +13,12 @@ impl Timestamp {
     #[must_use]
     pub const fn plus_ms(self, milliseconds: i64) -> Self {
         Self(self.0.saturating_add(milliseconds))
+    }
+
+    /// This point moved by `duration` into the future.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        self.plus_ms(milliseconds(duration))
     }
 
     /// Milliseconds from `earlier` to this point.
@@ -26,6 +33,19 @@ impl Timestamp {
         time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
             .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
     }
+}
+
+/// A duration in whole milliseconds, as the database and the log have it.
+#[must_use]
+pub fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// How long to wait after the `attempt`th attempt, from 1: `first`, doubled for each further one, never more than
+/// `longest`.
+#[must_use]
+pub fn backoff(attempt: u32, first: Duration, longest: Duration) -> Duration {
+    first.saturating_mul(1 << attempt.saturating_sub(1).min(30)).min(longest)
 }
 
 /// Where the time comes from.

@@ -84,7 +84,7 @@ impl Node {
         let worker = worker(config, &store, &clock, &engine, &exhausted);
         let workers = (0..WORKERS).map(|_| tokio::spawn(worker.clone().run(stop.clone(), drained.clone()))).collect();
         let watch = tokio::spawn(watch(config, &store, &clock, models).run(stop.clone()));
-        let delivery = tokio::spawn(delivery(config, &store, &clock).run(stop.clone()));
+        let delivery = tokio::spawn(delivery(config, &store, &clock).run(stop.clone(), drained.clone()));
         let scp = tokio::spawn(listener.serve(store.clone(), clock, ScpOptions::from(config), stop.clone()));
         let drain = config.association.drain;
         Ok(Self { addresses, store, stop, drained, exhausted, drain, scp, watch, workers, delivery })
@@ -109,7 +109,7 @@ impl Node {
     }
 
     /// Ends in order: no new associations, those that stand may go on for the drain time, running jobs end or are put
-    /// back, what is being sent is sent.
+    /// back, what is being sent is sent or put back.
     ///
     /// # Errors
     /// When the store could not be closed; what was acknowledged is durable all the same.

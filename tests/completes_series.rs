@@ -119,3 +119,32 @@ async fn a_counting_peer_bridges_a_hole_that_is_longer_than_the_quiet_time() {
     node.drain().await.unwrap();
     pacs.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_does_not_say_the_number_holds_up_neither_other_series_nor_the_end_of_the_node() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let peers = format!("[[peer]]\nae_title = \"SILENT\"\nhost = \"127.0.0.1\"\nport = {port}\n");
+    let rule = "quiet_seconds = 86400\nask_count = \"SILENT\"";
+    let node = node(folder.path(), rule, &peers).await;
+    let target = as_target(&node);
+    send(&target, [slice(1)]).await;
+    let asked = tokio::task::spawn_blocking(move || silent.accept().unwrap());
+    let _held_open = asked.await.unwrap();
+    let mut other = slice(2);
+    other.put_uid(tags::SERIES_INSTANCE_UID, "1.2.3.5");
+    other.put_text(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, "1");
+    send(&target, [other]).await;
+    let complete = async {
+        loop {
+            let study = node.store().why(SERIES).await.unwrap().remove(0);
+            match study.series.iter().find(|series| series.series_instance_uid == "1.2.3.5") {
+                Some(found) if found.state != SeriesState::Receiving => return,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), complete).await.expect("the other series is complete in time");
+    tokio::time::timeout(Duration::from_secs(60), node.drain()).await.expect("the node ends in time").unwrap();
+}

@@ -83,15 +83,16 @@ fn stored_values(file: &Bytes) -> Result<Vec<i32>, String> {
 
 /// The same file with UIDs that identify it, which some samples lack; only its pixels are of interest here.
 fn identified(file: &Bytes) -> Result<Bytes, String> {
-    let part10 = overread::volume::part10::split(file).map_err(|e| e.to_string())?;
-    let mut ds = overread::dicom::parse::parse(&part10.data_set, part10.encoding).map_err(|e| e.to_string())?;
+    let part10 = overread::dicom::part10::Part10::split(file).map_err(|e| e.to_string())?;
+    let (encoding, data_set) = part10.inflated().map_err(|e| e.to_string())?;
+    let mut ds = overread::dicom::parse::parse(&data_set, encoding).map_err(|e| e.to_string())?;
     for tag in [tags::SOP_INSTANCE_UID, tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID] {
         ds.put_uid(tag, "1.2.3");
     }
     if ds.uid(tags::SOP_CLASS_UID, SopClassUid::parse).is_err() {
         ds.put_uid(tags::SOP_CLASS_UID, uids::CT_IMAGE_STORAGE);
     }
-    let syntax = part10.transfer_syntax.ok_or("no transfer syntax")?;
+    let syntax = part10.transfer_syntax().map_err(|e| e.to_string())?;
     Ok(part10_file(&ds, syntax.as_str()))
 }
 

@@ -133,6 +133,27 @@ async fn a_pacs_that_hangs_delays_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pacs_that_hangs_does_not_keep_the_node_from_ending() {
+    let hanging = Receiver::start();
+    hanging.answer(|_| Answer::Stall);
+    let site = Site::measuring_for(&hanging).with("association.drain_seconds", "1");
+    let mut node = site.start().await;
+    let chest = push(&node, "ending").await;
+    eventually("something sent", async || (!hanging.sent().is_empty()).then_some(())).await;
+    let begun = std::time::Instant::now();
+    node.terminate();
+    assert_eq!(node.exit_code().await, 0);
+    assert!(
+        begun.elapsed().as_secs() < 60,
+        "ended after {:?}, and an answer is waited for twice as long",
+        begun.elapsed()
+    );
+    hanging.answer(|_| Answer::Status(0));
+    let _again = site.start().await;
+    until(&site, &chest, "PACS", |_, d| is_delivered(d)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pacs_that_takes_no_segmentations_gets_the_report() {
     let receiver = Receiver::start();
     receiver.take(|class, _| class != SEGMENTATION);

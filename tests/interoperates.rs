@@ -21,7 +21,6 @@ use overread::dicom::encode::{Layout, encode, part10_header};
 use overread::dicom::parse::parse;
 use overread::dicom::part10::Part10;
 use overread::dicom::tags;
-use overread::dicom::transfer_syntax::Encoding;
 use overread::dicom::uid::SopInstanceUid;
 
 use crate::testkit::peers::{Judgement, python, root};
@@ -49,7 +48,7 @@ fn fixture(name: &str) -> PathBuf {
 /// The data set of a DICOM file.
 fn data_set(path: &Path) -> DataSet {
     let part10 = Part10::split(&Bytes::from(std::fs::read(path).unwrap())).unwrap();
-    parse(&part10.data_set, Encoding::of(&part10.transfer_syntax)).unwrap()
+    parse(&part10.data_set, part10.encoding).unwrap()
 }
 
 /// A copy of a file under another SOP Instance UID, in `folder`: many fixtures are one image in several syntaxes.
@@ -58,7 +57,7 @@ fn under_another_uid(path: &Path, uid: &str, folder: &Path) -> PathBuf {
     let mut data_set = data_set(path);
     data_set.put_uid(tags::SOP_INSTANCE_UID, uid);
     let sop_instance = SopInstanceUid::parse(uid).unwrap();
-    let mut file = part10_header(&part10.sop_class().unwrap(), &sop_instance, &part10.transfer_syntax, None);
+    let mut file = part10_header(&part10.sop_class().unwrap(), &sop_instance, &part10.transfer_syntax().unwrap(), None);
     file.extend(encode(&data_set, Layout::ExplicitLe));
     let copy = folder.join(format!("{uid}.dcm"));
     std::fs::write(&copy, file).unwrap();

@@ -118,7 +118,7 @@ async fn a_model_that_takes_the_process_down_fails_its_job_and_no_other() {
     assert!(jobs.iter().all(|job| job.state == JobState::Done), "{jobs:?}");
 }
 
-/// The slow model needs seconds for a chest in a body this dense.
+/// The slow model: some seconds for a body of 1500 HU on a machine that has nothing else to do.
 const SLOW: &[(&str, &str)] = &[("time_limit_seconds = 0.5", "time_limit_seconds = 100")];
 
 fn slow_site(receiver: &Receiver) -> Site {
@@ -134,7 +134,7 @@ async fn a_job_whose_lease_ran_out_is_given_to_another_and_what_the_first_made_i
     let receiver = Receiver::start();
     let site = slow_site(&receiver).with("jobs.lease_seconds", "5");
     let node = site.start().await;
-    let chest = Series { body: 200, ..Series::chest("slow") };
+    let chest = Series { body: 1500, ..Series::chest("slow") };
     node.push("CT1", &chest.files()).await;
     job(&site, &chest, JobState::Running).await;
     let other = Store::open_beside(&site.data(), Clock::System).await.unwrap();
@@ -159,7 +159,7 @@ async fn a_signal_lets_a_job_that_ends_in_time_end() {
     let receiver = Receiver::start();
     let site = slow_site(&receiver).with("association.drain_seconds", "100");
     let mut node = site.start().await;
-    let chest = Series { body: 50, ..Series::chest("slow") };
+    let chest = Series { body: 1500, ..Series::chest("slow") };
     node.push("CT1", &chest.files()).await;
     job(&site, &chest, JobState::Running).await;
     node.terminate();
@@ -173,7 +173,7 @@ async fn a_signal_puts_a_job_back_that_does_not_end_in_time() {
     let receiver = Receiver::start();
     let site = slow_site(&receiver).with("association.drain_seconds", "1");
     let mut node = site.start().await;
-    let chest = Series { body: 2000, ..Series::chest("very slow") };
+    let chest = Series { body: 3000, ..Series::chest("very slow") };
     node.push("CT1", &chest.files()).await;
     job(&site, &chest, JobState::Running).await;
     let begun = Instant::now();

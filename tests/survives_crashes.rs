@@ -114,7 +114,7 @@ async fn killed_while_a_job_runs() {
         .with_peer("PACS", receiver.address)
         .with_changed_model("hangs", &slow)
         .with_route("hangs", &["PACS"], "");
-    let chest = Series { body: 100, ..announced("killed while a job runs") };
+    let chest = Series { body: 1500, ..announced("killed while a job runs") };
     for attempt in 1..=2 {
         let node = site.start().await;
         node.push("CT1", &chest.files()).await;

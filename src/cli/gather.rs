@@ -136,16 +136,14 @@ impl Gathered {
     }
 
     fn head(&mut self, source: Source, head: &Bytes) {
-        let Ok(part10) = Part10::split(head) else {
+        let Some(part10) = Part10::split(head).ok().filter(|part10| !part10.meta.elements().is_empty()) else {
             self.passed_over += 1;
             return;
         };
-        match (part10.sop_class(), part10.sop_instance()) {
-            (Ok(sop_class), _) if sop_class.as_str() == DICOMDIR => self.passed_over += 1,
-            (Ok(sop_class), Ok(_)) => {
-                self.items.push(Item { source, sop_class, transfer_syntax: part10.transfer_syntax });
-            }
-            (Err(e), _) | (_, Err(e)) => self.unreadable.push((source.to_string(), e.to_string())),
+        match (part10.sop_class(), part10.sop_instance(), part10.transfer_syntax()) {
+            (Ok(sop_class), ..) if sop_class.as_str() == DICOMDIR => self.passed_over += 1,
+            (Ok(sop_class), Ok(_), Ok(transfer_syntax)) => self.items.push(Item { source, sop_class, transfer_syntax }),
+            (Err(e), ..) | (_, Err(e), _) | (.., Err(e)) => self.unreadable.push((source.to_string(), e.to_string())),
         }
     }
 }

@@ -1,13 +1,66 @@
 //! How many instances does a series have? Asked of a peer by C-FIND on the series level (PS3.4 section C.6.2.1.3).
 
+use std::collections::HashMap;
+
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
+use tokio::task::{Id, JoinSet};
 
 use crate::association::Timers;
 use crate::association::requestor::{ContextProposal, FindResponse, PeerAddress, Requestor};
+use crate::clock::{Clock, Timestamp};
 use crate::dicom::ae::AeTitle;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::uid::{SeriesInstanceUid, SopClassUid, StudyInstanceUid, TransferSyntaxUid};
+use crate::store::{ReceivingSeries, SeriesKey};
+
+/// Questions under way at a time.
+const MOST_QUESTIONS: usize = 8;
+
+/// What peers have answered, by series, and what they are being asked. Lost with the process: they are asked again.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    answers: HashMap<SeriesKey, (u32, Timestamp)>,
+    questions: JoinSet<u32>,
+    asked: HashMap<Id, SeriesKey>,
+}
+
+impl Counts {
+    /// What was answered last about a series, and when.
+    pub(super) fn of(&self, series: SeriesKey) -> Option<(u32, Timestamp)> {
+        self.answers.get(&series).copied()
+    }
+
+    /// Forgets the answers about all other series.
+    pub(super) fn keep_only(&mut self, series: &[ReceivingSeries]) {
+        self.answers.retain(|key, _| series.iter().any(|series| series.key == *key));
+    }
+
+    /// Asks, unless this is being asked already or too much is; then a later look asks.
+    pub(super) fn ask<F>(&mut self, series: SeriesKey, question: impl FnOnce() -> F)
+    where
+        F: Future<Output = u32> + Send + 'static,
+    {
+        if self.questions.len() < MOST_QUESTIONS && !self.asked.values().any(|asked| *asked == series) {
+            self.asked.insert(self.questions.spawn(question()).id(), series);
+        }
+    }
+
+    /// Waits for an answer and keeps it; for ever where nothing is being asked. Giving up the wait loses nothing.
+    pub(super) async fn answered(&mut self, clock: &Clock) {
+        let (id, count) = match self.questions.join_next_with_id().await {
+            None => return std::future::pending().await,
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => {
+                tracing::error!(%error, "a question for the number of instances ended unexpectedly");
+                (error.id(), 0)
+            }
+        };
+        if let Some(series) = self.asked.remove(&id) {
+            self.answers.insert(series, (count, clock.now()));
+        }
+    }
+}
 
 /// Asks `peer` for Number of Series Related Instances (0020,1209).
 ///

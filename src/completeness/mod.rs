@@ -8,7 +8,6 @@ pub mod routing;
 
 pub mod rule;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -18,8 +17,9 @@ use crate::association::requestor::PeerAddress;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Completeness, Destination};
 use crate::dicom::ae::AeTitle;
-use crate::store::{Completed, Completion, ReceivingSeries, SeriesKey, Store, StoreError};
+use crate::store::{Completed, Completion, ReceivingSeries, Store, StoreError};
 use crate::volume::{AssembleOptions, InstanceSource, Series, SeriesFacts};
+use count::Counts;
 use routing::Routing;
 use rule::{Decision, Reception, decide};
 
@@ -49,51 +49,51 @@ pub struct Watch {
     pub timers: Timers,
 }
 
-/// What peers have answered, by series. Lost with the process: they are asked again.
-type Counts = HashMap<SeriesKey, (u32, Timestamp)>;
-
 impl Watch {
     /// Looks whenever something has changed or a time has come, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut changed = self.store.series_changed();
-        let mut counts = Counts::new();
+        let mut counts = Counts::default();
         loop {
-            let sleep = match self.sweep(&mut counts).await {
-                Ok(Some(next)) => until(next, self.clock.now()).clamp(BREATH, LONGEST_SLEEP),
-                Ok(None) => LONGEST_SLEEP,
-                Err(error) => {
-                    tracing::error!(%error, "the series could not be looked through");
-                    AFTER_ERROR
-                }
+            let sleep = tokio::select! {
+                sleep = self.sweep(&mut counts) => sleep,
+                () = stop.cancelled() => return,
             };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(sleep) => {}
                 _ = changed.changed() => tokio::time::sleep(BREATH).await,
+                () = counts.answered(&self.clock) => {}
             }
         }
     }
 
-    /// Looks at every series that is receiving. Gives the time at which the next one may be complete.
-    async fn sweep(&self, counts: &mut Counts) -> Result<Option<Timestamp>, StoreError> {
-        let receiving = self.store.series_receiving().await?;
-        counts.retain(|key, _| receiving.iter().any(|series| series.key == *key));
-        let mut next: Option<Timestamp> = None;
+    /// Looks at every series that is receiving. Gives how long nothing needs to be looked at.
+    async fn sweep(&self, counts: &mut Counts) -> Duration {
+        let receiving = match self.store.series_receiving().await {
+            Ok(receiving) => receiving,
+            Err(error) => {
+                tracing::error!(%error, "the series could not be looked through");
+                return AFTER_ERROR;
+            }
+        };
+        counts.keep_only(&receiving);
+        let mut sleep = LONGEST_SLEEP;
         for series in &receiving {
             let now = self.clock.now();
-            let mut decision = decide(&reception(series, counts), &self.rule, now);
-            if decision == Decision::AskCount {
-                let count = self.ask(series).await;
-                counts.insert(series.key, (count, self.clock.now()));
-                decision = decide(&reception(series, counts), &self.rule, self.clock.now());
-            }
-            match decision {
-                Decision::Complete(signal) => self.complete(series, &signal.to_string()).await?,
-                Decision::Wait(at) => next = Some(next.map_or(at, |earlier| earlier.min(at))),
-                Decision::AskCount => next = Some(now),
+            match decide(&reception(series, counts), &self.rule, now) {
+                Decision::Complete(signal) => {
+                    if let Err(error) = self.complete(series, &signal.to_string()).await {
+                        tracing::error!(series.uid = %series.series_instance_uid, %error, "the series could not be completed");
+                        sleep = sleep.min(AFTER_ERROR);
+                    }
+                }
+                Decision::Wait(at) => sleep = sleep.min(until(at, now)),
+                // The answer wakes the loop.
+                Decision::AskCount => counts.ask(series.key, || self.question(series)),
             }
         }
-        Ok(next)
+        sleep.max(BREATH)
     }
 
     async fn complete(&self, series: &ReceivingSeries, signal: &str) -> Result<(), StoreError> {
@@ -137,22 +137,24 @@ impl Watch {
         Ok(facts.await.unwrap_or_default())
     }
 
-    /// 0 where the peer does not know or cannot be asked: the quiet time then decides.
-    async fn ask(&self, series: &ReceivingSeries) -> u32 {
+    /// Asks a peer for the number of instances. 0 where it does not know or cannot be asked: the quiet time then decides.
+    fn question(&self, series: &ReceivingSeries) -> impl Future<Output = u32> + Send + 'static {
         let title = match &self.rule.ask_count {
             Some(Destination::Peer(title)) => Some(title),
             Some(Destination::Sender) => series.sender.as_ref(),
             None => None,
         };
-        let Some(peer) = title.and_then(|title| self.peers.iter().find(|peer| peer.ae_title == *title)) else {
-            return 0;
-        };
-        let (study, uid) = (&series.study_instance_uid, &series.series_instance_uid);
-        match count::count_instances(peer, &self.own, study, uid, &self.timers).await {
-            Ok(count) => count,
-            Err(cause) => {
-                tracing::warn!(peer = %peer, series.uid = %uid, cause, "a peer could not be asked for the number of instances");
-                0
+        let peer = title.and_then(|title| self.peers.iter().find(|peer| peer.ae_title == *title)).cloned();
+        let (own, timers) = (self.own.clone(), self.timers);
+        let (study, uid) = (series.study_instance_uid.clone(), series.series_instance_uid.clone());
+        async move {
+            let Some(peer) = peer else { return 0 };
+            match count::count_instances(&peer, &own, &study, &uid, &timers).await {
+                Ok(count) => count,
+                Err(cause) => {
+                    tracing::warn!(%peer, series.uid = %uid, cause, "a peer could not be asked for the number of instances");
+                    0
+                }
             }
         }
     }
@@ -167,7 +169,7 @@ fn reception(series: &ReceivingSeries, counts: &Counts) -> Reception {
         instances: whole(u64::try_from(series.revision).unwrap_or(0)),
         announced: series.announced_instances.map(whole),
         released_at: series.released_at.filter(|_| series.open_associations == 0),
-        counted: counts.get(&series.key).copied(),
+        counted: counts.of(series.key),
     }
 }
 

@@ -79,7 +79,7 @@ pub fn decide(series: &Reception, rule: &Completeness, now: Timestamp) -> Decisi
         return Decision::Complete(Signal::Release);
     }
     let quiet = quiet_time(series, rule);
-    let quiet_at = after(series.last_received_at, quiet);
+    let quiet_at = series.last_received_at.plus(quiet);
     if rule.ask_count.is_none() {
         return if now >= quiet_at { Decision::Complete(Signal::Quiet(quiet)) } else { Decision::Wait(quiet_at) };
     }
@@ -89,11 +89,11 @@ pub fn decide(series: &Reception, rule: &Completeness, now: Timestamp) -> Decisi
 /// The peer is asked once the association is over or the quiet time has passed, and again after each quiet time in which
 /// its number was not reached.
 fn decide_by_count(series: &Reception, rule: &Completeness, quiet: Duration, now: Timestamp) -> Decision {
-    let quiet_at = after(series.last_received_at, quiet);
+    let quiet_at = series.last_received_at.plus(quiet);
     match series.counted {
         Some((expected, asked_at)) if asked_at >= series.last_received_at => {
-            let give_up_at = after(series.last_received_at, rule.count_patience.max(quiet));
-            let ask_again_at = after(asked_at, quiet.max(Duration::from_secs(1)));
+            let give_up_at = series.last_received_at.plus(rule.count_patience.max(quiet));
+            let ask_again_at = asked_at.plus(quiet.max(Duration::from_secs(1)));
             if expected > 0 && series.instances >= expected {
                 Decision::Complete(Signal::Counted(expected))
             } else if expected == 0 && now >= quiet_at {
@@ -121,10 +121,6 @@ fn quiet_time(series: &Reception, rule: &Completeness) -> Duration {
     named(&rule.quiet_by_calling_ae, &series.calling_ae)
         .or_else(|| named(&rule.quiet_by_modality, &series.modality))
         .unwrap_or(rule.quiet)
-}
-
-fn after(time: Timestamp, duration: Duration) -> Timestamp {
-    time.plus_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -5,17 +5,20 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::data_set::DataSet;
-use super::parse::{ParseError, parse};
+use super::parse::{ParseError, inflate, parse};
 use super::transfer_syntax::Encoding;
 use super::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid, UidError};
+
+/// The most that a deflated data set is inflated to in memory, bytes.
+const MAX_INFLATED: usize = 1 << 30;
 
 /// A DICOM file, cut in two; nothing of it is copied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part10 {
-    /// Group 0002.
+    /// Group 0002; empty where the file has none.
     pub meta: DataSet,
-    /// How the data set is encoded.
-    pub transfer_syntax: TransferSyntaxUid,
+    /// The layout of `data_set`: that of its transfer syntax, or a guess where the file names none.
+    pub encoding: Encoding,
     /// Everything behind group 0002, as it is.
     pub data_set: Bytes,
 }
@@ -23,8 +26,8 @@ pub struct Part10 {
 /// Why bytes are not a DICOM file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Part10Error {
-    /// No `DICM` behind the preamble.
-    #[error("this is not a DICOM file: «DICM» is missing at byte 128")]
+    /// No transfer syntax, and nothing that looks like the first element of a data set.
+    #[error("this is no DICOM file")]
     NotDicom,
     /// The file meta information cannot be read.
     #[error("the file meta information cannot be read: {0}")]
@@ -40,61 +43,125 @@ pub enum Part10Error {
 }
 
 impl Part10 {
-    /// Cuts a file. The group length is not relied on: some writers leave it out, or get it wrong.
+    /// Cuts a file. Tolerant, since files come from everywhere: no preamble, no meta information, no group length or a
+    /// wrong one.
     ///
     /// # Errors
     /// [`Part10Error`] says what is not as it should be.
     pub fn split(file: &Bytes) -> Result<Self, Part10Error> {
-        if file.get(128..132) != Some(b"DICM".as_slice()) {
-            return Err(Part10Error::NotDicom);
-        }
-        let end = 132 + length_of_meta(&file[132..]);
-        let meta = parse(&file.slice(132..end), Encoding::ExplicitLe)?;
-        let transfer_syntax = meta
-            .uid(tags::TRANSFER_SYNTAX_UID, TransferSyntaxUid::parse)
-            .map_err(|reason| Part10Error::Uid { tag: tags::TRANSFER_SYNTAX_UID, reason })?;
-        Ok(Self { meta, transfer_syntax, data_set: file.slice(end..) })
+        let start = match file.get(128..132) {
+            Some(b"DICM") => 132,
+            _ if file.starts_with(b"DICM") => 4,
+            _ => 0,
+        };
+        let end = start + length_of_meta(&file[start..]);
+        let meta = file.slice(start..end);
+        let meta = parse(&meta, layout_of_meta(&meta))?;
+        let data_set = file.slice(end..);
+        let encoding = match meta.uid(tags::TRANSFER_SYNTAX_UID, TransferSyntaxUid::parse) {
+            Ok(transfer_syntax) => Encoding::of(&transfer_syntax),
+            Err(_) => guess(&data_set).ok_or(Part10Error::NotDicom)?,
+        };
+        Ok(Self { meta, encoding, data_set })
+    }
+
+    /// Transfer Syntax UID (0002,0010).
+    ///
+    /// # Errors
+    /// [`Part10Error::Uid`] where it is missing or no UID.
+    pub fn transfer_syntax(&self) -> Result<TransferSyntaxUid, Part10Error> {
+        self.uid(tags::TRANSFER_SYNTAX_UID, TransferSyntaxUid::parse)
     }
 
     /// Media Storage SOP Class UID (0002,0002).
     ///
     /// # Errors
-    /// [`Part10Error::Uid`] where it is missing or no UID.
+    /// As [`Self::transfer_syntax`].
     pub fn sop_class(&self) -> Result<SopClassUid, Part10Error> {
-        let tag = tags::MEDIA_STORAGE_SOP_CLASS_UID;
-        self.meta.uid(tag, SopClassUid::parse).map_err(|reason| Part10Error::Uid { tag, reason })
+        self.uid(tags::MEDIA_STORAGE_SOP_CLASS_UID, SopClassUid::parse)
     }
 
     /// Media Storage SOP Instance UID (0002,0003).
     ///
     /// # Errors
-    /// [`Part10Error::Uid`] where it is missing or no UID.
+    /// As [`Self::transfer_syntax`].
     pub fn sop_instance(&self) -> Result<SopInstanceUid, Part10Error> {
-        let tag = tags::MEDIA_STORAGE_SOP_INSTANCE_UID;
-        self.meta.uid(tag, SopInstanceUid::parse).map_err(|reason| Part10Error::Uid { tag, reason })
+        self.uid(tags::MEDIA_STORAGE_SOP_INSTANCE_UID, SopInstanceUid::parse)
+    }
+
+    /// The data set in a layout that can be parsed, which is never the deflated one: inflated where it has to be, else
+    /// not copied.
+    ///
+    /// # Errors
+    /// [`ParseError::Deflate`] where the stream is broken, or holds more than 1 GiB.
+    pub fn inflated(&self) -> Result<(Encoding, Bytes), ParseError> {
+        match self.encoding {
+            Encoding::DeflatedExplicitLe => Ok((Encoding::ExplicitLe, inflate(&self.data_set, MAX_INFLATED)?)),
+            encoding => Ok((encoding, self.data_set.clone())),
+        }
+    }
+
+    fn uid<T>(&self, tag: Tag, parse: fn(&str) -> Result<T, UidError>) -> Result<T, Part10Error> {
+        self.meta.uid(tag, parse).map_err(|reason| Part10Error::Uid { tag, reason })
     }
 }
 
-/// How many bytes from the first element on belong to group 0002, which is always Explicit VR Little Endian.
+/// How many bytes from the first element on belong to group 0002: by the elements themselves, because the group length is
+/// left out by some writers, and wrong from others.
 fn length_of_meta(bytes: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(&[2, 0, _, _, a, b, low, high]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let long = matches!(&[a, b], b"OB" | b"OW" | b"UN" | b"UT" | b"SQ" | b"UC" | b"UR");
-        let (head, length) = if long {
-            let Some(length) = bytes.get(at + 8..).and_then(|rest| rest.first_chunk::<4>()) else { break };
-            (12, u32::from_le_bytes(*length) as usize)
-        } else {
-            (8, usize::from(u16::from_le_bytes([low, high])))
+    while let Some(&[2, 0, _, _, a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let (head, length) = match &[a, b] {
+            b"OB" | b"OW" | b"UN" | b"UT" | b"SQ" | b"UC" | b"UR" => {
+                let Some(length) = bytes.get(at + 8..).and_then(|rest| rest.first_chunk::<4>()) else { break };
+                (12, u32::from_le_bytes(*length) as usize)
+            }
+            [b'A'..=b'Z', b'A'..=b'Z'] => (8, usize::from(u16::from_le_bytes([c, d]))),
+            _ => (8, u32::from_le_bytes([a, b, c, d]) as usize),
         };
         at = (at + head).saturating_add(length);
     }
     at.min(bytes.len())
 }
 
+/// Explicit VR Little Endian; some writers take the implicit layout here too, which is wrong, but met.
+fn layout_of_meta(meta: &[u8]) -> Encoding {
+    match meta.get(4..6) {
+        Some([b'A'..=b'Z', b'A'..=b'Z']) | None => Encoding::ExplicitLe,
+        Some(_) => Encoding::ImplicitLe,
+    }
+}
+
+/// The layout of a data set by its first element: the group tells the byte order, the letters the value representation.
+fn guess(data_set: &[u8]) -> Option<Encoding> {
+    let head: [u8; 8] = *data_set.first_chunk()?;
+    let explicit = head[4..6].iter().all(u8::is_ascii_uppercase);
+    match (u16::from_le_bytes([head[0], head[1]]), u16::from_be_bytes([head[0], head[1]])) {
+        (1..=0x28, _) if explicit => Some(Encoding::ExplicitLe),
+        (_, 1..=0x28) if explicit => Some(Encoding::ExplicitBe),
+        (1..=0x28, _) => Some(Encoding::ImplicitLe),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::encode::part10_header;
     use super::*;
+
+    fn explicit(group: u16, element: u16, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend(group.to_le_bytes());
+        out.extend(element.to_le_bytes());
+        out.extend(vr);
+        out.extend(u16::try_from(value.len()).unwrap().to_le_bytes());
+        out.extend(value);
+        out
+    }
+
+    fn split(file: impl Into<Bytes>) -> Result<Part10, Part10Error> {
+        Part10::split(&file.into())
+    }
 
     #[test]
     fn our_own_header_is_cut_off_exactly() {
@@ -103,17 +170,56 @@ mod tests {
         let syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2").unwrap();
         let mut file = part10_header(&class, &instance, &syntax, Some("PACS"));
         file.extend_from_slice(&[8, 0, 5, 0, 0, 0, 0, 0]);
-        let part10 = Part10::split(&file.into()).unwrap();
+        let part10 = split(file).unwrap();
         assert_eq!((part10.sop_class().unwrap(), part10.sop_instance().unwrap()), (class, instance));
-        assert_eq!(part10.transfer_syntax, syntax);
+        assert_eq!((part10.transfer_syntax().unwrap(), part10.encoding), (syntax, Encoding::ImplicitLe));
         assert_eq!(&part10.data_set[..], &[8, 0, 5, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_wrong_group_length_and_a_missing_preamble_do_no_harm() {
+        let mut file = explicit(2, 0, b"UL", &9999u32.to_le_bytes());
+        file.extend(explicit(2, 0x10, b"UI", b"1.2.840.10008.1.2\0"));
+        file.extend([0x10, 0, 0x20, 0, 2, 0, 0, 0, b'4', b'2']);
+        let part10 = split(file.clone()).unwrap();
+        assert_eq!(part10.encoding, Encoding::ImplicitLe);
+        assert_eq!(part10.data_set.len(), 10);
+        let mut with_preamble = vec![7; 128];
+        with_preamble.extend(b"DICM");
+        with_preamble.extend(&file);
+        assert_eq!(split(with_preamble).unwrap().data_set, part10.data_set);
+    }
+
+    #[test]
+    fn meta_information_in_the_implicit_layout_is_read() {
+        let mut file = b"DICM\x02\x00\x10\x00\x14\x00\x00\x001.2.840.10008.1.2.1\0".to_vec();
+        file.extend(explicit(8, 0x60, b"CS", b"CT"));
+        let part10 = split(file).unwrap();
+        assert_eq!(part10.transfer_syntax().unwrap().as_str(), "1.2.840.10008.1.2.1");
+        assert_eq!(part10.data_set.len(), 10);
+    }
+
+    #[test]
+    fn without_meta_information_the_layout_is_read_from_the_first_element() {
+        assert_eq!(split(explicit(8, 0x60, b"CS", b"CT")).unwrap().encoding, Encoding::ExplicitLe);
+        let big = [0, 8, 0, 0x60, b'C', b'S', 0, 2, b'C', b'T'];
+        assert_eq!(split(Bytes::copy_from_slice(&big)).unwrap().encoding, Encoding::ExplicitBe);
+        let implicit = [8, 0, 0x60, 0, 2, 0, 0, 0, b'C', b'T'];
+        let part10 = split(Bytes::copy_from_slice(&implicit)).unwrap();
+        assert_eq!(part10.encoding, Encoding::ImplicitLe);
+        assert!(matches!(part10.sop_class(), Err(Part10Error::Uid { .. })));
     }
 
     #[test]
     fn a_meta_element_longer_than_the_file_is_truncated() {
         let mut file = vec![0; 128];
         file.extend_from_slice(b"DICM\x02\x00\x10\x00UI\xFF\xFF1.2");
-        assert!(matches!(Part10::split(&file.into()), Err(Part10Error::Meta(ParseError::Truncated { .. }))));
-        assert_eq!(Part10::split(&Bytes::from_static(b"short")), Err(Part10Error::NotDicom));
+        assert!(matches!(split(file), Err(Part10Error::Meta(ParseError::Truncated { .. }))));
+    }
+
+    #[test]
+    fn text_and_emptiness_are_no_dicom_file() {
+        assert_eq!(split(Bytes::new()), Err(Part10Error::NotDicom));
+        assert_eq!(split(&b"GET / HTTP/1.1\r\n\r\n"[..]), Err(Part10Error::NotDicom));
     }
 }

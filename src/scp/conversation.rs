@@ -14,6 +14,7 @@ use crate::association::acceptor::{Accepted, accept};
 use crate::association::{
     Abort, AcceptedContext, Association, AssociationError, AssociationRequest, Expired, Received, Violation,
 };
+use crate::clock::milliseconds;
 use crate::dicom::command::{Command, CommandError, Operation, Request, RequestBody, Response};
 use crate::dicom::sop_class::Service;
 use crate::dicom::status::{Category, Status};
@@ -226,7 +227,7 @@ fn log_end(caller: &Caller, tally: &Tally, end: &End, duration: Duration) {
         instances = tally.instances,
         refused = tally.refused,
         bytes = tally.bytes,
-        duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        duration_ms = milliseconds(duration),
         ended = %ended,
         "association"
     );

@@ -5,17 +5,22 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::Delivery;
 use super::outcome::{Attempt, Outcome, outcome};
+use super::{AFTER_ERROR, Delivery};
 use crate::association::requestor::{ContextProposal, OutgoingInstance, PeerAddress, RequestError, Requestor};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, milliseconds};
 use crate::dicom::ae::AeTitle;
 use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
 use crate::store::{ClaimedDelivery, PeerAnswer, StoreError};
 
 /// Sends what is due until nothing is, or the destination does not answer. Gives the time before which it should not be
-/// called again, where it did not.
-pub(super) async fn drain(delivery: &Delivery, destination: &AeTitle, stop: &CancellationToken) -> Option<Timestamp> {
+/// called again, where it did not. After `stop` nothing more is begun, and at `drained` what is being sent is given up.
+pub(super) async fn drain(
+    delivery: &Delivery,
+    destination: &AeTitle,
+    stop: &CancellationToken,
+    drained: &CancellationToken,
+) -> Option<Timestamp> {
     let mut open: Option<Requestor<TcpStream>> = None;
     let mut rest_until = None;
     while rest_until.is_none() && !stop.is_cancelled() {
@@ -24,19 +29,25 @@ pub(super) async fn drain(delivery: &Delivery, destination: &AeTitle, stop: &Can
             Ok(None) => break,
             Err(error) => {
                 tracing::error!(%destination, %error, "no delivery could be claimed");
-                rest_until = Some(delivery.clock.now().plus_ms(2000));
+                rest_until = Some(delivery.clock.now().plus(AFTER_ERROR));
                 break;
             }
         };
         let begun = Instant::now();
         let attempt = match delivery.peers.iter().find(|peer| peer.ae_title == *destination) {
-            Some(peer) => send(delivery, peer, &mut open, &claimed).await,
+            Some(peer) => tokio::select! {
+                attempt = send(delivery, peer, &mut open, &claimed) => attempt,
+                () = drained.cancelled() => Attempt::NoAnswer { cause: "the node was stopped meanwhile".to_owned() },
+            },
             None => Attempt::Unknown,
         };
         match record(delivery, claimed, &attempt, begun).await {
             Ok(Some(at)) if matches!(attempt, Attempt::NoAnswer { .. }) => rest_until = Some(at),
             Ok(_) => {}
-            Err(error) => tracing::error!(%destination, %error, "the outcome of a delivery could not be recorded"),
+            Err(error) => {
+                tracing::error!(%destination, %error, "the outcome of a delivery could not be recorded");
+                rest_until = Some(delivery.clock.now().plus(AFTER_ERROR));
+            }
         }
     }
     if let Some(association) = open {
@@ -140,13 +151,15 @@ async fn record(
     let (id, destination, number) = (claimed.id(), claimed.destination.clone(), claimed.attempt);
     let uid = claimed.instance.sop_instance_uid().clone();
     let said = status.map_or_else(String::new, |status| format!("{status:04X}H"));
-    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // A peer's own words may name a patient: they are for the database.
+    let logged = if status.is_some() { "" } else { comment.as_str() };
+    let duration_ms = milliseconds(begun.elapsed());
     let answer = PeerAnswer { status, comment: &comment };
     match decided {
         Outcome::Delivered { .. } => {
             delivery.store.mark_delivered(claimed, answer, now).await?;
             tracing::info!(
-                delivery.id = %id, %destination, instance.uid = %uid, attempt = number, status = said, comment,
+                delivery.id = %id, %destination, sop_instance.uid = %uid, attempt = number, status = said, comment = logged,
                 duration_ms, "delivered"
             );
             Ok(None)
@@ -154,7 +167,7 @@ async fn record(
         Outcome::Retry { at } => {
             delivery.store.retry_delivery(claimed, answer, at).await?;
             tracing::warn!(
-                delivery.id = %id, %destination, instance.uid = %uid, attempt = number, status = said, comment,
+                delivery.id = %id, %destination, sop_instance.uid = %uid, attempt = number, status = said, comment = logged,
                 duration_ms, again_in_s = at.since(now) / 1000, "not delivered yet"
             );
             Ok(Some(at))
@@ -162,7 +175,7 @@ async fn record(
         Outcome::Dead { reason } => {
             delivery.store.kill_delivery(claimed, answer, now).await?;
             tracing::error!(
-                delivery.id = %id, %destination, instance.uid = %uid, attempt = number, status = said, comment, reason,
+                delivery.id = %id, %destination, sop_instance.uid = %uid, attempt = number, status = said, comment = logged, reason,
                 duration_ms, "delivery is dead; overread resend revives it"
             );
             Ok(None)

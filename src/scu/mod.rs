@@ -7,7 +7,7 @@ pub mod outcome;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::association::Timers;
@@ -39,22 +39,23 @@ pub struct Delivery {
     pub patience: Patience,
 }
 
-/// How a lane ended: whose it was, and when the destination may be called again.
-struct Ended {
-    destination: AeTitle,
-    rest_until: Option<Timestamp>,
+/// The lanes that are open.
+#[derive(Default)]
+struct Lanes {
+    tasks: JoinSet<Option<Timestamp>>,
+    destinations: HashMap<Id, AeTitle>,
+    /// Destinations that did not answer, and when they may be called again.
+    resting: HashMap<AeTitle, Timestamp>,
 }
 
 impl Delivery {
     /// Opens a lane for each destination that has something due, until `stop`; lanes then end after what they are
-    /// sending.
-    pub async fn run(self, stop: CancellationToken) {
+    /// sending, which they give up at `drained`.
+    pub async fn run(self, stop: CancellationToken, drained: CancellationToken) {
         let mut changed = self.store.deliveries_changed();
-        let mut lanes: JoinSet<Ended> = JoinSet::new();
-        let mut busy: HashMap<AeTitle, ()> = HashMap::new();
-        let mut resting: HashMap<AeTitle, Timestamp> = HashMap::new();
+        let mut lanes = Lanes::default();
         while !stop.is_cancelled() {
-            let sleep = match self.open_lanes(&mut lanes, &mut busy, &resting, &stop).await {
+            let sleep = match self.open_lanes(&mut lanes, &stop, &drained).await {
                 Ok(next) => next,
                 Err(error) => {
                     tracing::error!(%error, "the outbox could not be read");
@@ -65,47 +66,49 @@ impl Delivery {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(sleep) => {}
                 _ = changed.changed() => {}
-                Some(ended) = lanes.join_next() => match ended {
-                    Ok(Ended { destination, rest_until }) => {
-                        busy.remove(&destination);
-                        match rest_until {
-                            Some(until) => resting.insert(destination, until),
-                            None => resting.remove(&destination),
-                        };
-                    }
-                    // A lane that panicked has left its delivery in «sending»; the next start puts it back.
-                    Err(error) => {
-                        tracing::error!(%error, "a lane ended unexpectedly");
-                        busy.clear();
-                    }
-                },
+                Some(ended) = lanes.tasks.join_next_with_id() => self.close_lane(&mut lanes, ended).await,
             }
         }
-        while lanes.join_next().await.is_some() {}
+        while lanes.tasks.join_next().await.is_some() {}
     }
 
     /// Gives the time until the next delivery is due.
     async fn open_lanes(
         &self,
-        lanes: &mut JoinSet<Ended>,
-        busy: &mut HashMap<AeTitle, ()>,
-        resting: &HashMap<AeTitle, Timestamp>,
+        lanes: &mut Lanes,
         stop: &CancellationToken,
+        drained: &CancellationToken,
     ) -> Result<Duration, StoreError> {
         let mut sleep = LONGEST_SLEEP;
         for (destination, due) in self.store.destinations_waiting().await? {
-            let due = due.max(resting.get(&destination).copied().unwrap_or_default());
+            let due = due.max(lanes.resting.get(&destination).copied().unwrap_or_default());
             let wait = due.since(self.clock.now());
             if wait > 0 {
                 sleep = sleep.min(Duration::from_millis(u64::try_from(wait).unwrap_or(0)));
-            } else if busy.insert(destination.clone(), ()).is_none() {
-                let (delivery, stop) = (self.clone(), stop.clone());
-                lanes.spawn(async move {
-                    let rest_until = lane::drain(&delivery, &destination, &stop).await;
-                    Ended { destination, rest_until }
-                });
+            } else if !lanes.destinations.values().any(|busy| *busy == destination) {
+                let (delivery, stop, drained) = (self.clone(), stop.clone(), drained.clone());
+                let to = destination.clone();
+                let lane = lanes.tasks.spawn(async move { lane::drain(&delivery, &to, &stop, &drained).await });
+                lanes.destinations.insert(lane.id(), destination);
             }
         }
         Ok(sleep)
+    }
+
+    /// Notes how a lane ended. What it has left in «sending», because the outcome could not be recorded or because it
+    /// panicked, waits again: nobody else sends to its destination.
+    async fn close_lane(&self, lanes: &mut Lanes, ended: Result<(Id, Option<Timestamp>), JoinError>) {
+        let (id, rest_until) = ended.unwrap_or_else(|error| {
+            tracing::error!(%error, "a lane ended unexpectedly");
+            (error.id(), Some(self.clock.now().plus(AFTER_ERROR)))
+        });
+        let Some(destination) = lanes.destinations.remove(&id) else { return };
+        if let Err(error) = self.store.reset_sending(Some(&destination)).await {
+            tracing::error!(%destination, %error, "what was being sent could not be put back into the outbox");
+        }
+        match rest_until {
+            Some(until) => lanes.resting.insert(destination, until),
+            None => lanes.resting.remove(&destination),
+        };
     }
 }

@@ -20,7 +20,7 @@ impl Store {
         let layout = &self.inner.layout;
         let now = self.inner.clock.now();
         self.reclaim_all(now).await?;
-        self.reset_sending().await?;
+        self.reset_sending(None).await?;
         sqlx::query("UPDATE association SET ended_at = $1 WHERE ended_at IS NULL")
             .bind(now.0)
             .execute(&mut *self.inner.writer.lock().await)

@@ -21,7 +21,6 @@ use crate::clock::Timestamp;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::parse::parse_header;
 use crate::dicom::part10::Part10;
-use crate::dicom::transfer_syntax::Encoding;
 
 /// An object that a job has made.
 #[derive(Debug, Clone)]
@@ -135,12 +134,11 @@ impl Inner {
 fn prepare(layout: &Layout, result: NewResult, now: Timestamp) -> Result<Prepared, StoreError> {
     let not_dicom = |e: &dyn std::fmt::Display| StoreError::Unusable(Unusable::NotDicom(e.to_string()));
     let part10 = Part10::split(&result.file).map_err(|e| not_dicom(&e))?;
-    let encoding = Encoding::of(&part10.transfer_syntax);
-    let header = parse_header(&part10.data_set, encoding).map_err(|e| not_dicom(&e))?;
+    let header = parse_header(&part10.data_set, part10.encoding).map_err(|e| not_dicom(&e))?;
     let announced = NewInstance {
         sop_class_uid: part10.sop_class().map_err(|e| not_dicom(&e))?,
         sop_instance_uid: part10.sop_instance().map_err(|e| not_dicom(&e))?,
-        transfer_syntax_uid: part10.transfer_syntax.clone(),
+        transfer_syntax_uid: part10.transfer_syntax().map_err(|e| not_dicom(&e))?,
         calling_ae_title: AeTitle::parse("OVERREAD").map_err(|e| not_dicom(&e))?,
     };
     let row = IndexRow::from_header(&header.data_set, &announced)?;

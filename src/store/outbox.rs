@@ -195,11 +195,19 @@ impl Store {
         Ok(again)
     }
 
-    /// What a process that is gone was sending waits again. To be called by the one node that runs on the folder.
-    pub(super) async fn reset_sending(&self) -> Result<(), StoreError> {
-        sqlx::query("UPDATE delivery SET state = 'pending', lease_token = NULL WHERE state = 'sending'")
-            .execute(&mut *self.inner.writer.lock().await)
-            .await?;
+    /// What was being sent to this destination, or to any, waits again. To be called by the one node that runs on the
+    /// folder, when nobody is sending there.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn reset_sending(&self, destination: Option<&AeTitle>) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE delivery SET state = 'pending', lease_token = NULL \
+             WHERE state = 'sending' AND destination = coalesce($1, destination)",
+        )
+        .bind(destination.map(AeTitle::as_str))
+        .execute(&mut *self.inner.writer.lock().await)
+        .await?;
         Ok(())
     }
 }

@@ -25,15 +25,11 @@ use super::layout::{Layout, Origin};
 use super::row::IndexRow;
 use crate::clock::Timestamp;
 use crate::dicom::ae::AeTitle;
-use crate::dicom::parse::{inflate, parse};
 use crate::dicom::part10::Part10;
-use crate::dicom::transfer_syntax::Encoding;
+use crate::dicom::scan::Scanner;
 
 /// How many files are read before their rows are committed together.
 const PORTION: usize = 64;
-
-/// The most that a deflated data set is inflated to.
-const MOST_INFLATED: usize = 4 << 30;
 
 /// What rebuilding the index has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -307,21 +303,18 @@ fn list(layout: &Layout) -> Result<Vec<Found>, StoreError> {
     Ok(found)
 }
 
-/// Reads a whole file, so that one that is cut short is not taken for an instance. Blocks.
+/// Reads a whole file as reception does, so that one that is cut short is not taken for an instance. Blocks.
 fn read(layout: &Layout, found: &Found) -> Result<NewRow, String> {
     let file = Bytes::from(fs::read(&found.path).map_err(|e| e.to_string())?);
     let part10 = Part10::split(&file).map_err(|e| e.to_string())?;
     let source_title = part10.meta.text(tags::SOURCE_APPLICATION_ENTITY_TITLE).unwrap_or_default();
-    let encoding = Encoding::of(&part10.transfer_syntax);
-    let data_set = match encoding {
-        Encoding::DeflatedExplicitLe => inflate(&part10.data_set, MOST_INFLATED).map_err(|e| e.to_string())?,
-        _ => part10.data_set.clone(),
-    };
-    let header = parse(&data_set, encoding).map_err(|e| e.to_string())?;
+    let mut scanner = Scanner::new(part10.encoding);
+    scanner.feed(&part10.data_set).map_err(|e| e.to_string())?;
+    let header = scanner.finish().map_err(|e| e.to_string())?;
     let announced = NewInstance {
         sop_class_uid: part10.sop_class().map_err(|e| e.to_string())?,
         sop_instance_uid: part10.sop_instance().map_err(|e| e.to_string())?,
-        transfer_syntax_uid: part10.transfer_syntax.clone(),
+        transfer_syntax_uid: part10.transfer_syntax().map_err(|e| e.to_string())?,
         calling_ae_title: AeTitle::parse(&source_title)
             .or_else(|_| AeTitle::parse("UNKNOWN"))
             .map_err(|e| e.to_string())?,

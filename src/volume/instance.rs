@@ -8,10 +8,10 @@ use bytes::Bytes;
 use super::compression::Compression;
 use super::decode::{DecodeError, PixelData};
 use super::frame_header::{FrameHeader, frame_headers};
-use super::part10::{self, Part10, Part10Error};
 use super::pixel_format::{PixelFormat, PixelFormatError};
 use crate::dicom::data_set::DataSet;
 use crate::dicom::parse::{ParseError, PixelDataElement, parse_header};
+use crate::dicom::part10::{Part10, Part10Error};
 use crate::dicom::tags;
 use crate::dicom::transfer_syntax::Encoding;
 use crate::dicom::uid::{
@@ -142,11 +142,12 @@ fn read_prefix(path: &Path) -> std::io::Result<Bytes> {
 /// # Errors
 /// [`InstanceError`] other than [`InstanceError::Read`].
 pub fn read_header(file: &Bytes) -> Result<InstanceHeader, InstanceError> {
-    let part10 = part10::split(file)?;
+    let part10 = Part10::split(file)?;
+    let transfer_syntax_uid = part10.transfer_syntax().ok();
     let (data_set, pixel_data) = parse_owned(&part10)?;
     let uid = |name, cause| InstanceError::Uid { name, cause };
     let format = PixelFormat::read(&data_set);
-    let compression = match &part10.transfer_syntax {
+    let compression = match &transfer_syntax_uid {
         Some(syntax) => Compression::of(syntax),
         None => Some(Compression::Native),
     };
@@ -167,21 +168,22 @@ pub fn read_header(file: &Bytes) -> Result<InstanceHeader, InstanceError> {
         has_pixel_data: pixel_data.is_some_and(|element| element.tag == tags::PIXEL_DATA),
         declared_frames: number_of_frames(&data_set),
         frames: frame_headers(&data_set, number_of_frames(&data_set)),
-        transfer_syntax_uid: part10.transfer_syntax,
+        transfer_syntax_uid,
         data_set,
     })
 }
 
 /// Parses the header from a copy of its bytes, so that it does not keep the pixels alive.
 fn parse_owned(part10: &Part10) -> Result<(DataSet, Option<PixelDataElement>), ParseError> {
-    let found = parse_header(&part10.data_set, part10.encoding)?;
+    let (encoding, data_set) = part10.inflated()?;
+    let found = parse_header(&data_set, encoding)?;
     let Some(element) = found.pixel_data else {
-        let owned = Bytes::copy_from_slice(&part10.data_set);
-        return Ok((parse_header(&owned, part10.encoding)?.data_set, None));
+        let owned = Bytes::copy_from_slice(&data_set);
+        return Ok((parse_header(&owned, encoding)?.data_set, None));
     };
-    let head = if part10.encoding == Encoding::ImplicitLe { 8 } else { 12 };
-    let owned = Bytes::copy_from_slice(&part10.data_set[..element.offset.saturating_sub(head)]);
-    Ok((parse_header(&owned, part10.encoding)?.data_set, Some(element)))
+    let head = if encoding == Encoding::ImplicitLe { 8 } else { 12 };
+    let owned = Bytes::copy_from_slice(&data_set[..element.offset.saturating_sub(head)]);
+    Ok((parse_header(&owned, encoding)?.data_set, Some(element)))
 }
 
 fn number_of_frames(data_set: &DataSet) -> usize {
@@ -202,8 +204,8 @@ fn padding(data_set: &DataSet, format: &PixelFormat) -> Option<RangeInclusive<i3
 /// The pixels' [`DecodeError`], or a text where the file cannot be read any more as it was before.
 pub fn pixel_data(file: &Bytes, header: &InstanceHeader) -> Result<PixelData, DecodeError> {
     let broken = |e: &dyn std::fmt::Display| DecodeError::Codec(e.to_string());
-    let part10 = part10::split(file).map_err(|e| broken(&e))?;
-    let found = parse_header(&part10.data_set, part10.encoding).map_err(|e| broken(&e))?;
+    let (encoding, data_set) = Part10::split(file).map_err(|e| broken(&e))?.inflated().map_err(|e| broken(&e))?;
+    let found = parse_header(&data_set, encoding).map_err(|e| broken(&e))?;
     let element = found.pixel_data.ok_or(DecodeError::NoFrame(0))?;
     let format = header.format.clone().map_err(|e| broken(&e))?;
     let compression = header.compression.ok_or(DecodeError::Layout)?;
@@ -213,5 +215,5 @@ pub fn pixel_data(file: &Bytes, header: &InstanceHeader) -> Result<PixelData, De
         .map(|table| table.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
         .unwrap_or_default();
     let layout = (format, compression, header.declared_frames);
-    PixelData::locate(&part10.data_set, element, part10.encoding, layout, &extended)
+    PixelData::locate(&data_set, element, encoding, layout, &extended)
 }

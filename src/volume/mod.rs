@@ -6,8 +6,6 @@
 //! Headers come first: [`Series::read`] reads them, [`Series::facts`] says what acceptance rules ask for, and
 //! [`Series::assemble`] decodes the pixels of what was accepted.
 
-pub mod part10;
-
 pub mod compression;
 
 pub mod pixel_format;

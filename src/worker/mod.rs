@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, backoff, milliseconds};
 use crate::config::Jobs;
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
@@ -102,8 +102,8 @@ impl Worker {
                 saved.map(|_| {
                     tracing::info!(
                         job.id = %id, model.name = model, series.uid = %series, outcome, results = count,
-                        assemble_ms = whole_ms(times.assemble), infer_ms = whole_ms(times.infer),
-                        encode_ms = whole_ms(times.encode), duration_ms = whole_ms(begun.elapsed()),
+                        assemble_ms = milliseconds(times.assemble), infer_ms = milliseconds(times.infer),
+                        encode_ms = milliseconds(times.encode), duration_ms = milliseconds(begun.elapsed()),
                         "job done"
                     );
                 })
@@ -181,7 +181,7 @@ impl Worker {
             }
             None if last => self.store.fail_job(job, &cause, now).await?,
             None => {
-                let wait = milliseconds(backoff(job.tries, self.jobs.retry));
+                let wait = milliseconds(backoff(job.tries, self.jobs.retry, LONGEST_RETRY));
                 self.store.retry_job(job, &cause, now.plus_ms(wait), now).await?
             }
         };
@@ -231,17 +231,4 @@ fn new_results(results: ResultSet) -> Vec<NewResult> {
         ResultKind::FailureReport => "failure report",
     };
     results.objects.into_iter().map(|object| NewResult { kind: kind(object.kind), file: object.bytes }).collect()
-}
-
-/// `first`, doubled for each attempt after the first, at most an hour.
-fn backoff(attempt: u32, first: Duration) -> Duration {
-    first.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(LONGEST_RETRY)
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn whole_ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -96,7 +96,7 @@ fn storescu_stores_what_it_has_in_every_syntax_that_it_proposes() {
 }
 
 fn transfer_syntax(path: &Path) -> String {
-    Part10::split(&Bytes::from(std::fs::read(path).unwrap())).unwrap().transfer_syntax.to_string()
+    Part10::split(&Bytes::from(std::fs::read(path).unwrap())).unwrap().transfer_syntax().unwrap().to_string()
 }
 
 #[test]

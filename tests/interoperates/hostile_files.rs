@@ -39,12 +39,10 @@ impl Sample {
     /// The data set as it lies in the file, under the UIDs that it names itself where it can be read.
     fn read(path: PathBuf) -> Self {
         let content = Bytes::from(std::fs::read(&path).unwrap());
-        let (meta, syntax, data_set) = match Part10::split(&content) {
-            Ok(part10) => (Some(part10.clone()), part10.transfer_syntax, part10.data_set),
-            Err(_) => {
-                let (syntax, data_set) = without_meta(&content);
-                (None, syntax, data_set)
-            }
+        let meta = Part10::split(&content).ok();
+        let (syntax, data_set) = match meta.as_ref().map(|part10| (part10.transfer_syntax(), &part10.data_set)) {
+            Some((Ok(syntax), data_set)) => (syntax, data_set.clone()),
+            _ => without_meta(&content),
         };
         let encoding = Encoding::of(&syntax);
         let plain = match encoding {

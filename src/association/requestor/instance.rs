@@ -5,15 +5,12 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::dicom::encode::{Layout, encode};
-use crate::dicom::parse::{ParseError, inflate, parse};
+use crate::dicom::parse::{ParseError, parse};
 use crate::dicom::part10::{Part10, Part10Error};
-use crate::dicom::transfer_syntax::Encoding;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
 /// The transfer syntaxes whose elements and pixels can be written in another order without touching a codec.
 const NATIVE: [&str; 4] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"];
-/// The longest data set that comes out of a deflated one.
-const INFLATE_LIMIT: usize = 2 * 1024 * 1024 * 1024;
 
 /// A DICOM file that is to be sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +18,7 @@ pub struct OutgoingInstance {
     sop_class: SopClassUid,
     sop_instance: SopInstanceUid,
     transfer_syntax: TransferSyntaxUid,
-    data_set: Bytes,
+    part10: Part10,
 }
 
 /// Why an instance cannot be sent. Whoever made the file must act.
@@ -56,8 +53,8 @@ impl OutgoingInstance {
         Ok(Self {
             sop_class: part10.sop_class()?,
             sop_instance: part10.sop_instance()?,
-            transfer_syntax: part10.transfer_syntax,
-            data_set: part10.data_set,
+            transfer_syntax: part10.transfer_syntax()?,
+            part10,
         })
     }
 
@@ -100,15 +97,11 @@ impl OutgoingInstance {
     /// [`InstanceError::DataSet`] when it has to be read and cannot.
     pub fn data_set_for(&self, converted: Converted) -> Result<Cow<'_, [u8]>, InstanceError> {
         let layout = match converted {
-            Converted::Not => return Ok(Cow::Borrowed(&self.data_set)),
+            Converted::Not => return Ok(Cow::Borrowed(&self.part10.data_set)),
             Converted::ExplicitLe => Layout::ExplicitLe,
             Converted::ImplicitLe => Layout::ImplicitLe,
         };
-        let encoding = Encoding::of(&self.transfer_syntax);
-        let bytes = match encoding {
-            Encoding::DeflatedExplicitLe => inflate(&self.data_set, INFLATE_LIMIT)?,
-            _ => self.data_set.clone(),
-        };
+        let (encoding, bytes) = self.part10.inflated()?;
         Ok(Cow::Owned(encode(&parse(&bytes, encoding)?, layout)))
     }
 }

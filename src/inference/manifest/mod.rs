@@ -132,7 +132,7 @@ pub enum VoxelType {
 pub enum Argument {
     /// The voxels.
     Voxels,
-    /// float32[3]: distance between slices, rows, columns in mm.
+    /// `float32[3]`: distance between slices, rows, columns in mm.
     Spacing,
 }
 

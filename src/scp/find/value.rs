@@ -30,7 +30,7 @@ pub enum ValueError {
     /// Wildcards are not for UIDs.
     #[error("not a UID")]
     Uid,
-    /// More than [`MAX_VALUE`] bytes.
+    /// More than `MAX_VALUE` bytes.
     #[error("a value of more than 1024 bytes")]
     TooLong,
     /// More values than are looked for at once.
