@@ -276,12 +276,12 @@ fn read_association(s: &Section<'_>) -> Option<Association> {
     let max_associations = s.whole("max_associations", Some(100), 1, 10_000);
     let max_pdu = s.whole("max_pdu", Some(131_072), 4096, 1 << 20);
     let max_instance_mb = s.whole("max_instance_mb", Some(4096), 1, 1 << 20);
-    let artim = seconds(s, "artim_seconds", 30);
-    let idle = seconds(s, "idle_seconds", 300);
-    let read = seconds(s, "read_seconds", 60);
-    let write = seconds(s, "write_seconds", 60);
-    let connect = seconds(s, "connect_seconds", 10);
-    let response = seconds(s, "response_seconds", 120);
+    let artim = at_least_a_second(s, "artim_seconds", 30);
+    let idle = at_least_a_second(s, "idle_seconds", 300);
+    let read = at_least_a_second(s, "read_seconds", 60);
+    let write = at_least_a_second(s, "write_seconds", 60);
+    let connect = at_least_a_second(s, "connect_seconds", 10);
+    let response = at_least_a_second(s, "response_seconds", 120);
     let drain = seconds(s, "drain_seconds", 20);
     s.note_unknown();
     Some(Association {
@@ -367,6 +367,11 @@ fn read_delivery(s: &Section<'_>) -> Option<Delivery> {
     let give_up = s.whole("give_up_hours", Some(168), 1, 10_000).map(|hours| Duration::from_secs(hours * 3600));
     s.note_unknown();
     Some(Delivery { retry: retry?, longest_retry: longest_retry?, give_up: give_up? })
+}
+
+/// A timer that has run out when it is set would end every association.
+fn at_least_a_second(s: &Section<'_>, name: &'static str, default: u64) -> Option<Duration> {
+    s.whole(name, Some(default), 1, 86_400).map(Duration::from_secs)
 }
 
 fn seconds(s: &Section<'_>, name: &'static str, default: u64) -> Option<Duration> {

@@ -97,3 +97,11 @@ fn wildcards() {
     assert!(!wildcard_matches("a?c", "ac"));
     assert!(!wildcard_matches("", "x"));
 }
+
+#[test]
+fn a_timer_of_no_time_is_refused() {
+    let errors = load("[association]\nidle_seconds = 0\n", &[]).unwrap_err();
+    let wanted = "etc/overread.toml:2: association.idle_seconds: should be a whole number from 1 to 86400, is 0";
+    assert_eq!(errors, [wanted]);
+    assert!(load("[completeness]\nquiet_seconds = 0\n", &[]).is_ok());
+}
