@@ -155,3 +155,24 @@ async fn find_and_why_tell_of_a_series_and_of_none_by_their_codes() {
     }
     assert_eq!(why("1.2.3.4.5").await.status.code(), Some(NOTHING));
 }
+
+#[test]
+fn the_process_keeps_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("models")).unwrap();
+    let config = folder.path().join("overread.toml");
+    std::fs::write(&config, "[node]\nlisten = [\"127.0.0.1:0\"]\ndevice = \"cpu\"\nlog = \"json\"\n").unwrap();
+    let mut node = std::process::Command::new(env!("CARGO_BIN_EXE_overread"))
+        .args([std::ffi::OsStr::new("run"), std::ffi::OsStr::new("--config"), config.as_os_str()])
+        .env_remove("OMP_WAIT_POLICY")
+        .env_remove("GOMP_SPINCOUNT")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(node.stderr.take().unwrap()), &mut ready).unwrap();
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", node.id())).unwrap();
+    node.kill().unwrap();
+    node.wait().unwrap();
+    assert_eq!(name.trim(), "overread", "what ps and pgrep show, after {ready}");
+}

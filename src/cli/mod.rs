@@ -133,6 +133,12 @@ async fn done(command: Command) -> u8 {
     }
 }
 
+/// The program that runs, by its own path, so that the process keeps its name; by the kernel's link where the file was
+/// replaced meanwhile.
+fn own_program() -> PathBuf {
+    std::env::current_exe().ok().filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
+}
+
 /// The configuration; what is wrong with it goes to standard error, all of it.
 fn load_config(from: &WithConfig) -> Option<NodeConfig> {
     match NodeConfig::load(&from.config) {

@@ -16,7 +16,7 @@ pub(super) fn wait_passively() {
         return;
     }
     let mut arguments = std::env::args_os();
-    let mut afresh = Command::new("/proc/self/exe");
+    let mut afresh = Command::new(super::own_program());
     if let Some(name) = arguments.next() {
         afresh.arg0(name);
     }

@@ -50,7 +50,7 @@ fn start_anew() -> u8 {
     tracing::warn!("the node starts anew, because runs of models that were given up never ended");
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "overread".into());
-    let error = Command::new("/proc/self/exe").arg0(name).args(arguments).exec();
+    let error = Command::new(super::own_program()).arg0(name).args(arguments).exec();
     tracing::error!(%error, "the node could not start anew");
     exit::FAILED
 }
