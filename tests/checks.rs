@@ -176,3 +176,27 @@ fn the_process_keeps_its_name() {
     node.wait().unwrap();
     assert_eq!(name.trim(), "overread", "what ps and pgrep show, after {ready}");
 }
+
+#[test]
+fn a_node_that_is_told_to_end_while_it_loads_its_models_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let config = folder.path().join("overread.toml");
+    let text = format!(
+        "[node]\nlisten = [\"127.0.0.1:0\"]\ndevice = \"cpu\"\nmodels = \"{}\"\nlog_level = \"debug\"\n",
+        models.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut node = std::process::Command::new(env!("CARGO_BIN_EXE_overread"))
+        .args([std::ffi::OsStr::new("run"), std::ffi::OsStr::new("--config"), config.as_os_str()])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut log = std::io::BufReader::new(node.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut log, &mut first).unwrap();
+    assert!(first.contains("the models are loaded"), "{first}");
+    let told = std::process::Command::new("kill").arg(node.id().to_string()).status().unwrap();
+    assert!(told.success());
+    assert_eq!(node.wait().unwrap().code(), Some(0));
+}

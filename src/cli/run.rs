@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{WithConfig, exit, load_config, log};
 use crate::clock::Clock;
@@ -13,7 +13,22 @@ use crate::node::Node;
 pub(super) async fn run(arguments: WithConfig) -> u8 {
     let Some(config) = load_config(&arguments) else { return exit::FAILED };
     log::start(config.node.log_json, &config.node.log_level);
-    let node = match Node::start(&config, Clock::System).await {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "signals cannot be waited for; the node does not start");
+            return exit::FAILED;
+        }
+    };
+    tracing::debug!("the models are loaded");
+    let started = tokio::select! {
+        started = Node::start(&config, Clock::System) => started,
+        () = signals.next() => {
+            tracing::info!("the node ends before it was ready: nothing was accepted");
+            return exit::DONE;
+        }
+    };
+    let node = match started {
         Ok(node) => node,
         Err(error) => {
             tracing::error!(%error, "the node cannot start");
@@ -21,12 +36,7 @@ pub(super) async fn run(arguments: WithConfig) -> u8 {
         }
     };
     let exhausted = tokio::select! {
-        signal = signalled() => {
-            if let Err(error) = signal {
-                tracing::error!(%error, "signals cannot be waited for; the node ends");
-            }
-            false
-        }
+        () = signals.next() => false,
         () = node.exhausted() => true,
     };
     tokio::select! {
@@ -38,7 +48,7 @@ pub(super) async fn run(arguments: WithConfig) -> u8 {
                 exit::FAILED
             }
         },
-        _ = signalled() => {
+        () = signals.next() => {
             tracing::warn!("a second signal: the node ends at once; what was acknowledged is safe");
             exit::FAILED
         }
@@ -55,11 +65,21 @@ fn start_anew() -> u8 {
     exit::FAILED
 }
 
-async fn signalled() -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What ends a node: SIGTERM, SIGINT. Listened for from before the models are loaded, which takes seconds.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
