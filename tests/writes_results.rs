@@ -132,7 +132,6 @@ fn group(label: &str, numbers: &[u16], side: Option<CodedConcept>, scale: f64) -
 
 fn prediction(label_map: Option<LabelMap>) -> Prediction {
     Prediction {
-        verdict: Verdict::Suitable,
         label_map,
         segments: vec![segment("Right lung", RIGHT, [220, 80, 60]), segment("Left lung", LEFT, [60, 120, 220])],
         measurement_groups: vec![
@@ -141,6 +140,7 @@ fn prediction(label_map: Option<LabelMap>) -> Prediction {
             group("Both lungs", &[1, 2], None, 1.8),
         ],
         warnings: vec!["Kernel \u{ab}LUNG\u{bb} sharpens: LAA-950 may be too high".into()],
+        ..Prediction::of(Verdict::Suitable)
     }
 }
 

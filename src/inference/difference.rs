@@ -102,7 +102,6 @@ mod tests {
         let measurement =
             Measurement { label: "Volume".to_owned(), concept: LUNG, derivation: None, unit: LUNG, value };
         Prediction {
-            verdict: Verdict::Suitable,
             label_map: Some(LabelMap { shape: [1, 2, 2], labels: labels.to_vec() }),
             segments: vec![segment("right"), segment("left")],
             measurement_groups: vec![MeasurementGroup {
@@ -113,7 +112,7 @@ mod tests {
                 laterality: None,
                 measurements: vec![measurement],
             }],
-            warnings: Vec::new(),
+            ..Prediction::of(Verdict::Suitable)
         }
     }
 

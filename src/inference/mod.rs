@@ -13,6 +13,8 @@ pub mod accept;
 
 pub mod orientation;
 
+pub mod steps;
+
 pub mod sliding_window;
 
 pub mod golden;

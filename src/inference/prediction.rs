@@ -13,8 +13,37 @@ pub struct Prediction {
     pub segments: Vec<Segment>,
     /// Numbers, grouped by what they were measured on.
     pub measurement_groups: Vec<MeasurementGroup>,
+    /// Findings with their probabilities, in the order of the manifest.
+    pub findings: Vec<Finding>,
+    /// One finding scored slice by slice.
+    pub slice_scores: Option<SliceScores>,
+    /// A report that the model wrote.
+    pub text: Option<GeneratedText>,
+    /// Where the model looked, on the grid of the source volume.
+    pub attention: Option<AttentionMap>,
+    /// Vectors to keep beside the series. Never written into DICOM objects.
+    pub embeddings: Vec<Embedding>,
     /// What a reader of the result should know, in plain English.
     pub warnings: Vec<String>,
+}
+
+impl Prediction {
+    /// A prediction that says nothing but this.
+    #[must_use]
+    pub const fn of(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            label_map: None,
+            segments: Vec::new(),
+            measurement_groups: Vec::new(),
+            findings: Vec::new(),
+            slice_scores: None,
+            text: None,
+            attention: None,
+            embeddings: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// Whether a model could read the series. «Not suitable» is a result and not a failure.
@@ -87,6 +116,94 @@ pub struct Measurement {
     pub unit: CodedConcept,
     /// `None` where it cannot be computed (an empty lung has no density).
     pub value: Option<f64>,
+}
+
+/// One class that a model gives a probability for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// Readable, unique within the model: "Pleural effusion". A column of the table.
+    pub label: String,
+    /// What it is.
+    pub concept: CodedConcept,
+    /// Where it is, if anywhere in particular.
+    pub site: Option<CodedConcept>,
+    /// 0 to 1.
+    pub probability: f64,
+    /// From here on it is present.
+    pub threshold: f64,
+    /// Least and largest probability of neither yes nor no.
+    pub uncertain: Option<[f64; 2]>,
+    /// What follows from the three.
+    pub decision: Decision,
+    /// Whether this is the model's answer to «is anything wrong at all».
+    pub is_pathology: bool,
+}
+
+/// What a probability means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// At or above the threshold.
+    Present,
+    /// Below the threshold.
+    Absent,
+    /// Within the uncertain band.
+    Uncertain,
+}
+
+impl Decision {
+    /// Pure. Both ends belong to the uncertain band.
+    #[must_use]
+    pub fn of(probability: f64, threshold: f64, uncertain: Option<[f64; 2]>) -> Self {
+        match uncertain {
+            Some([least, largest]) if (least..=largest).contains(&probability) => Self::Uncertain,
+            _ if probability >= threshold => Self::Present,
+            _ => Self::Absent,
+        }
+    }
+}
+
+/// One finding scored for each slice of the source volume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SliceScores {
+    /// Label of the finding.
+    pub label: String,
+    /// Slice of the source volume (from 0) and probability, in slice order.
+    pub scores: Vec<(usize, f64)>,
+    /// The slice with the largest probability; the first of equals.
+    pub peak: usize,
+}
+
+/// Text that a model wrote. Every object says that it is generated and unverified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratedText {
+    /// The words.
+    pub text: String,
+    /// The token ids that they come from, special ones included.
+    pub tokens: Vec<i64>,
+}
+
+/// One number a voxel of the source volume: how much it weighed in the answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttentionMap {
+    /// Readable: "Attention to pleural effusion".
+    pub label: String,
+    /// Slices, rows, columns of the source volume.
+    pub shape: [usize; 3],
+    /// `shape` product many, 0 to 1, slice-major.
+    pub values: Vec<f32>,
+    /// The slices (from 0) that it points at, the most important first.
+    pub key_slices: Vec<usize>,
+}
+
+/// A vector or a table of vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// Name of the tensor.
+    pub name: String,
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// `shape` product many.
+    pub values: Vec<f32>,
 }
 
 /// Who made a prediction: the same in every object, row and log line.

@@ -89,7 +89,7 @@ pub(super) fn prediction(
     };
     if verdict != Verdict::Suitable {
         let (segments, measurement_groups) = (Vec::new(), Vec::new());
-        return Ok(Prediction { verdict, label_map: None, segments, measurement_groups, warnings });
+        return Ok(Prediction { segments, measurement_groups, warnings, ..Prediction::of(verdict) });
     }
     let mut label_map = None;
     let mut segments = Vec::new();
@@ -106,7 +106,7 @@ pub(super) fn prediction(
         }
         None => Vec::new(),
     };
-    Ok(Prediction { verdict, label_map, segments, measurement_groups, warnings })
+    Ok(Prediction { label_map, segments, measurement_groups, warnings, ..Prediction::of(verdict) })
 }
 
 fn verdict(output: &VerdictOutput, number: i64) -> Result<Verdict, String> {

@@ -61,7 +61,6 @@ fn prediction() -> Prediction {
     labels[36..40].fill(1);
     labels[75..90].fill(1);
     Prediction {
-        verdict: Verdict::Suitable,
         label_map: Some(LabelMap { shape: [3, 5, 7], labels }),
         segments: vec![Segment {
             label: "Lung".into(),
@@ -86,6 +85,7 @@ fn prediction() -> Prediction {
             }],
         }],
         warnings: vec![],
+        ..Prediction::of(Verdict::Suitable)
     }
 }
 
