@@ -36,6 +36,8 @@ mod row;
 
 mod instance;
 
+mod portion;
+
 mod incoming;
 
 mod in_flight;
