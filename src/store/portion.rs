@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) const BLOCK: usize = 4096;
 
 /// How much is written at a time: enough that a disk is busy, little enough that a hundred associations hold little.
-pub(super) const PORTION: usize = 128 * 1024;
+pub(super) const PORTION: usize = 256 * 1024;
 
 /// How many portions are kept for the next instances.
 const MOST_KEPT: usize = 32;
