@@ -23,8 +23,8 @@ pub use prepare::{Prepared, SeriesInstances};
 
 /// What to read, by what, and how to write it down.
 pub struct Assignment<'a> {
-    /// The files of one revision of a series, in the order in which they came.
-    pub files: Vec<PathBuf>,
+    /// The instances of one revision of a series, in the order in which they came.
+    pub instances: SeriesInstances,
     /// The model.
     pub manifest: &'a Manifest,
     /// Who runs it.
@@ -59,6 +59,8 @@ pub struct Reading {
     pub results: ResultSet,
     /// How long each part took.
     pub times: Times,
+    /// Slices that were decoded while the series arrived.
+    pub decoded_early: usize,
 }
 
 /// How long each part of a job took.
@@ -200,16 +202,18 @@ pub fn encode(inferred: &Inferred, signature: &Signature<'_>) -> Result<ResultSe
 /// # Errors
 /// [`ReadingError::may_pass`] says whether to try again. A series that the model does not read is no error.
 pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
-    let Assignment { files, manifest, engine, writing, predecessor, date, deadline } = assignment;
+    let Assignment { mut instances, manifest, engine, writing, predecessor, date, deadline } = assignment;
     let started = Instant::now();
-    let prepared = SeriesInstances::from(&files[..]).prepare(manifest)?;
+    let decoded_early = instances.decoded_early();
+    let prepared = instances.prepare(manifest)?;
+    drop(instances);
     let assemble = started.elapsed();
     let inferred = infer(prepared, manifest, engine, deadline)?;
     let infer = started.elapsed() - assemble;
     let signature = Signature { manifest, writing, predecessor: predecessor.as_ref(), date };
     let results = encode(&inferred, &signature)?;
     let times = Times { assemble, infer, encode: started.elapsed() - assemble - infer };
-    Ok(Reading { outcome: inferred.word().to_owned(), results, times })
+    Ok(Reading { outcome: inferred.word().to_owned(), results, times, decoded_early })
 }
 
 /// The report of a job that has failed for good.

@@ -39,7 +39,19 @@ impl From<&[PathBuf]> for SeriesInstances {
     }
 }
 
+impl From<Vec<InstanceSource>> for SeriesInstances {
+    fn from(sources: Vec<InstanceSource>) -> Self {
+        Self { sources, volume: None }
+    }
+}
+
 impl SeriesInstances {
+    /// How many of them came with their pixels decoded.
+    #[must_use]
+    pub fn decoded_early(&self) -> usize {
+        self.sources.iter().filter(|source| matches!(source, InstanceSource::Decoded(_))).count()
+    }
+
     /// Reads the headers, holds the series against what the model accepts, and decodes the pixels only then. Blocks.
     ///
     /// # Errors
