@@ -153,3 +153,7 @@ pub enum Antialias {
     /// By a kernel as wide as the factor, as PyTorch's `interpolate(antialias=True)`; images only.
     Kernel,
 }
+
+#[cfg(test)]
+#[cfg(feature = "torch")]
+mod tests;
