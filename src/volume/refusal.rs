@@ -41,6 +41,9 @@ pub enum Refusal {
         /// By the options, in millions of 2^20.
         megapixels: usize,
     },
+    /// Nothing but one value, or nothing but padding.
+    #[error("The image is of one value throughout.")]
+    Blank,
     /// Nothing but localizers.
     #[error("The series holds only localizer images.")]
     Localizer,
@@ -159,6 +162,7 @@ impl Refusal {
             Self::NoRadiographs(_) => "no-radiographs",
             Self::SeveralFrames(_) => "several-frames",
             Self::ImageTooLarge { .. } => "image-too-large",
+            Self::Blank => "blank",
             Self::Localizer => "localizer",
             Self::Derived(_) => "derived",
             Self::NoGeometry => "no-geometry",

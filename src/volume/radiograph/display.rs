@@ -78,11 +78,19 @@ impl Stored {
 /// Transforms a frame.
 ///
 /// # Errors
-/// [`Refusal::Rescale`] and [`Refusal::ModalityLut`] where units make no sense.
+/// [`Refusal::Rescale`] and [`Refusal::ModalityLut`] where units make no sense; [`Refusal::Blank`] where there is no image.
 pub(super) fn displayed(header: &InstanceHeader, frame: &NativeFrame, voi: Voi) -> Result<Displayed, Refusal> {
     let stored = Stored::of(header, frame);
     let modality = Modality::of(header, stored.least)?;
-    let (transform, mut warnings) = transform(header, &stored, &modality, voi);
+    let values = stored.image().map(|value| modality.value(value));
+    let range = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], value| [a.min(value), b.max(value)]);
+    if range[0] >= range[1] {
+        return Err(Refusal::Blank);
+    }
+    let (transform, mut warnings) = match voi {
+        Voi::First => first(header, &stored, &modality, range),
+        Voi::Whole => (Transform::Range(range), Vec::new()),
+    };
     let inverted = is_inverted(header, &mut warnings);
     let levels: Vec<f32> = stored
         .is_padding
@@ -102,35 +110,26 @@ pub(super) fn displayed(header: &InstanceHeader, frame: &NativeFrame, voi: Voi) 
     Ok(Displayed { values, padding: padding.filter(|padding| padding.contains(&true)), warnings })
 }
 
-/// How modality values become grey levels, and what is to be said about it.
-fn transform(header: &InstanceHeader, stored: &Stored, modality: &Modality, voi: Voi) -> (Transform, Vec<String>) {
-    let values = || stored.image().map(|value| modality.value(value));
-    let range = values().fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], value| [a.min(value), b.max(value)]);
-    let mut warnings = Vec::new();
-    if range[0] >= range[1] {
-        warnings.push("The image is of one value throughout.".to_owned());
-    }
-    let range = if range[0] > range[1] { [0.0; 2] } else { range };
-    if voi == Voi::Whole {
-        return (Transform::Range(range), warnings);
-    }
+/// The image's own transformation, or its whole range; and what is to be said about it.
+fn first(header: &InstanceHeader, stored: &Stored, modality: &Modality, range: [f64; 2]) -> (Transform, Vec<String>) {
     let greatest = stored.least + stored.seen.len() as i32 - 1;
     let negative = modality.value(stored.least).min(modality.value(greatest)) < 0.0;
-    let (first, mut said) = Transform::first(&header.data_set, negative);
-    warnings.append(&mut said);
-    let Some(transform) = first else {
+    let (found, mut warnings) = Transform::first(&header.data_set, negative);
+    let Some(transform) = found else {
         warnings.push("The image names no window; all of its values are shown.".to_owned());
         return (Transform::Range(range), warnings);
     };
+    let level = transform.level(range[0]);
     // A window beside all values shows nothing of the image.
-    let (low, high) = (transform.level(range[0]), transform.level(range[1]));
-    let varies = values().any(|value| (transform.level(value) - low).abs() > 1e-3);
-    if range[0] < range[1] && !varies && (high - low).abs() <= 1e-3 {
-        warnings.push("The window of the image shows none of its values; all of them are shown.".to_owned());
-        return (Transform::Range(range), warnings);
+    if stored.image().any(|value| (transform.level(modality.value(value)) - level).abs() > LEAST_CONTRAST) {
+        return (transform, warnings);
     }
-    (transform, warnings)
+    warnings.push("The window of the image shows none of its values; all of them are shown.".to_owned());
+    (Transform::Range(range), warnings)
 }
+
+/// Half a grey level of 8 bits.
+const LEAST_CONTRAST: f64 = 0.5 / 255.0;
 
 /// Whether small values are bright: MONOCHROME1 (PS3.3 C.7.6.3.1.2), or Presentation LUT Shape INVERSE, which says the
 /// same in other words where both stand (C.8.11.3.1.2).

@@ -11,7 +11,7 @@ pub(super) enum Transform {
     Table(Lookup),
     /// By a window.
     Window { centre: f64, width: f64, function: Function },
-    /// By a straight line from the first value to the second.
+    /// By a straight line from the first value to the second, which is greater.
     Range([f64; 2]),
 }
 
@@ -63,7 +63,6 @@ impl Transform {
         match self {
             Self::Table(table) => (table.output(value) / table.full()).min(1.0),
             Self::Window { centre, width, function } => window(value, *centre, *width, *function),
-            Self::Range([least, greatest]) if least == greatest => 0.0,
             Self::Range([least, greatest]) => ((value - least) / (greatest - least)).clamp(0.0, 1.0),
         }
     }
