@@ -19,6 +19,12 @@ mod smooth;
 mod crop;
 
 #[cfg(feature = "torch")]
+mod rows;
+
+#[cfg(feature = "torch")]
+mod way;
+
+#[cfg(feature = "torch")]
 mod back;
 
 #[cfg(feature = "torch")]

@@ -96,6 +96,47 @@ fn slabs_are_the_whole_in_pieces() {
 }
 
 #[test]
+fn host_and_device_bring_back_the_same() {
+    let volume = Tensor::zeros([21, 40, 33], (Kind::Float, Device::Cpu));
+    let steps = [
+        Step::Spacing { mm: vec![1.7, 1.1, 1.3], rounding: Rounding::Ceiling, method: linear(false, NONE) },
+        Step::Fit { size: vec![24, 30, 20], value: 0.0 },
+    ];
+    let field = apply(volume, &[2.0, 0.9, 0.8], &steps).unwrap().field;
+    let image = Field { axes: field.axes[1..].to_vec() };
+    for (field, size) in [(&field, &[5, 24, 30, 20][..]), (&image, &[5, 30, 20])] {
+        for kind in [Kind::Float, Kind::Half] {
+            let scores = Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(kind);
+            let host = way::Way::new(&scores, field, Back::Linear).unwrap();
+            let mut device = way::Way::new(&scores, field, Back::Linear).unwrap();
+            assert!(host.on_host);
+            device.on_host = false;
+            let values = |way: &way::Way| {
+                let mut slabs = Vec::new();
+                way.slabs::<tch::TchError>(|first, slab| {
+                    slabs.push((first, slab.copy()));
+                    Ok(())
+                })
+                .unwrap();
+                assert!(slabs.windows(2).all(|two| two[0].0 < two[1].0));
+                Tensor::cat(&slabs.into_iter().map(|(_, slab)| slab).collect::<Vec<_>>(), 1)
+            };
+            let labels = |way: &way::Way| {
+                let mut slabs = Vec::new();
+                way.labels(|_, slab| {
+                    slabs.push(slab.copy());
+                    Ok(())
+                })
+                .unwrap();
+                Tensor::cat(&slabs, 0)
+            };
+            assert!(difference(&values(&host), &values(&device)) < 1e-5);
+            assert_eq!(difference(&labels(&host), &labels(&device)), 0.0);
+        }
+    }
+}
+
+#[test]
 fn scores_on_another_grid_are_refused() {
     let field = Field::whole(&[4, 5]);
     for size in [&[2, 4, 6][..], &[4, 5], &[0, 4, 5]] {
