@@ -179,6 +179,14 @@ fn values_that_do_not_vary_are_only_shifted() {
 }
 
 #[test]
+fn whole_numbers_are_taken_as_they_are() {
+    let whole = Tensor::arange(60, (Kind::Int16, tch::Device::Cpu)).view([3, 4, 5]);
+    let prepared =
+        apply(whole.shallow_clone(), &[1.0; 3], &[Step::Scale { from: [0.0, 2.0], to: [0.0, 1.0] }]).unwrap();
+    assert_eq!(difference(&prepared.values.squeeze(), &(whole.to_kind(Kind::Float) / 2.0)), 0.0);
+}
+
+#[test]
 fn steps_that_do_not_suit_the_values_are_refused() {
     let volume = || Tensor::zeros([3, 4, 5], (Kind::Float, tch::Device::Cpu));
     let image = || Tensor::zeros([4, 5], (Kind::Float, tch::Device::Cpu));
