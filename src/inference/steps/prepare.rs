@@ -65,6 +65,7 @@ impl State {
                 let size = resample::extents_at(&self.field, spacing_mm, mm, *rounding)?;
                 resample::resize(self, &size, *method)
             }
+            Step::Resample { mm } => resample::spread(self, spacing_mm, mm),
             Step::Resize { size, method } => resample::resize(self, size, *method),
             Step::ShorterSide { length, method } => {
                 let size = resample::shorter_side(&self.field.after(), *length)?;

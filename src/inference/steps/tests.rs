@@ -69,6 +69,9 @@ fn volume_cases() -> Vec<Case> {
         let step = Step::Spacing { mm: vec![1.3; 3], rounding, method: Interpolation::NearestExact };
         add(format!("spacing-{name}"), volume, [2.5, 0.7, 1.1], vec![step]);
     }
+    for (name, mm) in [("fine", [1.3, 0.45, 0.9]), ("coarse", [4.0, 1.5, 2.75])] {
+        add(format!("resample-{name}"), volume, [2.5, 0.7, 1.1], vec![Step::Resample { mm: mm.to_vec() }]);
+    }
     let to_percent = |clip| vec![Step::Percentile { percentiles: [0.5, 99.5], to: [0.0, 1.0], clip }];
     for (name, steps) in [
         ("clip", vec![Step::Clip([-1.5, 1.25])]),
@@ -199,6 +202,8 @@ fn steps_that_do_not_suit_the_values_are_refused() {
         Step::Resize { size: vec![3, 4, 6], method: cubic(false, NONE) },
         Step::ShorterSide { length: 8, method: linear(false, NONE) },
         Step::Spacing { mm: vec![1e-9; 3], rounding: Rounding::Floor, method: Interpolation::Nearest },
+        Step::Resample { mm: vec![0.0; 3] },
+        Step::Resample { mm: vec![1.0; 2] },
         Step::Fit { size: vec![3, 0, 3], value: 0.0 },
         Step::Fit { size: vec![3], value: 0.0 },
         standardise,

@@ -202,10 +202,12 @@ fn a_plane_at_known_millimetres_comes_back_within_half_a_voxel() {
     let turned = Tensor::f_from_slice(&turn.apply(&values, geometry.shape)).unwrap();
     let turned = turned.f_view([z as i64, y as i64, x as i64]).unwrap();
     let mm = turn.reorder(geometry.spacing);
-    for (method, _) in methods() {
+    let mm_after = vec![1.9, 1.0, 0.9];
+    let spacing = |(method, _)| Step::Spacing { mm: mm_after.clone(), rounding: Rounding::Nearest, method };
+    for step in methods().into_iter().map(spacing).chain([Step::Resample { mm: mm_after.clone() }]) {
         let steps = [
             Step::CropBody { above: -9.0, margin_mm: 1.0 },
-            Step::Spacing { mm: vec![1.9, 1.0, 0.9], rounding: Rounding::Nearest, method },
+            step.clone(),
             Step::Fit { size: vec![28, 40, 64], value: -50.0 },
         ];
         let prepared = apply(turned.shallow_clone(), &mm, &steps).unwrap();
@@ -232,8 +234,8 @@ fn a_plane_at_known_millimetres_comes_back_within_half_a_voxel() {
                 }
             }
         }
-        assert!(right > 20_000, "{method:?}: {right}");
-        assert!(wrong < tolerance, "{method:?}: {wrong} mm");
+        assert!(right > 20_000, "{step:?}: {right}");
+        assert!(wrong < tolerance, "{step:?}: {wrong} mm");
     }
 }
 
