@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use crate::clock::Timestamp;
+use crate::config;
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::inference::manifest::Manifest;
@@ -48,6 +51,23 @@ pub struct Writing {
     pub options: EncodingOptions,
     /// Of the configuration on which results depend.
     pub configuration_hash: String,
+}
+
+impl Writing {
+    /// By the configuration, with the hash of all of it that changes what a result says.
+    #[must_use]
+    pub fn of(results: &config::Results) -> Self {
+        let equipment = Equipment {
+            manufacturer: results.manufacturer.clone(),
+            model_name: "overread".to_owned(),
+            serial_number: results.device_serial_number.clone(),
+            software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let options = EncodingOptions { series_number_base: results.series_number_base, ..EncodingOptions::default() };
+        let hash = Sha256::digest(format!("{equipment:?} {options:?}").as_bytes());
+        let configuration_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { equipment, options, configuration_hash }
+    }
 }
 
 /// What came of it.
