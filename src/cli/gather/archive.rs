@@ -62,7 +62,7 @@ impl Archive {
 
 /// Looks into every entry.
 pub(super) fn look_into<T>(path: &Path, argument: usize, look: &impl Look<T>, gathered: &mut Gathered<T>) {
-    let fail = |entry: Option<String>, why: String| Unreadable { place: path.to_owned(), entry, why };
+    let fail = |entry: Option<String>, why: String| Unreadable::within(path, entry, why);
     let mut archive = match Archive::open(path) {
         Ok(archive) => archive.0,
         Err(error) => return gathered.unreadable.push(fail(None, error.to_string())),

@@ -35,10 +35,7 @@ pub(super) fn files(path: &Path) -> Result<(Vec<PathBuf>, Vec<Unreadable>), Stri
         }
         match resolve(folder, &components) {
             Ok(file) => found.push(file),
-            Err(why) => {
-                let entry = Some(components.join("/"));
-                missing.push(Unreadable { place: path.to_owned(), entry, why: why.to_owned() });
-            }
+            Err(why) => missing.push(Unreadable::within(path, Some(components.join("/")), why)),
         }
     }
     Ok((found, missing))

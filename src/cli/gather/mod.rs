@@ -79,8 +79,23 @@ pub(super) struct Unreadable {
     pub(super) place: PathBuf,
     /// The archive's entry.
     pub(super) entry: Option<String>,
+    /// What it is counted under: the archive, or the file's folder.
+    pub(super) under: PathBuf,
     /// One line.
     pub(super) why: String,
+}
+
+impl Unreadable {
+    /// A file or a folder.
+    fn file(place: &Path, why: impl std::fmt::Display) -> Self {
+        let under = place.parent().unwrap_or(Path::new("")).to_owned();
+        Self { place: place.to_owned(), entry: None, under, why: why.to_string() }
+    }
+
+    /// An archive or a DICOMDIR, or what is named in it.
+    fn within(place: &Path, entry: Option<String>, why: impl std::fmt::Display) -> Self {
+        Self { place: place.to_owned(), entry, under: place.to_owned(), why: why.to_string() }
+    }
 }
 
 impl std::fmt::Display for Unreadable {
@@ -162,7 +177,7 @@ impl Walk {
                 self.files.extend(files.into_iter().map(named));
                 self.unreadable.extend(missing);
             }
-            Err(why) => self.unreadable.push(Unreadable { place: path.to_owned(), entry: None, why }),
+            Err(why) => self.unreadable.push(Unreadable::within(path, None, why)),
         }
     }
 
@@ -171,7 +186,7 @@ impl Walk {
             Ok(kind) if kind.is_dir() => self.folder(argument, path),
             Ok(kind) if kind.is_file() => self.files.push(Found { argument, path: path.to_owned(), named }),
             Ok(_) => {}
-            Err(e) => self.fail(path, &e),
+            Err(e) => self.unreadable.push(Unreadable::file(path, e)),
         }
     }
 
@@ -187,19 +202,15 @@ impl Walk {
                     }
                 }
             }
-            Err(e) => self.fail(folder, &e),
+            Err(e) => self.unreadable.push(Unreadable::file(folder, e)),
         }
-    }
-
-    fn fail(&mut self, place: &Path, error: &std::io::Error) {
-        self.unreadable.push(Unreadable { place: place.to_owned(), entry: None, why: error.to_string() });
     }
 }
 
 fn look_into<T>(found: &Found, look: &impl Look<T>) -> Gathered<T> {
     let mut gathered = Gathered::default();
     let path = &found.path;
-    let fail = |why: String| Unreadable { place: path.clone(), entry: None, why };
+    let fail = |why: String| Unreadable::file(path, why);
     let opened = File::open(path).and_then(|mut file| {
         let mut magic = Vec::new();
         (&mut file).take(4).read_to_end(&mut magic)?;
@@ -216,7 +227,7 @@ fn look_into<T>(found: &Found, look: &impl Look<T>) -> Gathered<T> {
     if archive::is_archive(&magic, path) {
         archive::look_into(path, found.argument, look, &mut gathered);
         if found.named && gathered.items.is_empty() && gathered.unreadable.is_empty() {
-            gathered.unreadable.push(fail("this archive holds no DICOM file".to_owned()));
+            gathered.unreadable.push(Unreadable::within(path, None, "this archive holds no DICOM file"));
         }
         return gathered;
     }

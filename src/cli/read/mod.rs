@@ -154,17 +154,14 @@ fn run(arguments: &Read, stop: &AtomicBool) -> Result<u8, Vec<String>> {
     let looking = progress::looking();
     let gathered = gather(&arguments.paths, &looking, Identity::look);
     looking.finish_and_clear();
-    for what in gathered.unreadable.iter().take(20) {
-        say(format_args!("cannot be read: {what}"));
-    }
-    if gathered.unreadable.len() > 20 {
-        say(format_args!("and {} more that cannot be read", gathered.unreadable.len() - 20));
+    let unreadable = study::summed_up(&gathered.unreadable);
+    for (place, why) in &unreadable {
+        say(format_args!("{place}: {why}"));
     }
     if gathered.items.is_empty() && gathered.unreadable.is_empty() {
         say(format_args!("nothing to read: {} files are no DICOM instances", gathered.passed_over));
         return Ok(exit::NOTHING);
     }
-    let unreadable = study::summed_up(&gathered.unreadable);
     let all = study::group(gathered.items);
     let engine = models::start(choice, arguments.device)?;
     if stop.load(Ordering::Relaxed) {

@@ -122,12 +122,8 @@ pub(super) fn summed_up(unreadable: &[Unreadable]) -> Vec<(String, String)> {
     let mut places: Vec<(PathBuf, Vec<&Unreadable>)> = Vec::new();
     let mut index: HashMap<PathBuf, usize> = HashMap::new();
     for what in unreadable {
-        let place = match what.entry {
-            Some(_) => what.place.clone(),
-            None => what.place.parent().unwrap_or(Path::new("")).to_owned(),
-        };
-        let at = *index.entry(place.clone()).or_insert_with(|| {
-            places.push((place, Vec::new()));
+        let at = *index.entry(what.under.clone()).or_insert_with(|| {
+            places.push((what.under.clone(), Vec::new()));
             places.len() - 1
         });
         places[at].1.push(what);
@@ -204,6 +200,7 @@ mod tests {
         let failed = |place: &str, entry: Option<&str>| Unreadable {
             place: PathBuf::from(place),
             entry: entry.map(str::to_owned),
+            under: PathBuf::from(if place.ends_with("zip") { place } else { &place[..2] }),
             why: "broken".to_owned(),
         };
         let lines = summed_up(&[
