@@ -46,7 +46,7 @@ use crate::inference::engine::Engine;
 use crate::inference::manifest::Manifest;
 use crate::worker::reading::Writing;
 
-/// Read whole folders without a PACS: a row a series, with a table, and reports and segmentations where asked for
+/// Read folders, archives and DICOMDIRs without a PACS, into a table with a row a series
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 What is found is sorted into studies and series by its headers, wherever it lies. Series that cannot be read have a row that \

@@ -185,3 +185,6 @@ fn one_for_all(errors: &mut Vec<String>, models: usize) {
         *errors = vec![first];
     }
 }
+
+#[cfg(test)]
+mod tests;
