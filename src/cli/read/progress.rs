@@ -25,7 +25,8 @@ pub(super) fn reading(series: usize) -> ProgressBar {
         // A text in memory takes everything.
         let _ = write!(text, "{:.1}/min", state.per_sec() * 60.0);
     };
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} series  {rate}  {elapsed} gone, {eta} left") {
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} series  {rate}  {elapsed} gone, {eta} left")
+    {
         bar.set_style(style.with_key("rate", rate));
     }
     bar.enable_steady_tick(TICK);
