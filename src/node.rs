@@ -17,7 +17,7 @@ use crate::config::NodeConfig;
 use crate::dicom::ae::AeTitle;
 use crate::inference::engine::Engine;
 use crate::inference::manifest::Manifest;
-use crate::inference::package::packages;
+use crate::inference::package::{Packages, packages};
 use crate::results::{EncodingOptions, Equipment};
 use crate::scp::{BindError, Listener, ScpOptions};
 use crate::scu::Delivery;
@@ -137,10 +137,13 @@ impl Node {
 /// Loads every package; what is wrong with one that a route names keeps the node from starting.
 async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
     let folder = config.node.models.clone();
-    let (models, faults) = packages(&folder)
+    let Packages { models, not_installed, faults } = packages(&folder)
         .map_err(|e| StartError::Models(format!("the models in {} cannot be read: {e}", folder.display())))?;
     for fault in &faults {
         tracing::error!(%fault, "a model package is not as it should be");
+    }
+    for package in &not_installed {
+        tracing::warn!(model.name = package.manifest.name, cause = %package, "a model is not installed");
     }
     let device = config.node.device.parse().map_err(StartError::Models)?;
     let engine = tokio::task::spawn_blocking(move || Engine::start(device, models)).await;
@@ -156,6 +159,7 @@ async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
         return Ok(engine);
     }
     let mut lines = vec![format!("routes name models that are not served: {}", missing.join(", "))];
+    lines.extend(not_installed.iter().map(ToString::to_string));
     lines.extend(faults.iter().map(ToString::to_string));
     lines.extend(engine.refused().map(|(_, reason)| reason.to_string()));
     Err(StartError::Models(lines.join("\n")))

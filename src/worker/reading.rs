@@ -12,6 +12,7 @@ use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::Verdict;
+use crate::inference::subject::{Context, Subject};
 use crate::results::{
     self, DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultRequest, ResultSet, SourceGrid,
 };
@@ -129,7 +130,8 @@ pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
         }
     };
     let before = Instant::now();
-    let prediction = assignment.engine.predict(&assignment.manifest.name, &volume, assignment.deadline)?;
+    let (subject, context) = (Subject::from(&volume), Context::default());
+    let prediction = assignment.engine.predict(&assignment.manifest.name, &subject, &context, assignment.deadline)?;
     times.infer = before.elapsed();
     let word = match &prediction.verdict {
         Verdict::Suitable => "read".to_owned(),

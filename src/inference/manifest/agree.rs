@@ -2,8 +2,8 @@
 
 use super::toml_table::Table;
 use super::{
-    Accepts, AttentionOver, Inference, Input, InputKind, Layout, Module, Output, Over, Reduce, SPACING, SegmentationEncoding,
-    SlicesOver, VoxelType,
+    Accepts, AttentionOver, Inference, Input, InputKind, Layout, Module, Output, Over, Reduce, SPACING,
+    SegmentationEncoding, SlicesOver, VoxelType,
 };
 
 /// The tables that were read without fault.

@@ -10,10 +10,10 @@ pub struct Generate {
     pub start_token: i64,
     /// `eos_token_id`: ends a sequence.
     pub end_token: i64,
-    /// `pad_token_id`: what a sequence is filled up with.
-    pub pad_token: i64,
     /// `forced_bos_token_id`: the one that follows the start token.
     pub forced_first_token: Option<i64>,
+    /// `forced_eos_token_id`: the last one of a sequence that gets as long as it may.
+    pub forced_last_token: Option<i64>,
     /// `max_length`: tokens in all, the start token counted.
     pub longest: usize,
     /// `min_length`: no end before so many tokens.
@@ -35,8 +35,10 @@ pub(super) fn generate(table: Table<'_>) -> Option<Generate> {
     let token = |id: &i64| within(*id, 0, i64::from(i32::MAX));
     let start_token = table.required_checked("start_token", token);
     let end_token = table.required_checked("end_token", token);
-    let pad_token = table.required_checked("pad_token", token);
+    // One sequence is never filled up: the key is read so that the settings of a model can be written down whole.
+    let _: Option<i64> = table.optional_checked("pad_token", token);
     let forced_first_token = table.optional_checked("forced_first_token", token);
+    let forced_last_token = table.optional_checked("forced_last_token", token);
     let longest = table.required_checked("longest", |count| within(*count, 2, 4096));
     let shortest = table.optional_checked("shortest", |count| within(*count, 0, longest.unwrap_or(4096)));
     let beams = table.optional_checked("beams", |count| within(*count, 1, 64));
@@ -48,8 +50,8 @@ pub(super) fn generate(table: Table<'_>) -> Option<Generate> {
     Some(Generate {
         start_token: start_token?,
         end_token: end_token?,
-        pad_token: pad_token?,
         forced_first_token,
+        forced_last_token,
         longest: longest?,
         shortest: shortest.unwrap_or(0),
         beams: beams.unwrap_or(1),

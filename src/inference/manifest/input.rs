@@ -49,7 +49,7 @@ pub enum InputKind {
 /// How each slice is scored: the classification is run on the slices around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PerSlice {
-    /// Slices around it, the window moved inside at the ends.
+    /// Slices around it, half of them before it; beyond the ends the end slice is repeated.
     pub window: usize,
     /// From one scored slice to the next.
     pub stride: usize,

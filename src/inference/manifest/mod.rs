@@ -1,7 +1,11 @@
-//! `models/NAME/model.toml`: what a model is, as data. The commented example is also the reference of its keys:
+//! `models/NAME/model.toml`: what a model is, as data. The commented examples are also the reference of its keys:
 //!
 //! ```toml
 #![doc = include_str!("example.toml")]
+//! ```
+//!
+//! ```toml
+#![doc = include_str!("example-modules.toml")]
 //! ```
 
 mod agree;

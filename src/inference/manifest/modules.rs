@@ -83,7 +83,8 @@ fn module(table: Table<'_>, known: &mut BTreeSet<String>, window: bool) -> Optio
     let sha256 = table.required_checked("sha256", |text: &String| sha256_hex(text));
     let arguments = table.required_checked("arguments", |names: &Vec<String>| arguments(names, known));
     let results = table.required_checked("results", |names: &Vec<String>| results(names, known));
-    let windows = table.word("over", &[("input", false), ("windows", true)]).unwrap_or(false);
+    let over = table.word("over", &[("input", false), ("windows", true)]);
+    let windows = over == Some(true);
     if windows && !window {
         table.fault("over", "windows need inference.window");
     }
@@ -93,7 +94,9 @@ fn module(table: Table<'_>, known: &mut BTreeSet<String>, window: bool) -> Optio
     let gather = table.table("gather");
     let over = match (windows, gather) {
         (false, Some(_)) => {
-            table.fault("gather", "has a meaning only with over = \"windows\"");
+            if over.is_some() || !table.has("over") {
+                table.fault("gather", "has a meaning only with over = \"windows\"");
+            }
             None
         }
         (true, None) => {

@@ -56,7 +56,17 @@ fn top_level(top: &Table<'_>) -> Option<Manifest> {
     let golden = top.table("golden").map(golden);
     let name = name?;
     let Parts { accepts, input, inference, output, modules } = parts?;
-    agree(top, &Tables { name: &name, accepts: &accepts, input: &input, inference: &inference, modules: &modules, output: &output });
+    agree(
+        top,
+        &Tables {
+            name: &name,
+            accepts: &accepts,
+            input: &input,
+            inference: &inference,
+            modules: &modules,
+            output: &output,
+        },
+    );
     Some(Manifest {
         name,
         version: version?,

@@ -14,8 +14,17 @@ pub(super) fn steps(table: &Table<'_>, dimensions: usize) -> Option<Vec<Step>> {
 
 fn step(table: Table<'_>, dimensions: usize) -> Option<Step> {
     let names = [
-        "replace-below", "clip", "scale", "percentile", "z-score", "standardise", "spacing", "resize", "shorter-side",
-        "crop-body", "fit",
+        "replace-below",
+        "clip",
+        "scale",
+        "percentile",
+        "z-score",
+        "standardise",
+        "spacing",
+        "resize",
+        "shorter-side",
+        "crop-body",
+        "fit",
     ];
     let words = names.map(|name| (name, name));
     let kind = table.required_word("do", &words);
@@ -56,7 +65,8 @@ fn on_values(table: &Table<'_>, kind: &str) -> Option<Step> {
         }
         "z-score" => Some(Step::ZScore { nonzero: table.optional("nonzero").unwrap_or(false) }),
         _ => {
-            let channels = |values: &Vec<f64>| within(values.len(), 1, 64).map_err(|e| format!("number of values: {e}"));
+            let channels =
+                |values: &Vec<f64>| within(values.len(), 1, 64).map_err(|e| format!("number of values: {e}"));
             let mean = table.required_checked("mean", channels);
             let deviation = table.required_checked("deviation", |values: &Vec<f64>| {
                 if values.iter().any(|value| *value <= 0.0) {

@@ -257,6 +257,12 @@ impl FromValue for String {
     }
 }
 
+impl FromValue for bool {
+    fn from_value(value: &DeValue<'_>) -> Result<Self, String> {
+        value.as_bool().ok_or_else(|| wrong_type("true or false", value))
+    }
+}
+
 impl FromValue for i64 {
     fn from_value(value: &DeValue<'_>) -> Result<Self, String> {
         let number = value.as_integer().ok_or_else(|| wrong_type("an integer", value))?;

@@ -66,7 +66,7 @@ pub(super) fn read(output: &Table<'_>, tensors: &mut Tensors<'_>) -> Option<Vec<
     let found: Vec<_> = tables.into_iter().filter_map(|table| one(table, tensors)).collect();
     let labels = || found.iter().flat_map(|output| &output.labels);
     unique(output, "classification", labels().map(|label| label.label.as_str()));
-    if labels().filter(|label| label.pathology).count() > 1 {
+    if labels().filter(|label| label.pathology && !label.skip).count() > 1 {
         output.fault("classification", "more than one label has pathology = true");
     }
     (found.len() == count).then_some(found)
@@ -76,8 +76,11 @@ fn one(table: Table<'_>, tensors: &mut Tensors<'_>) -> Option<ClassificationOutp
     let tensor = tensors.own(&table);
     let words = [("sigmoid", Activation::Sigmoid), ("softmax", Activation::Softmax), ("none", Activation::None)];
     let activation = table.required_word("activation", &words);
-    let words =
-        [("none", Reduce::None), ("mean-logits", Reduce::MeanLogits), ("mean-probabilities", Reduce::MeanProbabilities)];
+    let words = [
+        ("none", Reduce::None),
+        ("mean-logits", Reduce::MeanLogits),
+        ("mean-probabilities", Reduce::MeanProbabilities),
+    ];
     let reduce = table.word("reduce", &words);
     let rows = table.tables("labels");
     let count = rows.len();
@@ -105,7 +108,8 @@ fn label(table: Table<'_>) -> Option<ClassLabel> {
     let concept: Option<CodedConcept> = table.required("concept");
     let site = table.optional("site");
     let share = |share: &f64| within(*share, 0.0, 1.0);
-    let threshold = if skip { table.optional_checked("threshold", share) } else { table.required_checked("threshold", share) };
+    let threshold =
+        if skip { table.optional_checked("threshold", share) } else { table.required_checked("threshold", share) };
     let uncertain = table.optional_checked("uncertain", |[least, largest]: &[f64; 2]| {
         share(least)?;
         share(largest)?;

@@ -120,4 +120,3 @@ fn column(table: Table<'_>) -> Option<MeasurementColumn> {
         range,
     })
 }
-

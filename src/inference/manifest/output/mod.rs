@@ -97,8 +97,7 @@ impl Tensors<'_> {
     }
 }
 
-const KINDS: [&str; 7] =
-    ["segmentation", "measurement", "verdict", "classification", "embedding", "text", "attention"];
+const KINDS: [&str; 7] = ["segmentation", "measurement", "verdict", "classification", "embedding", "text", "attention"];
 
 /// `known`: the results of the modules, where `[[modules]]` names them.
 pub(super) fn output(table: Table<'_>, known: Option<&BTreeSet<String>>) -> Option<Output> {

@@ -39,4 +39,3 @@ fn reason(table: Table<'_>) -> Option<Reason> {
     table.finish();
     Some(Reason { code: code?, reason: reason? })
 }
-
