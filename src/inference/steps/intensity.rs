@@ -15,7 +15,8 @@ pub(super) fn change(state: State, step: &Step) -> Result<State, TchError> {
         Step::Clip([least, most]) => state.changed(|values| values.f_clamp_(*least, *most)),
         Step::Scale { from, to } => mapped(state, *from, *to),
         Step::Percentile { percentiles, to, clip } => {
-            let from = values_at(&state.values, *percentiles)?;
+            let on_host = state.values.device() == Device::Cpu;
+            let from = values_at(&state.values, *percentiles, if on_host { select } else { select_there })?;
             let state = mapped(state, from, *to)?;
             if *clip { state.changed(|values| values.f_clamp_(to[0].min(to[1]), to[0].max(to[1]))) } else { Ok(state) }
         }
@@ -45,14 +46,17 @@ fn mapped(state: State, from: [f64; 2], to: [f64; 2]) -> Result<State, TchError>
     state.changed(|values| values.f_sub_scalar_(from[0])?.f_mul_scalar_(slope)?.f_add_scalar_(to[0]))
 }
 
+/// Values by their ranks: ascending, each once.
+pub(super) type Select = fn(&Tensor, &[usize]) -> Result<Vec<f32>, TchError>;
+
 /// The values at two percentiles, linear between ranks, as `numpy.percentile` has it.
-fn values_at(values: &Tensor, percentiles: [f64; 2]) -> Result<[f64; 2], TchError> {
+pub(super) fn values_at(values: &Tensor, percentiles: [f64; 2], select: Select) -> Result<[f64; 2], TchError> {
     let last = (values.numel() - 1) as f64;
     let ranks = percentiles.map(|percent| (percent / 100.0).clamp(0.0, 1.0) * last);
     let mut wanted: Vec<usize> = ranks.iter().flat_map(|rank| [rank.floor() as usize, rank.ceil() as usize]).collect();
     wanted.sort_unstable();
     wanted.dedup();
-    let found = if values.device() == Device::Cpu { select(values, &wanted)? } else { select_there(values, &wanted)? };
+    let found = select(values, &wanted)?;
     let value = |rank: usize| wanted.binary_search(&rank).map_or(f64::NAN, |at| f64::from(found[at]));
     Ok(ranks.map(|rank| {
         let (below, above) = (value(rank.floor() as usize), value(rank.ceil() as usize));
@@ -60,8 +64,8 @@ fn values_at(values: &Tensor, percentiles: [f64; 2]) -> Result<[f64; 2], TchErro
     }))
 }
 
-/// Values by rank (ascending, distinct), on the host.
-fn select(values: &Tensor, ranks: &[usize]) -> Result<Vec<f32>, TchError> {
+/// On the host, without an index beside each value.
+pub(super) fn select(values: &Tensor, ranks: &[usize]) -> Result<Vec<f32>, TchError> {
     let mut all = vec![0_f32; values.numel()];
     values.f_contiguous()?.f_copy_data(&mut all, values.numel())?;
     let (mut rest, mut passed) = (&mut all[..], 0);
@@ -74,8 +78,8 @@ fn select(values: &Tensor, ranks: &[usize]) -> Result<Vec<f32>, TchError> {
     Ok(found)
 }
 
-/// The same on the device.
-fn select_there(values: &Tensor, ranks: &[usize]) -> Result<Vec<f32>, TchError> {
+/// On the device.
+pub(super) fn select_there(values: &Tensor, ranks: &[usize]) -> Result<Vec<f32>, TchError> {
     let all = values.f_contiguous()?.f_view([-1])?;
     let mut found = Vec::with_capacity(ranks.len());
     for rank in ranks {

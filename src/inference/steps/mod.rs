@@ -19,6 +19,12 @@ mod smooth;
 mod crop;
 
 #[cfg(feature = "torch")]
+mod rows;
+
+#[cfg(feature = "torch")]
+mod way;
+
+#[cfg(feature = "torch")]
 mod back;
 
 #[cfg(feature = "torch")]
@@ -153,3 +159,7 @@ pub enum Antialias {
     /// By a kernel as wide as the factor, as PyTorch's `interpolate(antialias=True)`; images only.
     Kernel,
 }
+
+#[cfg(test)]
+#[cfg(feature = "torch")]
+mod tests;
