@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +17,6 @@ use crate::dicom::ae::AeTitle;
 use crate::inference::engine::Engine;
 use crate::inference::manifest::Manifest;
 use crate::inference::package::{Packages, packages};
-use crate::results::{EncodingOptions, Equipment};
 use crate::scp::{BindError, Listener, ScpOptions};
 use crate::scu::Delivery;
 use crate::scu::outcome::Patience;
@@ -177,25 +175,10 @@ fn worker(
         clock: clock.clone(),
         jobs: config.jobs.clone(),
         engine: engine.clone(),
-        writing: Arc::new(writing(config)),
+        writing: Arc::new(Writing::of(&config.results)),
         report_failures: config.results.send_failures,
         exhausted: exhausted.clone(),
     }
-}
-
-/// What goes into every result, and the hash of all of it that changes what a result says.
-fn writing(config: &NodeConfig) -> Writing {
-    let results = &config.results;
-    let equipment = Equipment {
-        manufacturer: results.manufacturer.clone(),
-        model_name: "overread".to_owned(),
-        serial_number: results.device_serial_number.clone(),
-        software_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let options = EncodingOptions { series_number_base: results.series_number_base, ..EncodingOptions::default() };
-    let hash = Sha256::digest(format!("{equipment:?} {options:?}").as_bytes());
-    let configuration_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    Writing { equipment, options, configuration_hash }
 }
 
 fn watch(config: &NodeConfig, store: &Store, clock: &Clock, models: Vec<Manifest>) -> Watch {

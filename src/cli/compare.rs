@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::gather::{Source, gather};
+use super::gather::{Sendable, Source, gather};
 use super::{exit, print, say};
 use crate::inference::device::DeviceChoice;
 use crate::inference::difference::Difference;
@@ -91,7 +91,7 @@ fn run(arguments: &Compare) -> Result<bool, String> {
 
 fn read(paths: &[PathBuf]) -> Result<Volume, String> {
     let mut sources = Vec::new();
-    for item in gather(paths).items {
+    for item in gather(paths, &indicatif::ProgressBar::hidden(), Sendable::look).items {
         sources.push(match &item.source {
             Source::File(path) => InstanceSource::File(path.clone()),
             zipped => InstanceSource::Memory(zipped.read().map_err(|error| format!("{zipped}: {error}"))?),

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Timestamp, backoff, milliseconds};
 use crate::config::Jobs;
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
-use crate::results::{DocumentReference, ResultKind, ResultSet};
+use crate::results::{DocumentReference, ResultKind, ResultObject, ResultSet};
 use crate::store::{ClaimedJob, JobEnd, NewResult, Store, StoreError, StoredInstance};
 use reading::{Assignment, Reading, ReadingError, Writing};
 
@@ -225,10 +225,16 @@ fn reference(instance: &StoredInstance) -> DocumentReference {
 }
 
 fn new_results(results: ResultSet) -> Vec<NewResult> {
-    let kind = |kind| match kind {
+    let kept = |object: ResultObject| NewResult { kind: kind_word(object.kind), file: object.bytes };
+    results.objects.into_iter().map(kept).collect()
+}
+
+/// What an object is, in the word that the database and file names have.
+#[must_use]
+pub const fn kind_word(kind: ResultKind) -> &'static str {
+    match kind {
         ResultKind::Segmentation => "segmentation",
         ResultKind::Report => "report",
         ResultKind::FailureReport => "failure report",
-    };
-    results.objects.into_iter().map(|object| NewResult { kind: kind(object.kind), file: object.bytes }).collect()
+    }
 }

@@ -1,0 +1,93 @@
+//! Which models read: those that are named, or all that may.
+
+use std::path::Path;
+
+use super::super::say;
+use crate::inference::device::DeviceChoice;
+use crate::inference::engine::Engine;
+use crate::inference::manifest::{Manifest, Origin};
+use crate::inference::package::{Packages, VerifiedModel, packages};
+
+/// Packages that were found and may run.
+pub(super) struct Choice {
+    pub(super) packages: Vec<VerifiedModel>,
+    /// Whether the caller named them: then each must do.
+    named: bool,
+    /// What every row should say of it.
+    pub(super) notes: Vec<String>,
+}
+
+/// Finds the packages `names` below `folder`, or all packages in it. A name with a `/` is a package's own folder.
+///
+/// # Errors
+/// Why there is nothing to run, line by line.
+pub(super) fn choose(folder: &Path, names: &[String], allow_untrained: bool) -> Result<Choice, Vec<String>> {
+    let found = if names.is_empty() { all(folder)? } else { named(folder, names)? };
+    let (untrained, mut packages): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|package| package.manifest().origin == Origin::Untrained && !allow_untrained);
+    let mut seen = std::collections::HashSet::new();
+    packages.retain(|package| seen.insert(package.manifest().name.clone()));
+    let names_of = |packages: &[VerifiedModel]| {
+        packages.iter().map(|package| package.manifest().name.clone()).collect::<Vec<_>>().join(", ")
+    };
+    let mut notes = Vec::new();
+    if !untrained.is_empty() {
+        notes.push(format!("Not run, because the weights are untrained: {}.", names_of(&untrained)));
+    }
+    if packages.is_empty() {
+        let why = match untrained.is_empty() {
+            true => format!("there is no model package in {}", folder.display()),
+            false => {
+                format!("only untrained models were found ({}): --allow-untrained runs them", names_of(&untrained))
+            }
+        };
+        return Err(vec![why]);
+    }
+    Ok(Choice { packages, named: !names.is_empty(), notes })
+}
+
+fn all(folder: &Path) -> Result<Vec<VerifiedModel>, Vec<String>> {
+    let found = packages(folder).map_err(|error| vec![format!("models in {}: {error}", folder.display())]);
+    let Packages { models, not_installed, faults } = found?;
+    for fault in &faults {
+        say(format_args!("{fault}"));
+    }
+    for package in &not_installed {
+        say(format_args!("{package}"));
+    }
+    Ok(models)
+}
+
+fn named(folder: &Path, names: &[String]) -> Result<Vec<VerifiedModel>, Vec<String>> {
+    let mut packages = Vec::new();
+    let mut faults = Vec::new();
+    for name in names {
+        let path = if name.contains('/') { Path::new(name).to_owned() } else { folder.join(name) };
+        if !path.join("model.toml").is_file() {
+            faults.push(format!("there is no model «{name}»: {} is not there", path.join("model.toml").display()));
+            continue;
+        }
+        match Manifest::load(&path) {
+            Ok(package) => packages.push(package),
+            Err(found) => faults.extend(found.iter().map(ToString::to_string)),
+        }
+    }
+    if faults.is_empty() { Ok(packages) } else { Err(faults) }
+}
+
+/// Loads them on the device. Blocks.
+///
+/// # Errors
+/// Why there is nothing to run, line by line.
+pub(super) fn start(choice: Choice, device: DeviceChoice) -> Result<Engine, Vec<String>> {
+    let named = choice.named;
+    let engine = Engine::start(device, choice.packages).map_err(|error| vec![error.to_string()])?;
+    let refused: Vec<String> = engine.refused().map(|(_, error)| error.to_string()).collect();
+    if engine.served().next().is_none() || (named && !refused.is_empty()) {
+        return Err(refused);
+    }
+    for error in &refused {
+        say(format_args!("{error}"));
+    }
+    Ok(engine)
+}
