@@ -227,6 +227,7 @@ fn reference(instance: &StoredInstance) -> DocumentReference {
 fn new_results(results: ResultSet) -> Vec<NewResult> {
     let kind = |kind| match kind {
         ResultKind::Segmentation => "segmentation",
+        ResultKind::ParametricMap => "parametric map",
         ResultKind::Report => "report",
         ResultKind::FailureReport => "failure report",
     };
