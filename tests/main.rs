@@ -24,6 +24,7 @@ mod inference;
 mod interoperates;
 mod reads_series;
 mod runs_jobs;
+mod shows_radiographs;
 mod storage;
 mod survives_crashes;
 mod writes_results;
