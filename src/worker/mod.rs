@@ -234,6 +234,7 @@ fn new_results(results: ResultSet) -> Vec<NewResult> {
 pub const fn kind_word(kind: ResultKind) -> &'static str {
     match kind {
         ResultKind::Segmentation => "segmentation",
+        ResultKind::ParametricMap => "parametric map",
         ResultKind::Report => "report",
         ResultKind::FailureReport => "failure report",
     }
