@@ -175,6 +175,7 @@ fn worker(
         clock: clock.clone(),
         jobs: config.jobs.clone(),
         engine: engine.clone(),
+        gates: Arc::default(),
         writing: Arc::new(Writing::of(&config.results)),
         report_failures: config.results.send_failures,
         exhausted: exhausted.clone(),

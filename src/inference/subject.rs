@@ -3,13 +3,45 @@
 use std::sync::Arc;
 
 use super::prediction::LabelMap;
-use crate::volume::Volume;
+use crate::volume::radiograph::Radiograph;
+use crate::volume::{SourceSeries, Volume};
 
 /// What a model is run on.
 #[derive(Debug, Clone)]
 pub enum Subject {
     /// A stack of slices.
     Volume(Arc<Volume>),
+    /// One radiograph.
+    Image(Arc<Radiograph>),
+}
+
+impl Subject {
+    /// What the result objects copy and reference.
+    #[must_use]
+    pub fn source(&self) -> &SourceSeries {
+        match self {
+            Self::Volume(volume) => &volume.source,
+            Self::Image(image) => &image.source,
+        }
+    }
+
+    /// What a reader should know of the source.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Self::Volume(volume) => &volume.warnings,
+            Self::Image(image) => &image.warnings,
+        }
+    }
+
+    /// The stack of slices, where it is one.
+    #[must_use]
+    pub fn volume(&self) -> Option<&Volume> {
+        match self {
+            Self::Volume(volume) => Some(volume),
+            Self::Image(_) => None,
+        }
+    }
 }
 
 impl From<Volume> for Subject {
@@ -21,6 +53,12 @@ impl From<Volume> for Subject {
 impl From<&Arc<Volume>> for Subject {
     fn from(volume: &Arc<Volume>) -> Self {
         Self::Volume(Arc::clone(volume))
+    }
+}
+
+impl From<Radiograph> for Subject {
+    fn from(image: Radiograph) -> Self {
+        Self::Image(Arc::new(image))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::inference::npz::{Array, Values};
 use crate::inference::orientation::{Axes, Reorientation};
 use crate::inference::prediction::LabelMap;
 use crate::inference::steps::{self, Field};
+use crate::volume::radiograph::Radiograph;
 use crate::volume::{Volume, Voxels};
 
 /// What modules are handed, and where it lies.
@@ -42,6 +43,16 @@ impl Source {
         let values = turned(&voxels(volume, dtype, device, &mut warnings)?, &turn)?;
         let spacing = turn.reorder(volume.geometry.spacing).to_vec();
         Ok(Self { values, spacing, shape: volume.geometry.shape, turn, warnings })
+    }
+
+    /// A radiograph, on the device.
+    pub(super) fn of_image(image: &Radiograph, device: Device) -> Result<Self, TchError> {
+        let values = shaped(Tensor::f_from_slice(&image.values)?, &[image.rows as i64, image.columns as i64])?;
+        let turn = Reorientation { source_axis: [0, 1, 2], flipped: [false; 3] };
+        // No step of an image asks for its spacing.
+        let spacing = image.pixel_spacing.unwrap_or([1.0; 2]).to_vec();
+        let shape = [1, image.rows, image.columns];
+        Ok(Self { values: values.f_to_device(device)?, spacing, shape, turn, warnings: Vec::new() })
     }
 
     /// Slices in the model's axes; 1 for an image.

@@ -28,6 +28,7 @@ use self::modules::Modules;
 use super::device::{CudaReport, DeviceChoice};
 use super::error::EngineError;
 use super::libtorch;
+use super::manifest::Manifest;
 use super::package::VerifiedModel;
 use super::prediction::Prediction;
 use super::subject::{Context, Subject};
@@ -78,7 +79,24 @@ impl Engine {
             let proved = engine.on_thread(index, || limit, move |modules, until| modules.prove(index, until));
             engine.refused[index] = proved.err();
         }
+        engine.refuse_without_gate();
         Ok(engine)
+    }
+
+    /// A package whose gate is not served is not served either.
+    fn refuse_without_gate(&mut self) {
+        for index in 0..self.packages.len() {
+            let manifest = self.packages[index].manifest();
+            let Some(gate) = manifest.accepts.gate.as_ref().filter(|_| self.refused[index].is_none()) else { continue };
+            let reason = match self.manifest(gate) {
+                None => format!("its gate {gate} is not served"),
+                Some(gate) if gate.input.is_image() != manifest.input.is_image() => {
+                    format!("its gate {} reads another kind of image", gate.name)
+                }
+                Some(_) => continue,
+            };
+            self.refused[index] = Some(EngineError::NotServed { model: manifest.name.clone(), reason });
+        }
     }
 
     /// The device in use: `cpu`, `cuda:0`.
@@ -90,6 +108,12 @@ impl Engine {
     /// The packages that are served.
     pub fn served(&self) -> impl Iterator<Item = &VerifiedModel> {
         self.packages.iter().zip(&self.refused).filter(|(_, refused)| refused.is_none()).map(|(package, _)| package)
+    }
+
+    /// What the model of this name is, where it is served.
+    #[must_use]
+    pub fn manifest(&self, name: &str) -> Option<&Manifest> {
+        self.served().map(VerifiedModel::manifest).find(|manifest| manifest.name == name)
     }
 
     /// The packages that are not served, each with its reason.

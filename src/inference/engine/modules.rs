@@ -177,9 +177,9 @@ fn source(manifest: &Manifest, subject: &Subject, device: Device) -> Result<Sour
         (Subject::Volume(volume), InputKind::Volume { axes, .. } | InputKind::Slices { axes, .. }) => {
             Source::of_volume(volume, *axes, input.dtype, device)
         }
-        (Subject::Volume(_), InputKind::Image { .. }) => {
-            return Err(Fault::Subject("a model of images was given a volume".to_owned()));
-        }
+        (Subject::Image(image), InputKind::Image { .. }) => Source::of_image(image, device),
+        (Subject::Volume(_), _) => return Err(Fault::Subject("a model of radiographs was given a volume".to_owned())),
+        (Subject::Image(_), _) => return Err(Fault::Subject("a model of volumes was given a radiograph".to_owned())),
     };
     source.map_err(|error| match error {
         // The model had no part in it: the values are not as many as the grid says.

@@ -6,6 +6,7 @@ use super::steps::steps;
 use super::toml_table::Table;
 use crate::inference::orientation::Axes;
 use crate::inference::steps::Step;
+use crate::volume::radiograph::Voi;
 
 /// What the modules are handed.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +42,7 @@ pub enum InputKind {
     },
     /// A radiograph, rows and columns as displayed.
     Image {
-        /// Which range of the values is shown.
+        /// Which grey levels are shown.
         voi: Voi,
     },
 }
@@ -62,15 +63,6 @@ pub enum SlicesOver {
     Series,
     /// From the first to the last slice that the label map of the gate touches.
     Gate,
-}
-
-/// Which range of an image's values is scaled to 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Voi {
-    /// That of its first window or VOI LUT, where it has one.
-    First,
-    /// All.
-    None,
 }
 
 /// Dimensions of the voxel tensor.
@@ -195,7 +187,8 @@ fn with_its_table(table: &Table<'_>, kind: Kind, axes: Option<&str>) -> Option<I
         }
         Kind::Image => {
             let image = table.table("image");
-            let voi = image.as_ref().and_then(|image| image.word("voi", &[("first", Voi::First), ("none", Voi::None)]));
+            let voi =
+                image.as_ref().and_then(|image| image.word("voi", &[("first", Voi::First), ("none", Voi::Whole)]));
             if let Some(image) = image {
                 image.finish();
             }

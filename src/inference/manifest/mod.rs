@@ -32,7 +32,7 @@ use crate::volume::facts::Orientation;
 pub use fault::ManifestError;
 pub use generate::Generate;
 pub use inference::{Blending, Inference, Precision, Precisions, Window};
-pub use input::{Input, InputKind, Layout, PerSlice, SlicesOver, Voi, VoxelType};
+pub use input::{Input, InputKind, Layout, PerSlice, SlicesOver, VoxelType};
 pub use modules::{Gather, INPUTS, Module, Over, SPACING, VOXELS, WINDOW_POSITIONS};
 pub use output::{
     Activation, AttentionOutput, AttentionOver, ClassLabel, ClassificationOutput, GroupRow, MeasurementColumn,
@@ -111,27 +111,6 @@ pub struct Accepts {
     pub exclude_image_types: Vec<String>,
     /// A package that runs first: where it finds the series not suitable, this one does not run.
     pub gate: Option<String>,
-    /// Kinds of image, where the package reads radiographs.
-    pub kind_of_image: Vec<ImageKind>,
-}
-
-/// Kinds of image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageKind {
-    /// MONOCHROME1 or MONOCHROME2.
-    Monochrome,
-    /// Anything else.
-    Colour,
-}
-
-impl ImageKind {
-    fn parse(name: &str) -> Result<Self, String> {
-        match name {
-            "monochrome" => Ok(Self::Monochrome),
-            "colour" => Ok(Self::Colour),
-            _ => Err(format!("«{name}» is not one of monochrome, colour")),
-        }
-    }
 }
 
 /// A case with known answers.

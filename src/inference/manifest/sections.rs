@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::agree::{Tables, agree};
 use super::toml_table::{Faults, Table};
 use super::{
-    Accepts, Gather, Golden, ImageKind, Inference, Input, Manifest, ManifestError, Module, Origin, Output, Over,
+    Accepts, Gather, Golden, Inference, Input, Manifest, ManifestError, Module, Origin, Output, Over,
     SegmentationEncoding, VOXELS, inference, input, modules, output,
 };
 use crate::volume::facts::Orientation;
@@ -166,8 +166,9 @@ fn accepts(table: Table<'_>, image: Option<bool>) -> Option<Accepts> {
         table.fault(key, "has no meaning with this input.kind");
     }
     let gate = table.optional_checked("gate", |name: &String| stable_word(name));
-    let kinds: Option<Vec<String>> = table.optional_checked("kind_of_image", |names: &Vec<String>| {
-        names.iter().try_for_each(|name| ImageKind::parse(name).map(|_| ()))
+    // Radiographs are grey: the key says so, and has one value.
+    let _: Option<Vec<String>> = table.optional_checked("kind_of_image", |kinds: &Vec<String>| {
+        if *kinds == ["monochrome"] { Ok(()) } else { Err("must be [\"monochrome\"]: colour is not read".to_owned()) }
     });
     let modality = table.required_checked("modality", |list: &Vec<String>| {
         if list.is_empty() {
@@ -204,7 +205,6 @@ fn accepts(table: Table<'_>, image: Option<bool>) -> Option<Accepts> {
         body_parts: body_parts.unwrap_or_default(),
         exclude_image_types: exclude_image_types.unwrap_or_default(),
         gate,
-        kind_of_image: kinds.unwrap_or_default().iter().filter_map(|name| ImageKind::parse(name).ok()).collect(),
     })
 }
 

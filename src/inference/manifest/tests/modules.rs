@@ -188,7 +188,7 @@ fn with_input(input: &str) -> Result<Manifest, Vec<ManifestError>> {
 #[test]
 fn images_and_slices_are_read() {
     let image = with_input(IMAGE).unwrap();
-    assert_eq!(image.input.kind, InputKind::Image { voi: Voi::None });
+    assert_eq!(image.input.kind, InputKind::Image { voi: crate::volume::radiograph::Voi::Whole });
     assert_eq!((image.input.dimensions(), image.input.channels(), image.input.steps.len()), (2, 3, 3));
     let slices = "kind = \"slices\"\naxes = \"SPL\"\nlayout = \"NKYX\"\ndtype = \"float32\"\narguments = [\"voxels\"]\n\
                   [input.slices]\ncount = 5\n";
