@@ -16,7 +16,7 @@ use crate::config::NodeConfig;
 use crate::dicom::ae::AeTitle;
 use crate::inference::engine::Engine;
 use crate::inference::manifest::Manifest;
-use crate::inference::package::packages;
+use crate::inference::package::{Packages, packages};
 use crate::scp::{BindError, Listener, ScpOptions};
 use crate::scu::Delivery;
 use crate::scu::outcome::Patience;
@@ -135,10 +135,13 @@ impl Node {
 /// Loads every package; what is wrong with one that a route names keeps the node from starting.
 async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
     let folder = config.node.models.clone();
-    let (models, faults) = packages(&folder)
+    let Packages { models, not_installed, faults } = packages(&folder)
         .map_err(|e| StartError::Models(format!("the models in {} cannot be read: {e}", folder.display())))?;
     for fault in &faults {
         tracing::error!(%fault, "a model package is not as it should be");
+    }
+    for package in &not_installed {
+        tracing::warn!(model.name = package.manifest.name, cause = %package, "a model is not installed");
     }
     let device = config.node.device.parse().map_err(StartError::Models)?;
     let engine = tokio::task::spawn_blocking(move || Engine::start(device, models)).await;
@@ -154,6 +157,7 @@ async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
         return Ok(engine);
     }
     let mut lines = vec![format!("routes name models that are not served: {}", missing.join(", "))];
+    lines.extend(not_installed.iter().map(ToString::to_string));
     lines.extend(faults.iter().map(ToString::to_string));
     lines.extend(engine.refused().map(|(_, reason)| reason.to_string()));
     Err(StartError::Models(lines.join("\n")))
@@ -171,6 +175,7 @@ fn worker(
         clock: clock.clone(),
         jobs: config.jobs.clone(),
         engine: engine.clone(),
+        gates: Arc::default(),
         writing: Arc::new(Writing::of(&config.results)),
         report_failures: config.results.send_failures,
         exhausted: exhausted.clone(),

@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests and what they share")]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use overread::dicom::data_set::DataSet;
@@ -16,8 +15,9 @@ use overread::inference::error::{ActsOn, EngineError};
 use overread::inference::manifest::Manifest;
 use overread::inference::npz::{self, Array, Values};
 use overread::inference::orientation::Reorientation;
-use overread::inference::package::{VerifiedModel, packages};
+use overread::inference::package::{Packages, VerifiedModel, packages};
 use overread::inference::prediction::{Prediction, Verdict};
+use overread::inference::subject::Context;
 use overread::volume::{Geometry, SourceSeries, Volume, Voxels};
 
 fn fixtures() -> PathBuf {
@@ -73,7 +73,7 @@ fn two_dense_voxels() -> Volume {
 }
 
 fn predict(engine: &Engine, model: &str, volume: Volume) -> Result<Prediction, EngineError> {
-    engine.predict(model, &Arc::new(volume), soon())
+    engine.predict(model, &volume.into(), &Context::default(), soon())
 }
 
 #[test]
@@ -221,8 +221,8 @@ fn a_model_that_hangs_is_given_up_at_its_limit_and_others_go_on() {
 fn a_run_that_was_given_up_and_ends_makes_room_again() {
     let engine = engine(&["hangs", "good"]);
     for _ in 0..MOST_ABANDONED {
-        let volume = Arc::new(hanging(100));
-        let error = engine.predict("hangs", &volume, Instant::now() + Duration::from_millis(20)).unwrap_err();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let error = engine.predict("hangs", &hanging(100).into(), &Context::default(), deadline).unwrap_err();
         assert_eq!(error.code(), "time-limit");
     }
     while engine.abandoned() > 0 {
@@ -234,8 +234,8 @@ fn a_run_that_was_given_up_and_ends_makes_room_again() {
 #[test]
 fn a_deadline_that_has_passed_costs_no_thread() {
     let engine = engine(&["good"]);
-    let volume = Arc::new(two_dense_voxels());
-    let error = engine.predict("good", &volume, Instant::now()).unwrap_err();
+    let subject = two_dense_voxels().into();
+    let error = engine.predict("good", &subject, &Context::default(), Instant::now()).unwrap_err();
     assert_eq!((error.code(), engine.abandoned()), ("time-limit", 0));
 }
 
@@ -291,12 +291,12 @@ fn all_faults_of_a_package_are_named_at_once() {
     std::fs::remove_file(folder.join("model.pt")).unwrap();
     std::fs::write(folder.join("golden/case.npz"), "no archive").unwrap();
     std::fs::create_dir(parent.path().join("not-a-package")).unwrap();
-    let (models, faults) = packages(parent.path()).unwrap();
+    let Packages { models, faults, .. } = packages(parent.path()).unwrap();
     assert!(models.is_empty());
     let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
     assert_eq!(keys, ["name", "", "golden.case"], "{faults:?}");
     assert!(faults[0].file.ends_with("good/model.toml"));
-    let (models, faults) = packages(&fixtures()).unwrap();
+    let Packages { models, faults, .. } = packages(&fixtures()).unwrap();
     assert_eq!((models.len(), faults), (16, Vec::new()));
 }
 

@@ -25,6 +25,7 @@ mod interoperates;
 mod reads_folders;
 mod reads_series;
 mod runs_jobs;
+mod shows_radiographs;
 mod storage;
 mod survives_crashes;
 mod writes_results;

@@ -12,6 +12,7 @@ use crate::inference::difference::Difference;
 use crate::inference::engine::{Engine, StageTimes, cuda, libtorch_folder};
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::{Prediction, Verdict};
+use crate::inference::subject::{Context, Subject};
 use crate::volume::{AssembleOptions, InstanceSource, Volume, assemble};
 
 /// Run one series on several devices, compare masks and numbers, and print the time of each stage
@@ -110,9 +111,10 @@ fn on_device(folder: &Path, choice: DeviceChoice, volume: &Arc<Volume>, repeat: 
     }
     let device = engine.device();
     print(format_args!("{device:<9} loaded, golden case passed, in {}", milliseconds(started.elapsed())));
+    let (subject, context) = (Subject::from(volume), Context::default());
     let once = || {
         let deadline = Instant::now() + Duration::from_secs(3600);
-        engine.predict_timed(&name, volume, deadline).map_err(|error| format!("{device}: {error}"))
+        engine.predict_timed(&name, &subject, &context, deadline).map_err(|error| format!("{device}: {error}"))
     };
     let (_, first) = once()?;
     print(format_args!("{device:<9} first run in {}", milliseconds(total(&first))));

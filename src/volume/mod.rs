@@ -4,7 +4,7 @@
 //! No sockets, no SQL, no tensors.
 //!
 //! Headers come first: [`Series::read`] reads them, [`Series::facts`] says what acceptance rules ask for, and
-//! [`Series::assemble`] decodes the pixels of what was accepted.
+//! [`Series::assemble`] decodes the pixels of what was accepted; [`Series::radiograph`] reads the one image of a radiograph.
 
 pub mod compression;
 
@@ -42,6 +42,8 @@ pub mod facts;
 
 pub mod series;
 
+pub mod radiograph;
+
 mod fill;
 
 use crate::dicom::data_set::DataSet;
@@ -50,6 +52,7 @@ pub use facts::SeriesFacts;
 pub use geometry::Geometry;
 pub use instance::InstanceSource;
 pub use options::AssembleOptions;
+pub use radiograph::{Radiograph, RadiographOptions};
 pub use refusal::{AssembleError, Refusal};
 pub use series::{DecodedInstance, Series, decode_instance};
 

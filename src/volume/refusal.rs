@@ -25,6 +25,25 @@ pub enum Refusal {
     /// No instance of a SOP class that has slices.
     #[error("The series holds no cross-sectional images but {0}.")]
     NoCrossSections(String),
+    /// No instance of a SOP class that has radiographs.
+    #[error("The series holds no radiographs but {0}.")]
+    NoRadiographs(String),
+    /// Several frames where one image is read.
+    #[error("The image has {0} frames, only single images are read.")]
+    SeveralFrames(usize),
+    /// More pixels than allowed.
+    #[error("The image has {rows} × {columns} pixels, at most {megapixels} million are read.")]
+    ImageTooLarge {
+        /// Rows of the image.
+        rows: usize,
+        /// Columns of the image.
+        columns: usize,
+        /// By the options, in millions of 2^20.
+        megapixels: usize,
+    },
+    /// Nothing but one value, or nothing but padding.
+    #[error("The image is of one value throughout.")]
+    Blank,
     /// Nothing but localizers.
     #[error("The series holds only localizer images.")]
     Localizer,
@@ -46,8 +65,8 @@ pub enum Refusal {
     /// A transfer syntax that is not read.
     #[error("The images are compressed in a way that is not read (transfer syntax {0}).")]
     TransferSyntax(String),
-    /// A Modality LUT Sequence in place of slope and intercept.
-    #[error("The images map their values by a Modality LUT, which is not read.")]
+    /// A Modality LUT Sequence in place of slope and intercept, of slices; or one that makes no sense, of a radiograph.
+    #[error("The images map their values by a Modality LUT that is not read.")]
     ModalityLut,
     /// Slope or intercept are no numbers, or the slope is 0.
     #[error("Rescale Slope or Rescale Intercept of an image makes no sense.")]
@@ -140,6 +159,10 @@ impl Refusal {
             Self::SeveralStudies(_) => "several-studies",
             Self::SeveralSeries(_) => "several-series",
             Self::NoCrossSections(_) => "no-cross-sections",
+            Self::NoRadiographs(_) => "no-radiographs",
+            Self::SeveralFrames(_) => "several-frames",
+            Self::ImageTooLarge { .. } => "image-too-large",
+            Self::Blank => "blank",
             Self::Localizer => "localizer",
             Self::Derived(_) => "derived",
             Self::NoGeometry => "no-geometry",

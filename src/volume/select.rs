@@ -75,7 +75,7 @@ pub fn select<'a>(instances: &'a [&'a InstanceHeader], options: &AssembleOptions
 }
 
 /// Refuses a series that is several.
-fn check_identity(instances: &[&InstanceHeader]) -> Result<(), Refusal> {
+pub(super) fn check_identity(instances: &[&InstanceHeader]) -> Result<(), Refusal> {
     let Some(first) = instances.first() else { return Err(Refusal::Empty) };
     let identity = [
         ("Patient ID", tags::PATIENT_ID),
@@ -105,18 +105,20 @@ fn cross_sections<'a>(instances: &'a [&'a InstanceHeader]) -> Result<(Images<'a>
     let all = instances.iter().copied().enumerate();
     let (images, others): (Images, Images) =
         all.partition(|(_, i)| CROSS_SECTIONAL.contains(&i.sop_class_uid.as_str()));
-    let name = |i: &InstanceHeader| {
-        let uid = i.sop_class_uid.as_str();
-        StandardSopClassDictionary.by_uid(uid).map_or_else(|| uid.to_owned(), |entry| entry.name.to_owned())
-    };
     match (images.is_empty(), others.first()) {
-        (true, Some((_, other))) => Err(Refusal::NoCrossSections(name(other))),
+        (true, Some((_, other))) => Err(Refusal::NoCrossSections(class_name(other))),
         (_, None) => Ok((images, Vec::new())),
         (false, Some((_, other))) => {
-            let warning = format!("{} were left out: {}.", counted(others.len(), "instance"), name(other));
+            let warning = format!("{} were left out: {}.", counted(others.len(), "instance"), class_name(other));
             Ok((images, vec![warning]))
         }
     }
+}
+
+/// What the standard calls the SOP class of an instance.
+pub(super) fn class_name(instance: &InstanceHeader) -> String {
+    let uid = instance.sop_class_uid.as_str();
+    StandardSopClassDictionary.by_uid(uid).map_or_else(|| uid.to_owned(), |entry| entry.name.to_owned())
 }
 
 /// Why a frame is no slice.
@@ -247,6 +249,6 @@ fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> usize {
 }
 
 /// "1 image", "2 images".
-fn counted(count: usize, thing: &str) -> String {
+pub(super) fn counted(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }

@@ -95,7 +95,11 @@ impl Series {
         Ok(Self { members })
     }
 
-    fn headers(&self) -> Vec<&InstanceHeader> {
+    pub(super) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub(super) fn headers(&self) -> Vec<&InstanceHeader> {
         self.members.iter().map(|member| &member.header).collect()
     }
 

@@ -14,7 +14,7 @@ use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::results::{DocumentReference, ResultKind, ResultObject, ResultSet};
 use crate::store::{ClaimedJob, JobEnd, NewResult, Store, StoreError, StoredInstance};
-use reading::{Assignment, Reading, ReadingError, Writing};
+use reading::{Assignment, Gates, Reading, ReadingError, Writing};
 
 /// The longest time without a look for jobs: one that waits for its next attempt has become due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ pub struct Worker {
     pub jobs: Jobs,
     /// Who runs the models.
     pub engine: Arc<Engine>,
+    /// What gates said of the series at hand.
+    pub gates: Arc<Gates>,
     /// What goes into every result.
     pub writing: Arc<Writing>,
     /// Whether a job that failed for good leaves a report that says so.
@@ -127,6 +129,7 @@ impl Worker {
         Ok(Prepared {
             files: instances.iter().map(|instance| instance.path().to_owned()).collect(),
             predecessor: predecessors.iter().find(|result| is_report(result)).map(reference),
+            series: format!("{} revision {}", job.series_instance_uid, job.revision),
         })
     }
 
@@ -142,6 +145,8 @@ impl Worker {
             predecessor: prepared.predecessor,
             date,
             deadline: Instant::now() + manifest.inference.time_limit + ALLOWANCE,
+            gates: &self.gates,
+            series: prepared.series,
         })
     }
 
@@ -209,6 +214,8 @@ impl Worker {
 struct Prepared {
     files: Vec<PathBuf>,
     predecessor: Option<DocumentReference>,
+    /// With its revision.
+    series: String,
 }
 
 fn is_report(instance: &StoredInstance) -> bool {
@@ -234,6 +241,7 @@ fn new_results(results: ResultSet) -> Vec<NewResult> {
 pub const fn kind_word(kind: ResultKind) -> &'static str {
     match kind {
         ResultKind::Segmentation => "segmentation",
+        ResultKind::ParametricMap => "parametric map",
         ResultKind::Report => "report",
         ResultKind::FailureReport => "failure report",
     }

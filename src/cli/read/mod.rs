@@ -212,7 +212,7 @@ impl Session<'_> {
             count: Count::default(),
         };
         let mut broken = None;
-        let used = pipeline::run(all, &models, self.engine, self.stop, |seen| {
+        let used = pipeline::run(all, &models, self.engine, self.arguments.per_slice, self.stop, |seen| {
             if broken.is_none()
                 && let Err(error) = writer.write(seen)
             {

@@ -6,7 +6,7 @@ use super::super::say;
 use crate::inference::device::DeviceChoice;
 use crate::inference::engine::Engine;
 use crate::inference::manifest::{Manifest, Origin};
-use crate::inference::package::{VerifiedModel, packages};
+use crate::inference::package::{Packages, VerifiedModel, packages};
 
 /// Packages that were found and may run.
 pub(super) struct Choice {
@@ -48,11 +48,14 @@ pub(super) fn choose(folder: &Path, names: &[String], allow_untrained: bool) -> 
 
 fn all(folder: &Path) -> Result<Vec<VerifiedModel>, Vec<String>> {
     let found = packages(folder).map_err(|error| vec![format!("models in {}: {error}", folder.display())]);
-    let (packages, faults) = found?;
+    let Packages { models, not_installed, faults } = found?;
     for fault in &faults {
         say(format_args!("{fault}"));
     }
-    Ok(packages)
+    for package in &not_installed {
+        say(format_args!("{package}"));
+    }
+    Ok(models)
 }
 
 fn named(folder: &Path, names: &[String]) -> Result<Vec<VerifiedModel>, Vec<String>> {

@@ -12,7 +12,7 @@ use super::study::SeriesToRead;
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::inference::manifest::Manifest;
-use crate::worker::reading::{Inferred, Prepared, ReadingError, SeriesInstances, infer};
+use crate::worker::reading::{Asked, Gates, Inferred, Prepared, ReadingError, SeriesInstances, infer};
 
 /// Beyond a model's own time limit: its turn on the device.
 const ALLOWANCE: Duration = Duration::from_secs(900);
@@ -49,19 +49,20 @@ struct Decoded<'a> {
 }
 
 /// Has every model read every series, in order, and gives each to `write` as it comes; ends after the series at hand when
-/// `stop` is set. `write` sets it where nothing more can be written.
+/// `stop` is set; `per_slice`: models that can score each slice do. `write` sets it where nothing more can be written.
 pub(super) fn run(
     all: &[SeriesToRead],
     models: &[&Manifest],
     engine: &Engine,
+    per_slice: bool,
     stop: &AtomicBool,
     mut write: impl FnMut(Seen<'_>),
 ) -> Use {
     std::thread::scope(|scope| {
         let (decoded, to_infer) = sync_channel(0);
         let (seen, to_write) = sync_channel(0);
-        scope.spawn(move || decode_all(all, models, stop, &decoded));
-        let device = scope.spawn(move || infer_all(models, engine, stop, &to_infer, &seen));
+        scope.spawn(move || decode_all(all, models, engine, stop, &decoded));
+        let device = scope.spawn(move || infer_all(models, engine, per_slice, stop, &to_infer, &seen));
         for seen in to_write {
             write(seen);
         }
@@ -69,37 +70,45 @@ pub(super) fn run(
     })
 }
 
-fn decode_all<'a>(all: &'a [SeriesToRead], models: &[&Manifest], stop: &AtomicBool, next: &SyncSender<Decoded<'a>>) {
+fn decode_all<'a>(
+    all: &'a [SeriesToRead],
+    models: &[&Manifest],
+    engine: &Engine,
+    stop: &AtomicBool,
+    next: &SyncSender<Decoded<'a>>,
+) {
     for series in all {
         if stop.load(Ordering::Relaxed) {
             return;
         }
         let started = Instant::now();
-        let prepared = decode(series, models);
+        let prepared = decode(series, models, engine);
         if next.send(Decoded { series, prepared, time: started.elapsed() }).is_err() {
             return;
         }
     }
 }
 
-fn decode(series: &SeriesToRead, models: &[&Manifest]) -> Vec<Result<Prepared, ReadingError>> {
+fn decode(series: &SeriesToRead, models: &[&Manifest], engine: &Engine) -> Vec<Result<Prepared, ReadingError>> {
     let on_disk = match on_disk(&series.sources) {
         Ok(on_disk) => on_disk,
         Err(why) => return models.iter().map(|_| Err(ReadingError::File(why.clone()))).collect(),
     };
     let mut instances = SeriesInstances::from(&on_disk.files[..]);
-    models.iter().map(|model| guarded(model, || instances.prepare(model))).collect()
+    models.iter().map(|model| guarded(model, || instances.prepare(model, engine))).collect()
 }
 
 fn infer_all<'a>(
     models: &[&Manifest],
     engine: &Engine,
+    per_slice: bool,
     stop: &AtomicBool,
     decoded: &Receiver<Decoded<'a>>,
     next: &SyncSender<Seen<'a>>,
 ) -> Use {
     let mut used = Use::default();
     let mut first = None;
+    let gates = Gates::default();
     for Decoded { series, prepared, time } in decoded {
         let began = *first.get_or_insert_with(Instant::now);
         if stop.load(Ordering::Relaxed) {
@@ -109,9 +118,10 @@ fn infer_all<'a>(
         let mut ran = false;
         let answers = models.iter().zip(prepared).map(|(model, prepared)| {
             let prepared = prepared?;
-            ran |= matches!(prepared, Prepared::Volume(_));
+            ran |= matches!(prepared, Prepared::Subject(_));
             let deadline = Instant::now() + model.inference.time_limit + ALLOWANCE;
-            guarded(model, || infer(prepared, model, engine, deadline))
+            let asked = Asked { engine, gates: &gates, series: series.series.as_str(), per_slice, deadline };
+            guarded(model, || infer(prepared, model, &asked))
         });
         let answers = answers.collect();
         let inferring = started.elapsed();

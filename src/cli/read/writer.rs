@@ -13,7 +13,8 @@ use super::table::{Cell, Sheet, Table};
 use crate::clock::{Timestamp, milliseconds};
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::Prediction;
-use crate::volume::{SourceSeries, Volume};
+use crate::inference::subject::Subject;
+use crate::volume::SourceSeries;
 use crate::worker::reading::{Inferred, ReadingError, Signature, Writing, encode};
 
 /// Writes what was seen.
@@ -83,8 +84,8 @@ impl Writer<'_> {
     /// A row for each slice that was scored.
     fn slices(&mut self, series: &SeriesToRead, answers: &[Answer<'_>]) -> Result<(), String> {
         for answer in answers {
-            if let Ok(Inferred::Predicted { volume, prediction }) = answer.said {
-                for row in slice_rows(series, &answer.manifest.name, volume, prediction) {
+            if let Ok(Inferred::Predicted { subject, prediction }) = answer.said {
+                for row in slice_rows(series, &answer.manifest.name, subject, prediction) {
                     self.table.add(Sheet::Slices, &row)?;
                 }
             }
@@ -114,15 +115,15 @@ fn files(
 
 fn source(inferred: &Inferred) -> &SourceSeries {
     match inferred {
-        Inferred::Predicted { volume, .. } => &volume.source,
+        Inferred::Predicted { subject, .. } => subject.source(),
         Inferred::NotSuitable { source, .. } => source,
     }
 }
 
-fn slice_rows(series: &SeriesToRead, model: &str, volume: &Volume, prediction: &Prediction) -> Vec<Vec<Cell>> {
+fn slice_rows(series: &SeriesToRead, model: &str, subject: &Subject, prediction: &Prediction) -> Vec<Vec<Cell>> {
     let Some(scores) = &prediction.slice_scores else { return Vec::new() };
     let row = |(slice, probability): &(usize, f64)| {
-        let frame = volume.slices.get(*slice).and_then(Option::as_ref);
+        let frame = subject.volume().and_then(|volume| volume.slices.get(*slice)?.as_ref());
         #[expect(clippy::cast_precision_loss, reason = "the number of a slice")]
         let number = *slice as f64 + 1.0;
         vec![

@@ -1,6 +1,38 @@
 //! What happens to voxels or pixels between the source grid and the module: an ordered list of steps, each equal to what
 //! PyTorch, MONAI or torchvision computes under the same name, and the way back to the source grid.
 
+pub mod field;
+
+#[cfg(feature = "torch")]
+mod prepare;
+
+#[cfg(feature = "torch")]
+mod intensity;
+
+#[cfg(feature = "torch")]
+mod resample;
+
+#[cfg(feature = "torch")]
+mod smooth;
+
+#[cfg(feature = "torch")]
+mod crop;
+
+#[cfg(feature = "torch")]
+mod rows;
+
+#[cfg(feature = "torch")]
+mod way;
+
+#[cfg(feature = "torch")]
+mod back;
+
+#[cfg(feature = "torch")]
+pub use back::{Back, argmax_back, back, each_slab_back};
+pub use field::{Along, Field};
+#[cfg(feature = "torch")]
+pub use prepare::{Prepared, apply};
+
 /// One step. Steps are done in the order of the manifest, on float32 values, in the model's axes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
@@ -127,3 +159,7 @@ pub enum Antialias {
     /// By a kernel as wide as the factor, as PyTorch's `interpolate(antialias=True)`; images only.
     Kernel,
 }
+
+#[cfg(test)]
+#[cfg(feature = "torch")]
+mod tests;

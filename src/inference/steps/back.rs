@@ -1,0 +1,80 @@
+//! Scores on the grid after the steps, brought back to the grid before them.
+
+use tch::{Kind, TchError, Tensor};
+
+use super::field::Field;
+use super::way::{Way, chunks};
+
+/// How a value between voxels is made on the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// Linear along each axis: scores, probabilities, attention. Gives float32.
+    Linear,
+    /// Of the nearest voxel: labels. Keeps the type.
+    Nearest,
+}
+
+impl Back {
+    /// The type of what comes back.
+    pub(super) fn kind(self, scores: &Tensor) -> Result<Kind, TchError> {
+        match self {
+            Self::Linear => Ok(Kind::Float),
+            Self::Nearest => scores.f_kind(),
+        }
+    }
+}
+
+/// Brings scores back to the grid before the steps: [channels, slices, rows, columns] (or [channels, rows, columns]) to
+/// the same of [`Field::before`]. What the steps cut off becomes `outside`; nothing is read from what they filled.
+///
+/// # Errors
+/// [`TchError`] where the scores do not lie on the grid of the field, or memory ends.
+pub fn back(scores: &Tensor, field: &Field, mode: Back, outside: f64) -> Result<Tensor, TchError> {
+    let way = Way::new(scores, field, mode)?;
+    let mut size = vec![scores.size()[0]];
+    size.extend(field.axes.iter().map(|axis| axis.before as i64));
+    let whole = Tensor::f_full(&size, outside, (mode.kind(scores)?, scores.device()))?;
+    way.slabs(|first, slab| way.place_in(&whole, first, slab))?;
+    Ok(whole)
+}
+
+/// The channel with the greatest score for each voxel of the grid before the steps (the first of equals), as uint8 without
+/// a dimension for channels; 0 where the model did not look. Never holds all channels of that grid at once.
+///
+/// # Errors
+/// Those of [`back`]; more than 256 channels.
+pub fn argmax_back(scores: &Tensor, field: &Field) -> Result<Tensor, TchError> {
+    let channels = scores.size().first().copied().unwrap_or(0);
+    if !(1..=256).contains(&channels) {
+        return Err(TchError::Shape(format!("{channels} channels cannot become labels of 8 bits")));
+    }
+    let way = Way::new(scores, field, Back::Linear)?;
+    let size: Vec<i64> = field.axes.iter().map(|axis| axis.before as i64).collect();
+    let labels = Tensor::f_zeros(&size, (Kind::Uint8, scores.device()))?;
+    way.labels(|first, found| way.place_in(&labels, first, found))?;
+    Ok(labels)
+}
+
+/// The same as [`back`], a slab of slices (rows of an image) after the other: `each` is given the index of the first one
+/// and the slab [channels, some slices, rows, columns]. For what is not an argmax of many channels.
+///
+/// # Errors
+/// Those of [`back`] and of `each`.
+pub fn each_slab_back<E: From<TchError>>(
+    scores: &Tensor,
+    field: &Field,
+    mode: Back,
+    outside: f64,
+    mut each: impl FnMut(usize, &Tensor) -> Result<(), E>,
+) -> Result<(), E> {
+    let way = Way::new(scores, field, mode)?;
+    let looked_at = way.looked_at[0].clone();
+    for range in chunks(0..looked_at.start, way.slab) {
+        each(range.start, &way.nothing(range.len(), outside)?)?;
+    }
+    way.slabs(|first, slab| each(first, &way.surrounded(slab, outside)?))?;
+    for range in chunks(looked_at.end..field.axes[0].before, way.slab) {
+        each(range.start, &way.nothing(range.len(), outside)?)?;
+    }
+    Ok(())
+}

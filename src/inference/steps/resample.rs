@@ -1,0 +1,122 @@
+//! Steps that give the grid another number of voxels.
+
+use tch::{Kind, TchError, Tensor};
+
+use super::field::{Along, Field, Positions};
+use super::prepare::State;
+use super::smooth;
+use super::{Antialias, Interpolation, Rounding};
+
+/// Extents at other distances between voxels, over the same field of view.
+pub(super) fn extents_at(
+    field: &Field,
+    spacing_mm: &[f64],
+    wanted_mm: &[f64],
+    rounding: Rounding,
+) -> Result<Vec<usize>, TchError> {
+    one_an_axis(field, wanted_mm.len())?;
+    let spacing = field.spacing_after(spacing_mm);
+    let extents = field.axes.iter().zip(&spacing).zip(wanted_mm).map(|((axis, mm), wanted)| {
+        let extent = axis.after as f64 * mm / wanted;
+        let rounded = match rounding {
+            Rounding::Floor => extent.floor(),
+            Rounding::Nearest => extent.round_ties_even(),
+            Rounding::Ceiling => extent.ceil(),
+        };
+        // At least one voxel, and never so many that a wrong distance asks for all memory there is.
+        (rounded.is_finite() && rounded < LARGEST_EXTENT).then_some((rounded as usize).max(1))
+    });
+    let wrong = || TchError::Shape(format!("voxels of {spacing:?} mm cannot become voxels of {wanted_mm:?} mm"));
+    extents.collect::<Option<_>>().ok_or_else(wrong)
+}
+
+/// More voxels along an axis are the mark of a wrong distance.
+const LARGEST_EXTENT: f64 = 65_536.0;
+
+/// Rows and columns after the shorter of them has become `length`; the longer one is cut to whole pixels, as torchvision
+/// does it.
+pub(super) fn shorter_side(extents: &[usize], length: usize) -> Result<Vec<usize>, TchError> {
+    let [rows, columns] = *extents else {
+        return Err(TchError::Shape("only images have a shorter side".to_owned()));
+    };
+    let (short, long) = (rows.min(columns), rows.max(columns));
+    let other = (length * long / short).max(1);
+    Ok(if rows <= columns { vec![length, other] } else { vec![other, length] })
+}
+
+/// Gives the grid `size`; a grid that has it is left as it is.
+pub(super) fn resize(mut state: State, size: &[usize], method: Interpolation) -> Result<State, TchError> {
+    one_an_axis(&state.field, size.len())?;
+    if size.contains(&0) {
+        return Err(TchError::Shape(format!("no grid has the size {size:?}")));
+    }
+    if state.field.after() == size {
+        return Ok(state);
+    }
+    let positions = method.positions();
+    if method.antialias() == Antialias::Gaussian {
+        state = smooth::before_shrinking(state, size)?;
+    }
+    let extents: Vec<i64> = size.iter().map(|extent| *extent as i64).collect();
+    let resized = interpolate(&state.values.f_unsqueeze(0)?, &extents, method)?.f_squeeze_dim(0)?;
+    let along = |(axis, extent): (&Along, &usize)| axis.resized(*extent, positions);
+    let axes = state.field.axes.iter().zip(size).map(along).collect();
+    Ok(State { values: resized, field: Field { axes }, owned: true })
+}
+
+pub(super) fn one_an_axis(field: &Field, found: usize) -> Result<(), TchError> {
+    let needed = field.axes.len();
+    if needed == found { Ok(()) } else { Err(TchError::Shape(format!("{found} numbers for {needed} axes"))) }
+}
+
+impl Interpolation {
+    const fn positions(self) -> Positions {
+        match self {
+            Self::Nearest => Positions::Floor,
+            Self::NearestExact => Positions::FloorOfCentre,
+            Self::Area => Positions::Edges,
+            Self::Linear { align_corners, antialias } | Self::Cubic { align_corners, antialias } => {
+                match (align_corners, antialias) {
+                    (false, _) => Positions::Edges,
+                    (true, Antialias::Kernel) => Positions::CornersFromEdge,
+                    (true, _) => Positions::Corners,
+                }
+            }
+        }
+    }
+
+    const fn antialias(self) -> Antialias {
+        match self {
+            Self::Linear { antialias, .. } | Self::Cubic { antialias, .. } => antialias,
+            _ => Antialias::None,
+        }
+    }
+}
+
+/// `torch.nn.functional.interpolate` with `size`. `values` is [1, channels, ...].
+fn interpolate(values: &Tensor, size: &[i64], method: Interpolation) -> Result<Tensor, TchError> {
+    debug_assert_eq!(values.f_kind().ok(), Some(Kind::Float));
+    let volume = size.len() == 3;
+    match method {
+        Interpolation::Nearest if volume => values.f_upsample_nearest3d(size, None, None, None),
+        Interpolation::Nearest => values.f_upsample_nearest2d(size, None, None),
+        Interpolation::NearestExact if volume => values.f_internal_upsample_nearest_exact3d(size, None, None, None),
+        Interpolation::NearestExact => values.f_internal_upsample_nearest_exact2d(size, None, None),
+        Interpolation::Area if volume => values.f_adaptive_avg_pool3d(size),
+        Interpolation::Area => values.f_adaptive_avg_pool2d(size),
+        Interpolation::Linear { antialias: Antialias::Kernel, align_corners } if !volume => {
+            values.f_internal_upsample_bilinear2d_aa(size, align_corners, None, None)
+        }
+        Interpolation::Cubic { antialias: Antialias::Kernel, align_corners } if !volume => {
+            values.f_internal_upsample_bicubic2d_aa(size, align_corners, None, None)
+        }
+        Interpolation::Linear { antialias: Antialias::Kernel, .. } | Interpolation::Cubic { .. } if volume => {
+            Err(TchError::Shape("cubic interpolation and smoothing by a kernel are for images only".to_owned()))
+        }
+        Interpolation::Linear { align_corners, .. } if volume => {
+            values.f_upsample_trilinear3d(size, align_corners, None, None, None)
+        }
+        Interpolation::Linear { align_corners, .. } => values.f_upsample_bilinear2d(size, align_corners, None, None),
+        Interpolation::Cubic { align_corners, .. } => values.f_upsample_bicubic2d(size, align_corners, None, None),
+    }
+}
