@@ -17,6 +17,9 @@ const FIRST: [&str; 7] = [
 /// Behind it.
 const LAST: [&str; 3] = ["missing_slices_percent", "warnings", "error"];
 
+/// What stands above text that a model wrote.
+const TEXT: &str = "report (generated, unverified)";
+
 /// The columns of the table of slices.
 pub(super) const SLICES: [&str; 9] = [
     "path_to_study",
@@ -37,6 +40,8 @@ pub(super) enum Given {
     Finding(String),
     /// A number, by the labels of its group and its column.
     Measurement(String, String),
+    /// The report that it wrote.
+    Text,
 }
 
 /// The columns of the table of series.
@@ -49,7 +54,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// For these models: the findings of all of them, then their measurements, in the order of the manifests.
+    /// For these models: the findings of all of them, then their measurements and texts, in the order of the manifests.
     pub(super) fn of(models: &[&Manifest]) -> Self {
         let mut wanted: Vec<(usize, Given, String)> = Vec::new();
         for (index, model) in models.iter().enumerate() {
@@ -57,6 +62,9 @@ impl Columns {
         }
         for (index, model) in models.iter().enumerate() {
             wanted.extend(measurements(model).into_iter().map(|(given, name)| (index, given, name)));
+            if model.output.text.is_some() {
+                wanted.push((index, Given::Text, TEXT.to_owned()));
+            }
         }
         let mut uses: HashMap<String, usize> = HashMap::new();
         for name in FIRST.iter().chain(&LAST).map(|name| (*name).to_owned()).chain(wanted.iter().map(|w| w.2.clone())) {
@@ -80,8 +88,9 @@ impl Columns {
 }
 
 /// The labels of a model's findings.
-fn findings(_model: &Manifest) -> Vec<String> {
-    Vec::new()
+fn findings(model: &Manifest) -> Vec<String> {
+    let labels = model.output.classifications.iter().flat_map(|output| &output.labels);
+    labels.filter(|label| !label.skip).map(|label| label.label.clone()).collect()
 }
 
 /// A model's numbers, with their units.
@@ -123,6 +132,19 @@ mod tests {
         let both = Given::Measurement("Both lungs".to_owned(), "Perc15".to_owned());
         assert_eq!(columns.place(0, both), Some(7 + 11));
         assert_eq!(columns.place(0, Given::Finding("none".to_owned())), None);
+    }
+
+    #[test]
+    fn findings_stand_before_numbers_and_what_is_skipped_has_no_column() {
+        let several = Manifest::parse(include_str!("../../inference/manifest/example-modules.toml")).unwrap();
+        let columns = Columns::of(&[&model("one"), &several]);
+        let findings = findings(&several);
+        assert!(!findings.is_empty());
+        assert_eq!(columns.names[7..7 + findings.len()], findings);
+        assert_eq!(columns.place(1, Given::Finding(findings[0].clone())), Some(7));
+        let skipped = several.output.classifications.iter().flat_map(|output| &output.labels).filter(|l| l.skip);
+        assert!(skipped.clone().all(|label| !columns.names.contains(&label.label)));
+        assert_eq!(columns.names.contains(&TEXT.to_owned()), several.output.text.is_some());
     }
 
     #[test]

@@ -163,11 +163,11 @@ fn run(arguments: &Read, stop: &AtomicBool) -> Result<u8, Vec<String>> {
         return Ok(exit::NOTHING);
     }
     let all = study::group(gathered.items);
-    let engine = models::start(choice, arguments.device)?;
+    let (engine, readers) = models::start(choice, arguments.device)?;
     if stop.load(Ordering::Relaxed) {
         return Ok(exit::PARTLY);
     }
-    let session = Session { arguments, table: &table, engine: &engine, notes: &notes, stop };
+    let session = Session { arguments, table: &table, engine: &engine, readers: &readers, notes: &notes, stop };
     let count = session.read(&all, &unreadable).map_err(one)?;
     let whole = count.series == all.len();
     say(format_args!("{}", count.summary(all.len(), gathered.passed_over, started.elapsed(), &table)));
@@ -179,6 +179,8 @@ struct Session<'a> {
     arguments: &'a Read,
     table: &'a Path,
     engine: &'a Engine,
+    /// The models that read, by their names; the engine's others are their gates.
+    readers: &'a [String],
     notes: &'a [String],
     stop: &'a AtomicBool,
 }
@@ -186,7 +188,8 @@ struct Session<'a> {
 impl Session<'_> {
     /// Reads all series into the table.
     fn read(&self, all: &[SeriesToRead], unreadable: &[(String, String)]) -> Result<Count, String> {
-        let models: Vec<&Manifest> = self.engine.served().map(|package| package.manifest()).collect();
+        let served = self.engine.served().map(|package| package.manifest());
+        let models: Vec<&Manifest> = served.filter(|model| self.readers.contains(&model.name)).collect();
         let columns = Columns::of(&models);
         let folder = self.table.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;

@@ -1,6 +1,6 @@
 //! Which models read: those that are named, or all that may.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::say;
 use crate::inference::device::DeviceChoice;
@@ -10,7 +10,10 @@ use crate::inference::package::{Packages, VerifiedModel, packages};
 
 /// Packages that were found and may run.
 pub(super) struct Choice {
-    pub(super) packages: Vec<VerifiedModel>,
+    /// Those that read.
+    packages: Vec<VerifiedModel>,
+    /// Those that only decide what others read.
+    gates: Vec<VerifiedModel>,
     /// Whether the caller named them: then each must do.
     named: bool,
     /// What every row should say of it.
@@ -43,7 +46,26 @@ pub(super) fn choose(folder: &Path, names: &[String], allow_untrained: bool) -> 
         };
         return Err(vec![why]);
     }
-    Ok(Choice { packages, named: !names.is_empty(), notes })
+    let gates = gates(folder, &packages)?;
+    Ok(Choice { packages, gates, named: !names.is_empty(), notes })
+}
+
+/// The gates of packages that are not among them.
+fn gates(folder: &Path, packages: &[VerifiedModel]) -> Result<Vec<VerifiedModel>, Vec<String>> {
+    let has = |packages: &[VerifiedModel], name: &str| packages.iter().any(|p| p.manifest().name == name);
+    let mut gates = Vec::new();
+    for package in packages {
+        let Some(gate) = &package.manifest().accepts.gate else { continue };
+        if has(packages, gate) || has(&gates, gate) {
+            continue;
+        }
+        let found = named(folder, std::slice::from_ref(gate)).map_err(|mut faults| {
+            faults.insert(0, format!("model {} needs its gate {gate}", package.manifest().name));
+            faults
+        })?;
+        gates.extend(found);
+    }
+    Ok(gates)
 }
 
 fn all(folder: &Path) -> Result<Vec<VerifiedModel>, Vec<String>> {
@@ -62,11 +84,10 @@ fn named(folder: &Path, names: &[String]) -> Result<Vec<VerifiedModel>, Vec<Stri
     let mut packages = Vec::new();
     let mut faults = Vec::new();
     for name in names {
-        let path = if name.contains('/') { Path::new(name).to_owned() } else { folder.join(name) };
-        if !path.join("model.toml").is_file() {
-            faults.push(format!("there is no model «{name}»: {} is not there", path.join("model.toml").display()));
+        let Some(path) = folder_of(folder, name) else {
+            faults.push(format!("there is no model «{name}» in {}", folder.display()));
             continue;
-        }
+        };
         match Manifest::load(&path) {
             Ok(package) => packages.push(package),
             Err(found) => faults.extend(found.iter().map(ToString::to_string)),
@@ -75,19 +96,33 @@ fn named(folder: &Path, names: &[String]) -> Result<Vec<VerifiedModel>, Vec<Stri
     if faults.is_empty() { Ok(packages) } else { Err(faults) }
 }
 
-/// Loads them on the device. Blocks.
+/// The folder of a package: `NAME`, or `NAME/PART` of the package `NAME-PART`.
+fn folder_of(folder: &Path, name: &str) -> Option<PathBuf> {
+    let mut places = vec![folder.join(name)];
+    if name.contains('/') {
+        places = vec![PathBuf::from(name)];
+    }
+    places.extend(name.rsplit_once('-').map(|(name, part)| folder.join(name).join(part)));
+    places.into_iter().find(|place| place.join("model.toml").is_file())
+}
+
+/// Loads them on the device; those that read, by their names. Blocks.
 ///
 /// # Errors
 /// Why there is nothing to run, line by line.
-pub(super) fn start(choice: Choice, device: DeviceChoice) -> Result<Engine, Vec<String>> {
-    let named = choice.named;
-    let engine = Engine::start(device, choice.packages).map_err(|error| vec![error.to_string()])?;
+pub(super) fn start(choice: Choice, device: DeviceChoice) -> Result<(Engine, Vec<String>), Vec<String>> {
+    let Choice { packages, gates, named, .. } = choice;
+    let readers: Vec<String> = packages.iter().map(|package| package.manifest().name.clone()).collect();
+    let all = packages.into_iter().chain(gates).collect();
+    let engine = Engine::start(device, all).map_err(|error| vec![error.to_string()])?;
     let refused: Vec<String> = engine.refused().map(|(_, error)| error.to_string()).collect();
-    if engine.served().next().is_none() || (named && !refused.is_empty()) {
+    let served = |name: &String| engine.served().any(|package| package.manifest().name == *name);
+    let readers: Vec<String> = readers.into_iter().filter(served).collect();
+    if readers.is_empty() || (named && !refused.is_empty()) {
         return Err(refused);
     }
     for error in &refused {
         say(format_args!("{error}"));
     }
-    Ok(engine)
+    Ok((engine, readers))
 }

@@ -12,10 +12,17 @@ use crate::worker::reading::{Inferred, ReadingError};
 
 /// Codes of series that are not suitable because they are damaged, or coded as overread cannot read: failures, for
 /// whoever wants every series read.
-const UNREADABLE: [&str; 6] =
-    ["unreadable-instance", "undecodable", "no-pixel-data", "pixel-format", "transfer-syntax", "too-large"];
+const UNREADABLE: [&str; 7] = [
+    "unreadable-instance",
+    "undecodable",
+    "no-pixel-data",
+    "pixel-format",
+    "transfer-syntax",
+    "too-large",
+    "image-too-large",
+];
 /// Codes that say no more than that a model is for something else.
-const OTHER_KIND: [&str; 3] = ["modality", "sop-class", "no-cross-sections"];
+const OTHER_KIND: [&str; 4] = ["modality", "sop-class", "no-cross-sections", "no-radiographs"];
 
 /// What one model said of a series.
 pub(super) struct Answer<'a> {
@@ -33,8 +40,8 @@ pub(super) struct Row {
     pub(super) warnings: Vec<String>,
     /// A row without errors is a success.
     pub(super) errors: Vec<String>,
-    /// Column and number.
-    given: Vec<(usize, f64)>,
+    /// Column and what stands there.
+    given: Vec<(usize, Cell)>,
 }
 
 impl Row {
@@ -91,8 +98,10 @@ impl Row {
 
     fn take_prediction(&mut self, model: usize, manifest: &Manifest, prediction: &Prediction, columns: &Columns) {
         for finding in &prediction.findings {
-            let place = columns.place(model, Given::Finding(finding.label.clone()));
-            self.given.extend(place.map(|place| (place, finding.probability)));
+            self.give(
+                columns.place(model, Given::Finding(finding.label.clone())),
+                Cell::number(Some(finding.probability)),
+            );
             if finding.decision == Decision::Uncertain {
                 self.warnings.push(format!("{}: uncertain ({:.3}).", finding.label, finding.probability));
             }
@@ -100,13 +109,19 @@ impl Row {
         for group in &prediction.measurement_groups {
             for measurement in &group.measurements {
                 let given = Given::Measurement(group.label.clone(), measurement.label.clone());
-                let place = columns.place(model, given);
-                self.given.extend(place.zip(measurement.value));
+                self.give(columns.place(model, given), Cell::number(measurement.value));
             }
+        }
+        if let Some(text) = &prediction.text {
+            self.give(columns.place(model, Given::Text), Cell::text(&text.text));
         }
         if manifest.origin == Origin::Untrained {
             self.warnings.push(format!("{} is untrained: its numbers mean nothing.", manifest.name));
         }
+    }
+
+    fn give(&mut self, place: Option<usize>, cell: Cell) {
+        self.given.extend(place.map(|place| (place, cell)));
     }
 
     /// Where another model has read the series, one that is for something else has nothing to say.
@@ -142,8 +157,8 @@ impl Row {
         cells[4] = Cell::text(self.pathology);
         cells[5] = Cell::text(self.status());
         cells[6] = Cell::Number((time.as_secs_f64() * 1e3).round() / 1e3);
-        for (place, number) in &self.given {
-            cells[*place] = Cell::number(Some(*number));
+        for (place, cell) in &self.given {
+            cells[*place] = cell.clone();
         }
         let last = cells.len() - 3;
         cells[last] = Cell::number(self.missing_percent);

@@ -17,6 +17,9 @@ use crate::inference::subject::Subject;
 use crate::volume::SourceSeries;
 use crate::worker::reading::{Inferred, ReadingError, Signature, Writing, encode};
 
+/// Codes of series that the node would not have given to the model at all: no report says so.
+const NOT_ROUTED: [&str; 3] = ["modality", "sop-class", "image-type"];
+
 /// Writes what was seen.
 pub(super) struct Writer<'a> {
     pub(super) models: &'a [&'a Manifest],
@@ -102,7 +105,8 @@ fn files(
     signature: &Signature<'_>,
 ) -> Result<(), ReadingError> {
     let model = signature.manifest;
-    if let Some(folder) = folder {
+    let routed = !matches!(inferred, Inferred::NotSuitable { code, .. } if NOT_ROUTED.contains(code));
+    if let Some(folder) = folder.filter(|_| routed) {
         let results = guarded(model, || encode(inferred, signature))?;
         objects::write(folder, source(inferred), &model.name, &results)
             .map_err(|error| ReadingError::File(format!("objects cannot be written: {error}")))?;

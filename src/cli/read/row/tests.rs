@@ -1,10 +1,8 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
-use crate::volume::{Geometry, SourceSeries, Voxels};
+use crate::volume::{Geometry, SourceSeries, Volume, Voxels};
 
 fn model(name: &str) -> Manifest {
     let mut model = Manifest::parse(include_str!("../../../../models/lung-densitometry/model.toml")).unwrap();
@@ -46,7 +44,7 @@ fn volume() -> Volume {
 }
 
 fn predicted(prediction: Prediction) -> Result<Inferred, ReadingError> {
-    Ok(Inferred::Predicted { volume: Arc::new(volume()), prediction: Box::new(prediction) })
+    Ok(Inferred::Predicted { subject: Subject::from(volume()), prediction: Box::new(prediction) })
 }
 
 /// A model's answer to «is anything wrong», with an uncertain band of 0.45 to 0.55.
@@ -104,6 +102,9 @@ fn of_several_models_the_worse_answer_stands_and_each_failure_has_a_name() {
     assert_eq!((row.pathology, row.status()), ("pathology", "Failure"));
     assert_eq!(row.errors, ["m2: not one instance of the series can be read"]);
     assert_eq!(row.warnings, ["A gap."], "a model for something else has nothing to say where another one read");
+
+    let row = row_of(&[refused("no-radiographs", "No radiographs."), pathology(0.1)]);
+    assert_eq!((row.pathology, row.warnings.len()), ("normal", 1));
 
     let row = row_of(&[refused("modality", "It is MR."), refused("modality", "It is MR.")]);
     assert_eq!(row.warnings, ["not suitable (modality): It is MR."]);
