@@ -25,6 +25,7 @@ mod interoperates;
 mod reads_folders;
 mod reads_series;
 mod runs_jobs;
+mod runs_modules;
 mod shows_radiographs;
 mod storage;
 mod survives_crashes;
