@@ -96,7 +96,7 @@ def tiny() -> None:
     tokens = dict(zip(RESULTS, compiled["backbone.pt"](pixels)))
     results = tokens | {
         "finding_logits": compiled["findings.pt"](tokens["cls_last"], tokens["patches_last"]),
-        "region_logits": compiled["regions.pt"](tokens["patches_last"]),
+        "region_probabilities": compiled["regions.pt"](tokens["patches_last"]),
     }
     golden = {"voxels": pixels.numpy()} | {name: ts.rounded(tensor.numpy(), 16) for name, tensor in results.items()}
     ts.write_tiny(HERE, {name: ts.archive(module) for name, module in compiled.items()}, TINY, golden)

@@ -60,7 +60,7 @@ class FindingsHead(nn.Module):
 
 
 class PatchHead(nn.Module):
-    """Patch tokens [B, rows * columns, D] to a logit for each region and patch, [B, regions, rows, columns]."""
+    """Patch tokens [B, rows * columns, D] to a probability for each region and patch, [B, regions, rows, columns]."""
 
     def __init__(self, width: int, regions: int, rows: int, columns: int):
         super().__init__()
@@ -68,4 +68,4 @@ class PatchHead(nn.Module):
         self.linear = nn.Linear(width, regions)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        return self.linear(patches).transpose(1, 2).unflatten(2, self.grid)
+        return torch.sigmoid(self.linear(patches)).transpose(1, 2).unflatten(2, self.grid)
