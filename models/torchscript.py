@@ -119,7 +119,7 @@ def traced(module: nn.Module, *examples: torch.Tensor) -> torch.jit.ScriptModule
 
 
 def archive(module: torch.jit.ScriptModule) -> bytes:
-    """The bytes of a .pt file: fixed dates, no debug records, tensors aligned to 64 bytes."""
+    """The bytes of a .pt file: fixed dates, no debug records, tensors stored and aligned to 64 bytes."""
     buffer = io.BytesIO()
     torch.jit.save(module, buffer)
     out = io.BytesIO()
@@ -128,9 +128,10 @@ def archive(module: torch.jit.ScriptModule) -> bytes:
             if name.endswith(".debug_pkl"):
                 continue
             entry = zipfile.ZipInfo(name, DAY_ONE)
+            entry.compress_type = source.getinfo(name).compress_type
             padding = -(target.fp.tell() + 30 + len(name) + 4) % 64
             entry.extra = b"FB" + padding.to_bytes(2, "little") + b"Z" * padding
-            target.writestr(entry, source.read(name))
+            target.writestr(entry, source.read(name), compresslevel=9)
     return out.getvalue()
 
 
