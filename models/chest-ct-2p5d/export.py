@@ -41,16 +41,23 @@ VARIANTS = {
 }
 
 
-def tiny(folder: Path, variant: Variant) -> None:
-    """Writes tiny/."""
-    slices, side = variant.tiny_slices, variant.tiny_side
+def build(small: bool, name: str = HERE.name) -> dict[str, torch.nn.Module]:
+    """The modules of a folder with random weights, by file name without `.pt`."""
+    variant = VARIANTS[name]
+    if not small:
+        return {"model": variant.network()}
     net = ts.thinned(variant.network(), variant.thinned_by)
     with torch.no_grad():
         net.fc.weight.mul_(4)
-    values = ts.phantom(slices, side, side)
-    net = ts.calibrated(net, torch.cat([variant.layout(values), variant.layout(values.flip(2) ** 2)]))
-    compiled = ts.traced(net, variant.layout(values))
-    voxels = variant.layout(values)
+    values = ts.phantom(variant.tiny_slices, variant.tiny_side, variant.tiny_side)
+    return {"model": ts.calibrated(net, torch.cat([variant.layout(values), variant.layout(values.flip(2) ** 2)]))}
+
+
+def tiny(folder: Path, variant: Variant) -> None:
+    """Writes tiny/."""
+    slices, side = variant.tiny_slices, variant.tiny_side
+    voxels = variant.layout(ts.phantom(slices, side, side))
+    compiled = ts.traced(build(True, folder.name)["model"], voxels)
     changes = {
         f'name = "{folder.name}"': f'name = "{folder.name}-tiny"',
         f'title = "{variant.title}"': f'title = "{variant.title}, tiny"',
@@ -69,7 +76,7 @@ def export(folder: Path, doc: str) -> None:
     if given.tiny:
         tiny(folder, variant)
         return
-    net = variant.network()
+    net = build(False, folder.name)["model"]
     if given.weights:
         tensors = ts.state_dict(given.weights)
         own = net.state_dict()[variant.stem]

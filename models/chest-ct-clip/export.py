@@ -37,24 +37,31 @@ TINY = {
 }
 
 
-def modules(size: Size, backbone: nn.Module, heads: dict[str, nn.Module]) -> dict[str, torch.jit.ScriptModule]:
+def build(small: bool) -> dict[str, nn.Module]:
+    """The modules with random weights, by file name without `.pt`."""
+    size = TINY_SIZE if small else Size()
+    parts = {"backbone": ImageBranch(size), "binary": BinaryHead(size.latent, 16 if small else 256), "findings": FindingsHead(size.latent)}
+    if small:
+        with torch.no_grad():
+            parts["binary"].net[-1].weight.mul_(6)
+            parts["findings"].classifier.weight.mul_(6)
+    return parts
+
+
+def modules(size: Size, parts: dict[str, nn.Module]) -> dict[str, torch.jit.ScriptModule]:
     """The three compiled modules by their file names."""
     latent = torch.zeros(1, size.latent)
     return {
-        "backbone.pt": ts.traced(backbone, torch.zeros(1, 1, size.depth, size.side, size.side)),
-        "binary.pt": ts.traced(heads["binary"], latent),
-        "findings.pt": ts.traced(heads["findings"], latent),
+        "backbone.pt": ts.traced(parts["backbone"], torch.zeros(1, 1, size.depth, size.side, size.side)),
+        "binary.pt": ts.traced(parts["binary"], latent),
+        "findings.pt": ts.traced(parts["findings"], latent),
     }
 
 
 def tiny() -> None:
     """Writes tiny/."""
     size = TINY_SIZE
-    heads = {"binary": BinaryHead(size.latent, 16), "findings": FindingsHead(size.latent)}
-    with torch.no_grad():
-        heads["binary"].net[-1].weight.mul_(6)
-        heads["findings"].classifier.weight.mul_(6)
-    compiled = modules(size, ImageBranch(size), heads)
+    compiled = modules(size, build(small=True))
     voxels = ts.phantom(1, 1, size.depth, size.side, size.side) * 2 - 1
     latent = compiled["backbone.pt"](voxels)
     golden = {"voxels": voxels, "latent": latent, "binary_logits": compiled["binary.pt"](latent), "finding_logits": compiled["findings.pt"](latent)}
@@ -66,18 +73,17 @@ def main() -> None:
     if given.tiny:
         tiny()
         return
-    size = Size()
-    backbone, heads = ImageBranch(size), {"binary": BinaryHead(size.latent, 256), "findings": FindingsHead(size.latent)}
+    parts = build(small=False)
     if given.weights:
         tensors = {re.sub(r"^(trained_model|clip)\.", "", name): value for name, value in ts.state_dict(given.weights).items()}
-        for name, head, pattern in (("findings", heads["findings"], r"^(?:findings\.)?(classifier\..*)"), ("binary", heads["binary"], r"^binary\.(.*)")):
+        for name, head, pattern in (("findings", parts["findings"], r"^(?:findings\.)?(classifier\..*)"), ("binary", parts["binary"], r"^binary\.(.*)")):
             found = {match[1]: tensors.pop(key) for key in list(tensors) if (match := re.match(pattern, key))}
             if found:
                 ts.load(head, found)
             else:
                 print(f"no weights for the head «{name}»: it is random until it is exchanged")
-        ts.load(backbone, tensors, unused=NOT_USED)
-    files = {name: ts.archive(module) for name, module in modules(size, backbone, heads).items()}
+        ts.load(parts["backbone"], tensors, unused=NOT_USED)
+    files = {name: ts.archive(module) for name, module in modules(Size(), parts).items()}
     ts.write_full(HERE, files, "trained" if given.weights else "untrained")
 
 

@@ -26,23 +26,25 @@ TINY = {
 }
 
 
-def tiny_network() -> torch.nn.Module:
-    """The same network with 2 to 16 channels in place of 64 to 512."""
+def build(small: bool) -> dict[str, torch.nn.Module]:
+    """The modules with random weights, by file name without `.pt`. The small one has 2 to 16 channels in place of 64 to 512."""
+    if not small:
+        return {"model": network()}
     net = ts.thinned(network(), 32)
     with torch.no_grad():
         net.fc.weight.mul_(4)
-    return ts.calibrated(net, torch.stack([ts.phantom(1, *TINY_SIZE), ts.phantom(1, *TINY_SIZE).flip(2) ** 2]))
+    return {"model": ts.calibrated(net, torch.stack([ts.phantom(1, *TINY_SIZE), ts.phantom(1, *TINY_SIZE).flip(2) ** 2]))}
 
 
 def main() -> None:
     given = ts.arguments(__doc__)
+    net = build(given.tiny)["model"]
     if given.tiny:
-        compiled = ts.traced(tiny_network(), torch.zeros(1, 1, *TINY_SIZE))
+        compiled = ts.traced(net, torch.zeros(1, 1, *TINY_SIZE))
         voxels = ts.phantom(1, 1, *TINY_SIZE)
         golden = {"voxels": voxels.numpy(), "logits": compiled(voxels).numpy()}
         ts.write_tiny(HERE, {"model.pt": ts.archive(compiled)}, TINY, golden)
         return
-    net = network()
     if given.weights:
         tensors = ts.state_dict(given.weights)
         ts.one_channel(tensors, "stem.0.weight", 1)

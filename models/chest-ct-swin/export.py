@@ -63,12 +63,13 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def modules(swin: torch.nn.Module, bridge: Bridge, decoder: ReportDecoder, window: tuple[int, int, int], patch_width: int) -> dict[str, torch.jit.ScriptModule]:
+def modules(parts: dict[str, torch.nn.Module], window: tuple[int, int, int], patch_width: int) -> dict[str, torch.jit.ScriptModule]:
     """The three compiled modules by their file names. In all of them sizes are read from the input: any number of windows and tokens goes."""
+    bridge = parts["bridge"]
     return {
-        "backbone.pt": ts.traced(swin, torch.zeros(1, 1, *window)),
+        "backbone.pt": ts.traced(parts["backbone"], torch.zeros(1, 1, *window)),
         "bridge.pt": ts.traced(bridge, torch.zeros(3, patch_width), torch.rand(3, 3)),
-        "decoder.pt": ts.traced(decoder, torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, bridge.questions.shape[0], bridge.questions.shape[1])),
+        "decoder.pt": ts.traced(parts["decoder"], torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, bridge.questions.shape[0], bridge.questions.shape[1])),
     }
 
 
@@ -83,12 +84,13 @@ def awakened(decoder: ReportDecoder) -> ReportDecoder:
     return decoder
 
 
-def tiny() -> None:
-    """Writes tiny/."""
-    tokenizer = tiny_tokenizer()
+def build(small: bool) -> dict[str, torch.nn.Module]:
+    """The modules with random weights, by file name without `.pt`."""
+    if not small:
+        return {"backbone": backbone(), "bridge": Bridge(PATCH_WIDTH, 768, 12, 32), "decoder": awakened(ReportDecoder(**DECODER))}
     swin = small_backbone()
     bridge = Bridge(patch_width=96, width=32, heads=2, questions=6)
-    decoder = awakened(ReportDecoder(tokenizer.get_vocab_size(), width=32, heads=2, inner=64, layers=2, longest=32))
+    decoder = awakened(ReportDecoder(tiny_tokenizer().get_vocab_size(), width=32, heads=2, inner=64, layers=2, longest=32))
     with torch.no_grad():
         swin.out.conv.conv.weight.mul_(3)
         # The embeddings of windows differ little where weights are random; differences are what the bridge is to see.
@@ -96,13 +98,19 @@ def tiny() -> None:
         bridge.to_queries.weight.mul_(4)
         for expert in bridge.experts:
             expert.net[-1].weight.mul_(6)
-    compiled = modules(swin, bridge, decoder, TINY_WINDOW, 96)
+    return {"backbone": swin, "bridge": bridge, "decoder": decoder}
+
+
+def tiny() -> None:
+    """Writes tiny/."""
+    tokenizer, parts = tiny_tokenizer(), build(small=True)
+    compiled = modules(parts, TINY_WINDOW, 96)
     # Smaller than the window along the slices: the golden case has padding too.
     voxels = ts.phantom(1, 1, 14, 16, 24) * 2 - 1
     scores, patches, places = windows(voxels, compiled["backbone.pt"], TINY_WINDOW, 0.25, 0.125, -1.0)
     logits, study, memory, attention = compiled["bridge.pt"](patches, places)
     results = {"finding_logits": logits, "study": study, "attention": attention, "scores": scores}
-    golden = {"voxels": voxels.numpy(), "report_ids": generated(decoder, memory, TINY_SEARCH).numpy()}
+    golden = {"voxels": voxels.numpy(), "report_ids": generated(parts["decoder"], memory, TINY_SEARCH).numpy()}
     golden |= {name: ts.rounded(value.numpy(), 12 if name == "scores" else 16) for name, value in results.items()}
     print(tokenizer.decode(golden["report_ids"][0].tolist()))
     files = {name: ts.archive(module) for name, module in compiled.items()} | {"tokenizer.json": tokenizer.to_str(pretty=True).encode()}
@@ -114,30 +122,28 @@ def main() -> None:
     if given.tiny:
         tiny()
         return
-    swin, bridge, decoder = backbone(), Bridge(PATCH_WIDTH, 768, 12, 32), ReportDecoder(**DECODER)
-    words = {}
+    parts = build(small=False)
     if given.weights:
         tensors = ts.state_dict(given.weights)
-        parts = {"bridge.": {}, "decoder.": {}, "": {}}
+        found = {"bridge.": {}, "decoder.": {}, "": {}}
         for name, value in tensors.items():
             name = re.sub(r"^(model\.)?(shared|decoder\.embed_tokens)\.weight$", "decoder.decoder.embed_tokens.weight", name)
             name = re.sub(r"^model\.decoder\.", "decoder.decoder.", name)
             name = re.sub(r"^final_logits_bias$", "decoder.final_logits_bias", name)
             if re.match(r"(model\.)?encoder\.(embed|layer)|lm_head\.", name):
                 continue
-            prefix = next(prefix for prefix in parts if name.startswith(prefix))
-            parts[prefix][name.removeprefix(prefix)] = value
-        ts.load(swin, parts[""])
-        for name, module in (("bridge", bridge), ("decoder", decoder)):
-            if found := parts[f"{name}."]:
-                ts.load(module, found)
+            prefix = next(prefix for prefix in found if name.startswith(prefix))
+            found[prefix][name.removeprefix(prefix)] = value
+        ts.load(parts["backbone"], found[""])
+        for name in ("bridge", "decoder"):
+            if found[f"{name}."]:
+                ts.load(parts[name], found[f"{name}."])
             else:
                 print(f"no weights for the {name}: it is random")
         words = {"tokenizer.json": (HERE / "tokenizer.json").read_bytes()}
     else:
-        awakened(decoder)
         words = {"tokenizer.json": tiny_tokenizer().to_str(pretty=True).encode()}
-    files = {name: ts.archive(module) for name, module in modules(swin, bridge, decoder, WINDOW, PATCH_WIDTH).items()}
+    files = {name: ts.archive(module) for name, module in modules(parts, WINDOW, PATCH_WIDTH).items()}
     ts.write_full(HERE, files | words, "trained" if given.weights else "untrained")
 
 

@@ -67,15 +67,26 @@ def awakened(backbone: Backbone) -> Backbone:
     return backbone
 
 
-def modules(backbone: Backbone, heads: dict[str, nn.Module], side: int) -> dict[str, torch.jit.ScriptModule]:
+def build(small: bool) -> dict[str, nn.Module]:
+    """The modules with random weights, by file name without `.pt`."""
+    if not small:
+        return {"backbone": awakened(Backbone(vision_transformer()))} | new_heads(1024, 512, SIDE)
+    heads = new_heads(32, 32, TINY_SIDE)
+    with torch.no_grad():
+        heads["findings"].net[-1].weight.mul_(4)
+        heads["regions"].linear.weight.mul_(2)
+    return {"backbone": awakened(Backbone(small_vision_transformer(TINY_SIDE)))} | heads
+
+
+def modules(parts: dict[str, nn.Module], side: int) -> dict[str, torch.jit.ScriptModule]:
     """The three compiled modules by their file names."""
     pixels = torch.zeros(1, 3, side, side)
     with torch.no_grad():
-        tokens = dict(zip(RESULTS, backbone.eval()(pixels)))
+        tokens = dict(zip(RESULTS, parts["backbone"].eval()(pixels)))
     return {
-        "backbone.pt": ts.traced(backbone, pixels),
-        "findings.pt": ts.traced(heads["findings"], tokens["cls_last"], tokens["patches_last"]),
-        "regions.pt": ts.traced(heads["regions"], tokens["patches_last"]),
+        "backbone.pt": ts.traced(parts["backbone"], pixels),
+        "findings.pt": ts.traced(parts["findings"], tokens["cls_last"], tokens["patches_last"]),
+        "regions.pt": ts.traced(parts["regions"], tokens["patches_last"]),
     }
 
 
@@ -86,11 +97,7 @@ def new_heads(width: int, hidden: int, side: int) -> dict[str, nn.Module]:
 
 def tiny() -> None:
     """Writes tiny/."""
-    heads = new_heads(32, 32, TINY_SIDE)
-    with torch.no_grad():
-        heads["findings"].net[-1].weight.mul_(4)
-        heads["regions"].linear.weight.mul_(2)
-    compiled = modules(awakened(Backbone(small_vision_transformer(TINY_SIDE))), heads, TINY_SIDE)
+    compiled = modules(build(small=True), TINY_SIDE)
     grey = ts.phantom(1, 1, TINY_SIDE, TINY_SIDE)
     pixels = grey.repeat(1, 3, 1, 1) * 4 - 2
     tokens = dict(zip(RESULTS, compiled["backbone.pt"](pixels)))
@@ -107,18 +114,16 @@ def main() -> None:
     if given.tiny:
         tiny()
         return
-    backbone, heads = Backbone(vision_transformer()), new_heads(1024, 512, SIDE)
+    parts = build(small=False)
     if given.weights:
         tensors = ts.state_dict(given.weights)
-        ts.load(backbone.vit, timm_names({name: value for name, value in tensors.items() if not name.startswith(("findings.", "regions."))}), unused=r"head\.|fc_norm\.")
-        for name, head in heads.items():
+        ts.load(parts["backbone"].vit, timm_names({name: value for name, value in tensors.items() if not name.startswith(("findings.", "regions."))}), unused=r"head\.|fc_norm\.")
+        for name in ("findings", "regions"):
             if found := part(tensors, f"{name}."):
-                ts.load(head, found)
+                ts.load(parts[name], found)
             else:
                 print(f"no weights for the head «{name}»: it is random until it is exchanged")
-    else:
-        awakened(backbone)
-    files = {name: ts.archive(module) for name, module in modules(backbone, heads, SIDE).items()}
+    files = {name: ts.archive(module) for name, module in modules(parts, SIDE).items()}
     ts.write_full(HERE, files, "trained" if given.weights else "untrained")
 
 
