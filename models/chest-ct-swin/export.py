@@ -80,6 +80,7 @@ def awakened(decoder: ReportDecoder) -> ReportDecoder:
         layer.encoder_attn.out_proj.weight.mul_(4)
         layer.self_attn.out_proj.weight.mul_(2)
     decoder.decoder.embed_tokens.weight.mul_(0.5)
+    decoder.final_logits_bias[0, 1] = -20.0
     decoder.final_logits_bias[0, 2] = 6.0
     return decoder
 
