@@ -93,7 +93,7 @@ def plot(out: Path, curves: dict, by_label: dict, losses: list[tuple[float, floa
     figure, axes = plt.subplots(rows, columns, figsize=(2.2 * columns, 2.4 * rows), squeeze=False)
     for axis, (name, found) in zip(axes.flat, by_label.items()):
         table = np.array(found["confusion"])
-        axis.imshow(table, cmap="Blues")
+        axis.imshow(table, cmap="Blues", vmin=0)
         for (row, column), count in np.ndenumerate(table):
             axis.text(column, row, str(count), ha="center", va="center", color="white" if count > table.max() / 2 else "black")
         axis.set(title=name, xticks=[0, 1], yticks=[0, 1], xlabel="said", ylabel="is")

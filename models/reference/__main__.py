@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("package", nargs="?", type=Path)
     parser.add_argument("input", nargs="?", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--device", default="cpu", help="of the networks: cpu or cuda")
     parser.add_argument("--golden", action="store_true")
     parser.add_argument("--radiographs", type=Path)
     given = parser.parse_args()
@@ -76,7 +77,7 @@ def main() -> None:
         return
     if given.package is None or given.input is None:
         parser.error("a package and an input are needed")
-    result = expected(Package(given.package), given.input)
+    result = expected(Package(given.package, given.device), given.input)
     print(json.dumps(plain(result, False), indent=1))
     if given.out:
         arrays = {"voxels": result.voxels} | result.tensors | result.embeddings

@@ -12,10 +12,23 @@ from torch import nn
 MODELS = Path(__file__).resolve().parents[1]
 
 
-class Package:
-    """A folder with model.toml, full size or tiny."""
+class OnDevice(nn.Module):
+    """A module that lives on a device, for callers that do not."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, module: nn.Module, device: str):
+        super().__init__()
+        self.module, self.device = module.to(device), device
+
+    def forward(self, *inputs: torch.Tensor):
+        results = self.module(*(tensor.to(self.device) for tensor in inputs))
+        return tuple(result.cpu() for result in results) if isinstance(results, tuple) else results.cpu()
+
+
+class Package:
+    """A folder with model.toml, full size or tiny. `device`: where its networks run."""
+
+    def __init__(self, folder: Path, device: str = "cpu"):
+        self.device = device
         self.folder = folder.resolve()
         self.manifest = tomllib.loads((self.folder / "model.toml").read_text())
         self.small = self.folder.name == "tiny"
@@ -48,7 +61,10 @@ class Package:
             own = module.state_dict()
             if all(key in own and own[key].shape == value.shape for key, value in weights.items()):
                 module.load_state_dict(weights, strict=False)
-                built[name] = module.eval().requires_grad_(False)
             else:
                 built[name] = compiled
-        return built
+        return {name: self.placed(name, module.eval().requires_grad_(False)) for name, module in built.items()}
+
+    def placed(self, name: str, module: nn.Module) -> nn.Module:
+        """On the device. A decoder stays as it is: `generate` needs its weights and not its calls."""
+        return module if self.device == "cpu" or name == "decoder" else OnDevice(module, self.device)
