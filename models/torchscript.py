@@ -125,7 +125,8 @@ def archive(module: torch.jit.ScriptModule) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target:
         for name in source.namelist():
-            if name.endswith(".debug_pkl"):
+            # The serialization id is a hash over the debug records too: it would change with the folder.
+            if name.endswith((".debug_pkl", ".data/serialization_id")):
                 continue
             entry = zipfile.ZipInfo(name, DAY_ONE)
             entry.compress_type = source.getinfo(name).compress_type
