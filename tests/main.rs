@@ -22,6 +22,7 @@ mod delivers_results;
 mod documents;
 mod inference;
 mod interoperates;
+mod reads_by_packages;
 mod reads_folders;
 mod reads_series;
 mod runs_jobs;
