@@ -6,22 +6,22 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use overread::dicom::data_set::DataSet;
-use overread::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 use overread::inference::device::DeviceChoice;
 use overread::inference::difference::Difference;
 use overread::inference::engine::{Engine, MOST_ABANDONED};
-use overread::inference::error::{ActsOn, EngineError};
+use overread::inference::error::ActsOn;
 use overread::inference::manifest::Manifest;
 use overread::inference::npz::{self, Array, Values};
 use overread::inference::orientation::Reorientation;
 use overread::inference::package::{Packages, VerifiedModel, packages};
-use overread::inference::prediction::{Prediction, Verdict};
+use overread::inference::prediction::Verdict;
 use overread::inference::subject::Context;
-use overread::volume::{Geometry, SourceSeries, Volume, Voxels};
+use overread::volume::{Volume, Voxels};
+
+use crate::testkit::models::{self, predict, resident_mb};
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models")
+    models::fixtures("models")
 }
 
 fn package(name: &str) -> VerifiedModel {
@@ -29,39 +29,12 @@ fn package(name: &str) -> VerifiedModel {
 }
 
 fn engine(names: &[&str]) -> Engine {
-    let engine = Engine::start(DeviceChoice::Cpu, names.iter().map(|name| package(name)).collect()).unwrap();
-    let refused: Vec<_> = engine.refused().map(|(package, error)| (package.folder(), error)).collect();
-    assert!(refused.is_empty(), "{refused:?}");
-    engine
+    let folders: Vec<String> = names.iter().map(|name| format!("models/{name}")).collect();
+    models::engine(&folders.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(300)
-}
-
-/// Slices to Superior, rows to Posterior, columns to Left.
 fn volume(shape: [usize; 3], voxels: Vec<i16>) -> Volume {
-    Volume {
-        geometry: Geometry {
-            shape,
-            origin: [0.0; 3],
-            slice_direction: [0.0, 0.0, 1.0],
-            row_direction: [0.0, 1.0, 0.0],
-            column_direction: [1.0, 0.0, 0.0],
-            spacing: [2.0, 0.5, 0.25],
-        },
-        voxels: Voxels::I16(voxels),
-        slices: vec![None; shape[0]],
-        source: SourceSeries {
-            study_instance_uid: StudyInstanceUid::derived(&["study"]),
-            series_instance_uid: SeriesInstanceUid::derived(&["series"]),
-            frame_of_reference_uid: None,
-            header: DataSet::new(),
-            instances: Vec::new(),
-        },
-        missing_share: 0.0,
-        warnings: Vec::new(),
-    }
+    models::volume(shape, Voxels::I16(voxels))
 }
 
 fn two_dense_voxels() -> Volume {
@@ -70,10 +43,6 @@ fn two_dense_voxels() -> Volume {
     voxels[6] = 60;
     voxels[23] = 1500;
     volume([2, 3, 4], voxels)
-}
-
-fn predict(engine: &Engine, model: &str, volume: Volume) -> Result<Prediction, EngineError> {
-    engine.predict(model, &volume.into(), &Context::default(), soon())
 }
 
 #[test]
@@ -298,12 +267,6 @@ fn all_faults_of_a_package_are_named_at_once() {
     assert!(faults[0].file.ends_with("good/model.toml"));
     let Packages { models, faults, .. } = packages(&fixtures()).unwrap();
     assert_eq!((models.len(), faults), (16, Vec::new()));
-}
-
-fn resident_mb() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
 }
 
 #[test]

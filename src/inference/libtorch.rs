@@ -119,6 +119,21 @@ fn set_autocast_dtype(device: i8, kind: i8) -> Result<(), String> {
     Ok(())
 }
 
+/// Free and total memory of a CUDA device, bytes; nothing where CUDA's library does not say.
+pub(super) fn cuda_memory(number: usize) -> Option<(u64, u64)> {
+    let (number, set, ask) =
+        (i32::try_from(number).ok()?, function_of(c"cudaSetDevice").ok()?, function_of(c"cudaMemGetInfo").ok()?);
+    let (mut free, mut total) = (0usize, 0usize);
+    // SAFETY: both are functions of CUDA's runtime with these types; the second writes two sizes to places that live over
+    // the call. The device that is set is the one that this thread uses from then on, as libtorch would set it.
+    let failed = unsafe {
+        let set: extern "C" fn(i32) -> i32 = std::mem::transmute(set);
+        let ask: extern "C" fn(*mut usize, *mut usize) -> i32 = std::mem::transmute(ask);
+        set(number) != 0 || ask(&raw mut free, &raw mut total) != 0
+    };
+    if failed { None } else { Some((free as u64, total as u64)) }
+}
+
 /// A function of a library that this process has loaded.
 fn function_of(name: &CStr) -> Result<*mut libc::c_void, String> {
     // SAFETY: the name is NUL-terminated; dlsym reads it and looks the symbol up.

@@ -9,6 +9,7 @@ mod device_thread;
 mod fault;
 mod inputs;
 mod ladder;
+mod memory;
 mod mirror;
 mod modules;
 mod outputs;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use tch::Device;
 
 use self::device_thread::{DeviceThread, NoAnswer};
+use self::memory::Memory;
 use self::modules::Modules;
 use super::device::{CudaReport, DeviceChoice};
 use super::error::EngineError;
@@ -50,6 +52,8 @@ pub fn cuda() -> CudaReport {
 /// Models on a device, ready to run.
 pub struct Engine {
     device: Device,
+    /// That of the device before anything was loaded, where it has one of its own.
+    own_memory: Option<Memory>,
     packages: Arc<[VerifiedModel]>,
     /// For each package: why it is not served.
     refused: Vec<Option<EngineError>>,
@@ -73,7 +77,8 @@ impl Engine {
         let device = find_device(choice)?;
         let packages: Arc<[VerifiedModel]> = packages.into();
         let state = Mutex::new(State::default());
-        let mut engine = Self { device, refused: vec![None; packages.len()], packages, state };
+        let own_memory = memory::of_device(device);
+        let mut engine = Self { device, own_memory, refused: vec![None; packages.len()], packages, state };
         for index in 0..engine.packages.len() {
             let limit = engine.packages[index].manifest().inference.time_limit + START_ALLOWANCE;
             let proved = engine.on_thread(index, || limit, move |modules, until| modules.prove(index, until));
@@ -207,7 +212,7 @@ impl Engine {
             return Err(EngineError::Exhausted { abandoned });
         }
         let device = device_name(self.device);
-        let modules = Modules::new(self.device, Arc::clone(&self.packages));
+        let modules = Modules::new(self.device, self.own_memory, Arc::clone(&self.packages));
         DeviceThread::start(&device, modules)
             .map_err(|error| EngineError::Device { device: device.clone(), message: error.to_string() })
     }

@@ -10,6 +10,7 @@ use tch::{CModule, Device, TchError};
 use super::fault::Fault;
 use super::inputs::{ModuleInput, NoSlices, Source};
 use super::ladder::{Choices, Rung};
+use super::memory::{self, Memory};
 use super::outputs::{arrays, check, prediction};
 use super::run::Run;
 use crate::inference::error::{EngineError, telling_line};
@@ -26,6 +27,8 @@ pub type StageTimes = Vec<(&'static str, Duration)>;
 /// The packages that are loaded on a device.
 pub(super) struct Modules {
     device: Device,
+    /// That of the device when the engine started, where it has one of its own.
+    own_memory: Option<Memory>,
     packages: Arc<[VerifiedModel]>,
     loaded: BTreeMap<usize, Loaded>,
 }
@@ -38,8 +41,8 @@ struct Loaded {
 }
 
 impl Modules {
-    pub(super) fn new(device: Device, packages: Arc<[VerifiedModel]>) -> Self {
-        Self { device, packages, loaded: BTreeMap::new() }
+    pub(super) fn new(device: Device, own_memory: Option<Memory>, packages: Arc<[VerifiedModel]>) -> Self {
+        Self { device, own_memory, packages, loaded: BTreeMap::new() }
     }
 
     /// Loads a package and lets it compute its golden case.
@@ -64,12 +67,24 @@ impl Modules {
         case.compare(&found?, golden, run.precision() != Precision::Float32).map_err(wrong)
     }
 
-    /// Whether a package's modules are on the device already.
-    pub(super) fn is_loaded(&self, index: usize) -> bool {
-        self.loaded.contains_key(&index)
+    /// Waits for the memory that a package says it needs.
+    fn admit(&self, index: usize, until: Instant) -> Result<(), EngineError> {
+        let package = &self.packages[index];
+        let estimate = package.manifest().inference.memory_mb.saturating_mul(1_000_000);
+        let weights = if self.loaded.contains_key(&index) { package.weights_bytes() } else { 0 };
+        let look = || match self.own_memory {
+            // What libtorch has once taken of a device it keeps for later runs: what was free at the start counts.
+            Some(memory) => Some(memory),
+            None if self.device == Device::Cpu => memory::host(),
+            None => None,
+        };
+        let needed = if self.own_memory.is_some() { estimate } else { estimate.saturating_sub(weights) };
+        let model = || package.manifest().name.clone();
+        memory::admit(needed, until, look).map_err(|message| EngineError::OutOfMemory { model: model(), message })
     }
 
-    /// Runs a package on a subject. Where memory runs out, what the ladder has next is tried.
+    /// Runs a package on a subject once its memory is free. Where memory runs out all the same, what the ladder has next is
+    /// tried.
     pub(super) fn predict(
         &mut self,
         index: usize,
@@ -77,6 +92,7 @@ impl Modules {
         context: &Context,
         until: Instant,
     ) -> Result<(Prediction, StageTimes), EngineError> {
+        self.admit(index, until)?;
         let packages = Arc::clone(&self.packages);
         let manifest = packages[index].manifest();
         let windows = manifest.modules.iter().any(|module| matches!(module.over, Over::Windows(_)));

@@ -63,7 +63,7 @@ pub fn positions(plan: &Plan, window: &Window, device: Device) -> Result<Tensor,
     Tensor::f_from_slice(&centres)?.f_view([as_i64(plan.starts.len()), 3])?.f_to_device(device)
 }
 
-/// One weight a window, spread over the grid: [1, slices, rows, columns], at each voxel the mean of the windows over it.
+/// One weight a window, spread over the grid: [slices, rows, columns], at each voxel the mean of the windows over it.
 ///
 /// # Errors
 /// Those of libtorch; another number of weights than windows.
@@ -81,7 +81,7 @@ pub fn spread(per_window: &Tensor, shape: [usize; 3], window: &Window) -> Result
         let _ = cut(&sums, *start, window.size)?.f_add_(&weighted)?;
     }
     let mean = sums.f_div(&counts(&plan, window, &weights)?)?;
-    crop(&mean, &plan, shape)?.f_squeeze_dim(0)
+    crop(&mean, &plan, shape)?.f_select(0, 0)?.f_select(0, 0)
 }
 
 /// One result of the module, as it comes together.
@@ -311,8 +311,8 @@ mod tests {
         let window = Window { size: [2, 2, 4], overlap: 0.5, blending: Blending::Constant, padding_value: 0.0 };
         let weights = Tensor::from_slice(&[1.0f32, 3.0]);
         let map = spread(&weights, [2, 3, 3], &window).unwrap();
-        assert_eq!(map.size(), [1, 2, 3, 3]);
-        let row = |row: i64| map.double_value(&[0, 1, row, 2]);
+        assert_eq!(map.size(), [2, 3, 3]);
+        let row = |row: i64| map.double_value(&[1, row, 2]);
         assert_eq!([row(0), row(1), row(2)], [1.0, 2.0, 3.0]);
         assert!(spread(&weights, [2, 2, 3], &window).unwrap_err().to_string().contains("1 windows"));
     }

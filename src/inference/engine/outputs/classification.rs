@@ -35,10 +35,10 @@ pub(in super::super) fn rows_of(output: &ClassificationOutput, tensor: &Tensor) 
 }
 
 /// The probability, for each row, of the label that says whether anything is wrong at all; and that label.
-pub(in super::super) fn pathology_of<'m>(
-    output: &'m Output,
+pub(in super::super) fn pathology_of(
+    output: &Output,
     rows: impl Fn(&ClassificationOutput) -> Result<Vec<Vec<f64>>, Fault>,
-) -> Result<Option<(&'m ClassLabel, Vec<f64>)>, Fault> {
+) -> Result<Option<(&ClassLabel, Vec<f64>)>, Fault> {
     let Some(label) = output.pathology() else { return Ok(None) };
     for output in &output.classifications {
         let Some(column) = output.labels.iter().position(|other| std::ptr::eq(other, label)) else { continue };

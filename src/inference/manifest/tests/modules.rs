@@ -32,65 +32,61 @@ fn the_example_is_read_whole() {
     assert_ne!(manifest.weights_sha256(), "0".repeat(64));
 }
 
+/// What is changed, to what, the key of the one fault that follows, and a part of its message.
+type Change = (&'static str, &'static str, &'static str, &'static str);
+
+const IN_MODULES: [Change; 14] = [
+    ("name = \"backbone\"", "name = \"head\"", "modules[1].name", "stands twice"),
+    ("weights = \"head.pt\"", "weights = \"../head.pt\"", "modules[1].weights", "inside the package"),
+    ("arguments = [\"memory\"]", "arguments = [\"memories\"]", "modules[2].arguments", "neither an input nor a result"),
+    ("arguments = [\"memory\"]", "arguments = [\"report_ids\"]", "modules[2].arguments", "of a module above"),
+    ("arguments = [\"voxels\"]", "arguments = [\"voxels\", \"spacing\"]", "modules[0].arguments", "takes [\"voxels\"]"),
+    ("over = \"windows\"", "over = \"slices\"", "modules[0].over", "input, windows"),
+    ("patches = \"collect\"", "patches = \"stack\"", "modules[0].gather.patches", "blend, collect"),
+    ("patches = \"collect\"", "", "modules[0].gather.patches", "missing"),
+    ("patches = \"collect\"", "patches = \"collect\"\nother = \"blend\"", "modules[0].gather.other", "unknown key"),
+    ("results = [\"report_ids\"]", "results = [\"logits\"]", "modules[2].results", "another tensor"),
+    ("longest = 128", "longest = 1", "modules[2].generate.longest", "out of range"),
+    ("shortest = 0", "shortest = 129", "modules[2].generate.shortest", "0 to 128"),
+    ("beams = 4", "beams = 0", "modules[2].generate.beams", "out of range"),
+    ("early_stopping = true", "early_stopping = \"never\"", "modules[2].generate.early_stopping", "true or false"),
+];
+
+const IN_INPUT: [Change; 11] = [
+    ("do = \"clip\"", "do = \"clamp\"", "input.steps[2].do", "not one of"),
+    ("range = [-1000, 1000]", "range = [1000, -1000]", "input.steps[2].range", "[least, largest]"),
+    ("from = [-1000, 1000]", "from = [0, 0]", "input.steps[3].from", "different"),
+    ("mm = [1.5, 1.5, 1.5]", "mm = [1.5, 1.5]", "input.steps[1].mm", "must hold 3 values"),
+    ("rounding = \"nearest\"", "rounding = \"up\"", "input.steps[1].rounding", "floor, nearest, ceiling"),
+    ("method = \"linear\", align", "method = \"cubic\", align", "input.steps[1].method", "for images"),
+    ("antialias = \"none\" }", "antialias = \"kernel\" }", "input.steps[1].antialias", "for images"),
+    ("limit = -1500,", "limit = -1500, size = 3,", "input.steps[0].size", "unknown key"),
+    ("window = 16", "window = 0", "input.per_slice.window", "out of range"),
+    ("cpu = \"float32\"", "cpu = \"float16\"", "inference.precision.cpu", "never run on the CPU"),
+    ("mirror = [\"columns\"]", "mirror = [\"left\"]", "inference.mirror", "slices, rows, columns"),
+];
+
+const IN_OUTPUT: [Change; 10] = [
+    ("tensor = \"logits\"", "tensor = \"logit\"", "output.classification[0].tensor", "no result of a module"),
+    ("tensor = \"logits\"", "tensor = \"scores\"", "output.classification[0].tensor", "another output"),
+    ("activation = \"sigmoid\"", "activation = \"relu\"", "output.classification[0].activation", "not one of"),
+    ("threshold = 0.5", "threshold = 0.7", "output.classification[0].labels[0].uncertain", "must hold the threshold"),
+    ("threshold = 0.4", "", "output.classification[0].labels[1].threshold", "missing"),
+    ("label = \"No finding\"", "label = \"Any finding\"", "output.classification", "stands twice"),
+    ("skip = true", "skip = true\npathology = true", "output.classification[0].labels[2].pathology", "skipped"),
+    ("tokenizer = \"tok", "tokenizer = \"/tok", "output.text.tokenizer", "inside the package"),
+    (
+        "over = \"windows\"                    # windows:",
+        "over = \"patches\" # windows:",
+        "output.attention.over",
+        "windows, grid",
+    ),
+    ("key_slices = 3", "key_slices = -1", "output.attention.key_slices", "negative"),
+];
+
 #[test]
 fn each_kind_of_fault_names_its_key_and_line() {
-    for (from, to, key, message) in [
-        ("name = \"backbone\"", "name = \"head\"", "modules[1].name", "stands twice"),
-        ("weights = \"head.pt\"", "weights = \"../head.pt\"", "modules[1].weights", "inside the package"),
-        (
-            "arguments = [\"memory\"]",
-            "arguments = [\"memories\"]",
-            "modules[2].arguments",
-            "neither an input nor a result",
-        ),
-        ("arguments = [\"memory\"]", "arguments = [\"report_ids\"]", "modules[2].arguments", "of a module above"),
-        (
-            "arguments = [\"voxels\"]",
-            "arguments = [\"voxels\", \"spacing\"]",
-            "modules[0].arguments",
-            "takes [\"voxels\"]",
-        ),
-        ("over = \"windows\"", "over = \"slices\"", "modules[0].over", "input, windows"),
-        ("patches = \"collect\"", "patches = \"stack\"", "modules[0].gather.patches", "blend, collect"),
-        ("patches = \"collect\"", "", "modules[0].gather.patches", "missing"),
-        ("patches = \"collect\"", "patches = \"collect\"\nother = \"blend\"", "modules[0].gather.other", "unknown key"),
-        ("results = [\"report_ids\"]", "results = [\"logits\"]", "modules[2].results", "another tensor"),
-        ("longest = 128", "longest = 1", "modules[2].generate.longest", "out of range"),
-        ("shortest = 0", "shortest = 129", "modules[2].generate.shortest", "0 to 128"),
-        ("beams = 4", "beams = 0", "modules[2].generate.beams", "out of range"),
-        ("early_stopping = true", "early_stopping = \"never\"", "modules[2].generate.early_stopping", "true or false"),
-        ("do = \"clip\"", "do = \"clamp\"", "input.steps[2].do", "not one of"),
-        ("range = [-1000, 1000]", "range = [1000, -1000]", "input.steps[2].range", "[least, largest]"),
-        ("from = [-1000, 1000]", "from = [0, 0]", "input.steps[3].from", "different"),
-        ("mm = [1.5, 1.5, 1.5]", "mm = [1.5, 1.5]", "input.steps[1].mm", "must hold 3 values"),
-        ("rounding = \"nearest\"", "rounding = \"up\"", "input.steps[1].rounding", "floor, nearest, ceiling"),
-        ("method = \"linear\", align", "method = \"cubic\", align", "input.steps[1].method", "for images"),
-        ("antialias = \"none\" }", "antialias = \"kernel\" }", "input.steps[1].antialias", "for images"),
-        ("limit = -1500,", "limit = -1500, size = 3,", "input.steps[0].size", "unknown key"),
-        ("window = 16", "window = 0", "input.per_slice.window", "out of range"),
-        ("cpu = \"float32\"", "cpu = \"float16\"", "inference.precision.cpu", "never run on the CPU"),
-        ("mirror = [\"columns\"]", "mirror = [\"left\"]", "inference.mirror", "slices, rows, columns"),
-        ("tensor = \"logits\"", "tensor = \"logit\"", "output.classification[0].tensor", "no result of a module"),
-        ("tensor = \"logits\"", "tensor = \"scores\"", "output.classification[0].tensor", "another output"),
-        ("activation = \"sigmoid\"", "activation = \"relu\"", "output.classification[0].activation", "not one of"),
-        (
-            "threshold = 0.5",
-            "threshold = 0.7",
-            "output.classification[0].labels[0].uncertain",
-            "must hold the threshold",
-        ),
-        ("threshold = 0.4", "", "output.classification[0].labels[1].threshold", "missing"),
-        ("label = \"No finding\"", "label = \"Any finding\"", "output.classification", "stands twice"),
-        ("skip = true", "skip = true\npathology = true", "output.classification[0].labels[2].pathology", "skipped"),
-        ("tokenizer = \"tok", "tokenizer = \"/tok", "output.text.tokenizer", "inside the package"),
-        (
-            "over = \"windows\"                    # windows:",
-            "over = \"patches\" # windows:",
-            "output.attention.over",
-            "windows, grid",
-        ),
-        ("key_slices = 3", "key_slices = -1", "output.attention.key_slices", "negative"),
-    ] {
+    for (from, to, key, message) in IN_MODULES.into_iter().chain(IN_INPUT).chain(IN_OUTPUT) {
         let (found_key, line, found_message) = one_fault(MODULES, from, to);
         assert_eq!(found_key, key, "{to}: {found_message}");
         assert!(found_message.contains(message), "{to}: {found_message}");
