@@ -347,3 +347,60 @@ fn an_interrupt_ends_after_the_series_at_hand_with_the_table_written() {
     assert!(rows.iter().all(|row| row["processing_status"] == "Success"));
     assert!(said.contains(&format!("{} of 40 series", rows.len())), "{said}");
 }
+
+/// A tiny package below `models`, whose weights were never trained.
+fn tiny(name: &str) -> Vec<String> {
+    let models = root().join("models");
+    words(&["--models", models.to_str().unwrap(), "--model", name, "--allow-untrained"])
+}
+
+/// A chest with as many slices as the packages for chest CT ask for.
+fn long_chest(name: &str) -> Series {
+    Series { slices: 20, ..Series::chest(name) }
+}
+
+#[test]
+fn a_model_of_findings_gives_probabilities_and_one_that_can_scores_each_slice() {
+    let desk = Desk::new();
+    let (chest, head) = (long_chest("findings"), Series::head("findings of a head"));
+    desk.put_series("chest", &chest);
+    desk.put_series("head", &head);
+    let options = [tiny("chest-ct-r3d18-tiny"), words(&["--per-slice"])].concat();
+    let run = desk.read_with(&[&options], &[&desk.path("in")]);
+    assert_eq!(run.code, DONE, "{}", run.said);
+    let row = run.row(&chest);
+    let probability: f64 = row["probability_of_pathology"].parse().unwrap();
+    assert_eq!(row["Pathology"], row["probability_of_pathology"]);
+    assert_eq!(row["pathology"], if probability >= 0.5 { "pathology" } else { "normal" });
+    assert_eq!((&*run.row(&head)["pathology"], &*run.row(&head)["Pathology"]), ("not suitable", ""));
+
+    let slices = desk.rows("r.slices.csv");
+    assert_eq!(slices.len(), 20, "a row a slice: {}", run.said);
+    assert!(slices.iter().all(|row| row["series_uid"] == chest.series && row["finding"] == "Pathology"));
+    assert_eq!((&*slices[0]["slice"], &*slices[0]["sop_instance_uid"]), ("1", &*chest.instance(0)));
+    let probability = |row: &Row| row["probability"].parse::<f64>().unwrap();
+    let peaks: Vec<&Row> = slices.iter().filter(|row| row["peak"] == "peak").collect();
+    let [peak] = peaks[..] else { panic!("one peak, not {peaks:?}") };
+    assert!(slices.iter().all(|row| probability(row) <= probability(peak)));
+}
+
+#[test]
+fn several_models_share_a_row_and_vectors_are_kept_for_training() {
+    let desk = Desk::new();
+    let chest = long_chest("several");
+    desk.put_series("chest", &chest);
+    let vectors = desk.path("vectors");
+    let vectors = vectors.to_str().unwrap();
+    let both = [tiny("chest-ct-clip-tiny"), words(&["--model", "lung-densitometry", "--embeddings", vectors])].concat();
+    let run = desk.read_with(&[&both], &[&desk.path("in")]);
+    assert_eq!((run.code, run.rows.len()), (DONE, 1), "{}", run.said);
+    let row = run.row(&chest);
+    assert!(row["Pleural effusion"].parse::<f64>().is_ok() && row["Left lung, Volume (cm3)"].parse::<f64>().is_ok());
+    let index: Vec<Row> =
+        csv::Reader::from_path(format!("{vectors}/index.csv")).unwrap().deserialize().map(Result::unwrap).collect();
+    let [kept] = &index[..] else { panic!("one file of vectors, not {index:?}") };
+    assert_eq!((&*kept["series_uid"], &*kept["model"]), (&*chest.series, "chest-ct-clip-tiny"));
+    let bytes = std::fs::read(format!("{vectors}/{}", kept["file"])).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(tensors.tensor("latent").unwrap().shape()[0], 1);
+}
