@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +16,7 @@ use crate::config::NodeConfig;
 use crate::dicom::ae::AeTitle;
 use crate::inference::engine::Engine;
 use crate::inference::manifest::Manifest;
-use crate::inference::package::packages;
-use crate::results::{EncodingOptions, Equipment};
+use crate::inference::package::{Packages, packages};
 use crate::scp::{BindError, Listener, ScpOptions};
 use crate::scu::Delivery;
 use crate::scu::outcome::Patience;
@@ -143,10 +141,13 @@ impl Node {
 /// Loads every package; what is wrong with one that a route names keeps the node from starting.
 async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
     let folder = config.node.models.clone();
-    let (models, faults) = packages(&folder)
+    let Packages { models, not_installed, faults } = packages(&folder)
         .map_err(|e| StartError::Models(format!("the models in {} cannot be read: {e}", folder.display())))?;
     for fault in &faults {
         tracing::error!(%fault, "a model package is not as it should be");
+    }
+    for package in &not_installed {
+        tracing::warn!(model.name = package.manifest.name, cause = %package, "a model is not installed");
     }
     let device = config.node.device.parse().map_err(StartError::Models)?;
     let engine = tokio::task::spawn_blocking(move || Engine::start(device, models)).await;
@@ -162,6 +163,7 @@ async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
         return Ok(engine);
     }
     let mut lines = vec![format!("routes name models that are not served: {}", missing.join(", "))];
+    lines.extend(not_installed.iter().map(ToString::to_string));
     lines.extend(faults.iter().map(ToString::to_string));
     lines.extend(engine.refused().map(|(_, reason)| reason.to_string()));
     Err(StartError::Models(lines.join("\n")))
@@ -180,7 +182,8 @@ fn worker(
         clock: clock.clone(),
         jobs: config.jobs.clone(),
         engine: engine.clone(),
-        writing: Arc::new(writing(config)),
+        gates: Arc::default(),
+        writing: Arc::new(Writing::of(&config.results)),
         report_failures: config.results.send_failures,
         early: early.clone(),
         exhausted: exhausted.clone(),
@@ -201,21 +204,6 @@ fn early_decoder(
     modalities.sort();
     modalities.dedup();
     EarlyDecoder { store: store.clone(), clock: clock.clone(), modalities, slices: slices.clone(), last }
-}
-
-/// What goes into every result, and the hash of all of it that changes what a result says.
-fn writing(config: &NodeConfig) -> Writing {
-    let results = &config.results;
-    let equipment = Equipment {
-        manufacturer: results.manufacturer.clone(),
-        model_name: "overread".to_owned(),
-        serial_number: results.device_serial_number.clone(),
-        software_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let options = EncodingOptions { series_number_base: results.series_number_base, ..EncodingOptions::default() };
-    let hash = Sha256::digest(format!("{equipment:?} {options:?}").as_bytes());
-    let configuration_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    Writing { equipment, options, configuration_hash }
 }
 
 fn watch(config: &NodeConfig, store: &Store, clock: &Clock, models: Vec<Manifest>) -> Watch {

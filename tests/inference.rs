@@ -4,24 +4,24 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests and what they share")]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use overread::dicom::data_set::DataSet;
-use overread::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 use overread::inference::device::DeviceChoice;
 use overread::inference::difference::Difference;
 use overread::inference::engine::{Engine, MOST_ABANDONED};
-use overread::inference::error::{ActsOn, EngineError};
+use overread::inference::error::ActsOn;
 use overread::inference::manifest::Manifest;
 use overread::inference::npz::{self, Array, Values};
 use overread::inference::orientation::Reorientation;
-use overread::inference::package::{VerifiedModel, packages};
-use overread::inference::prediction::{Prediction, Verdict};
-use overread::volume::{Geometry, SourceSeries, Volume, Voxels};
+use overread::inference::package::{Packages, VerifiedModel, packages};
+use overread::inference::prediction::Verdict;
+use overread::inference::subject::Context;
+use overread::volume::{Volume, Voxels};
+
+use crate::testkit::models::{self, predict, resident_mb};
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models")
+    models::fixtures("models")
 }
 
 fn package(name: &str) -> VerifiedModel {
@@ -29,39 +29,12 @@ fn package(name: &str) -> VerifiedModel {
 }
 
 fn engine(names: &[&str]) -> Engine {
-    let engine = Engine::start(DeviceChoice::Cpu, names.iter().map(|name| package(name)).collect()).unwrap();
-    let refused: Vec<_> = engine.refused().map(|(package, error)| (package.folder(), error)).collect();
-    assert!(refused.is_empty(), "{refused:?}");
-    engine
+    let folders: Vec<String> = names.iter().map(|name| format!("models/{name}")).collect();
+    models::engine(&folders.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(300)
-}
-
-/// Slices to Superior, rows to Posterior, columns to Left.
 fn volume(shape: [usize; 3], voxels: Vec<i16>) -> Volume {
-    Volume {
-        geometry: Geometry {
-            shape,
-            origin: [0.0; 3],
-            slice_direction: [0.0, 0.0, 1.0],
-            row_direction: [0.0, 1.0, 0.0],
-            column_direction: [1.0, 0.0, 0.0],
-            spacing: [2.0, 0.5, 0.25],
-        },
-        voxels: Voxels::I16(voxels),
-        slices: vec![None; shape[0]],
-        source: SourceSeries {
-            study_instance_uid: StudyInstanceUid::derived(&["study"]),
-            series_instance_uid: SeriesInstanceUid::derived(&["series"]),
-            frame_of_reference_uid: None,
-            header: DataSet::new(),
-            instances: Vec::new(),
-        },
-        missing_share: 0.0,
-        warnings: Vec::new(),
-    }
+    models::volume(shape, Voxels::I16(voxels))
 }
 
 fn two_dense_voxels() -> Volume {
@@ -70,10 +43,6 @@ fn two_dense_voxels() -> Volume {
     voxels[6] = 60;
     voxels[23] = 1500;
     volume([2, 3, 4], voxels)
-}
-
-fn predict(engine: &Engine, model: &str, volume: Volume) -> Result<Prediction, EngineError> {
-    engine.predict(model, &Arc::new(volume), soon())
 }
 
 #[test]
@@ -221,8 +190,8 @@ fn a_model_that_hangs_is_given_up_at_its_limit_and_others_go_on() {
 fn a_run_that_was_given_up_and_ends_makes_room_again() {
     let engine = engine(&["hangs", "good"]);
     for _ in 0..MOST_ABANDONED {
-        let volume = Arc::new(hanging(100));
-        let error = engine.predict("hangs", &volume, Instant::now() + Duration::from_millis(20)).unwrap_err();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let error = engine.predict("hangs", &hanging(100).into(), &Context::default(), deadline).unwrap_err();
         assert_eq!(error.code(), "time-limit");
     }
     while engine.abandoned() > 0 {
@@ -234,8 +203,8 @@ fn a_run_that_was_given_up_and_ends_makes_room_again() {
 #[test]
 fn a_deadline_that_has_passed_costs_no_thread() {
     let engine = engine(&["good"]);
-    let volume = Arc::new(two_dense_voxels());
-    let error = engine.predict("good", &volume, Instant::now()).unwrap_err();
+    let subject = two_dense_voxels().into();
+    let error = engine.predict("good", &subject, &Context::default(), Instant::now()).unwrap_err();
     assert_eq!((error.code(), engine.abandoned()), ("time-limit", 0));
 }
 
@@ -291,19 +260,13 @@ fn all_faults_of_a_package_are_named_at_once() {
     std::fs::remove_file(folder.join("model.pt")).unwrap();
     std::fs::write(folder.join("golden/case.npz"), "no archive").unwrap();
     std::fs::create_dir(parent.path().join("not-a-package")).unwrap();
-    let (models, faults) = packages(parent.path()).unwrap();
+    let Packages { models, faults, .. } = packages(parent.path()).unwrap();
     assert!(models.is_empty());
     let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
     assert_eq!(keys, ["name", "", "golden.case"], "{faults:?}");
     assert!(faults[0].file.ends_with("good/model.toml"));
-    let (models, faults) = packages(&fixtures()).unwrap();
+    let Packages { models, faults, .. } = packages(&fixtures()).unwrap();
     assert_eq!((models.len(), faults), (16, Vec::new()));
-}
-
-fn resident_mb() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
 }
 
 #[test]

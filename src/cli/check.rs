@@ -7,7 +7,7 @@ use crate::config::{NodeConfig, Peer};
 use crate::dicom::status::Status;
 use crate::inference::device::DeviceChoice;
 use crate::inference::engine::{Engine, cuda, libtorch_folder};
-use crate::inference::package::packages;
+use crate::inference::package::{Packages, packages};
 
 /// Checks the configuration, the model packages, the device and the peers.
 pub(super) async fn check(arguments: WithConfig) -> u8 {
@@ -46,7 +46,7 @@ pub(super) async fn check(arguments: WithConfig) -> u8 {
 async fn check_models(config: &NodeConfig) -> usize {
     let libtorch = libtorch_folder().map_or_else(|| "not found".to_owned(), |folder| folder.display().to_string());
     print(format_args!("ok      libtorch in {libtorch}; {}", cuda()));
-    let (models, faults) = match packages(&config.node.models) {
+    let Packages { models, not_installed, faults } = match packages(&config.node.models) {
         Ok(found) => found,
         Err(error) => {
             print(format_args!("wrong   models in {}: {error}", config.node.models.display()));
@@ -55,6 +55,9 @@ async fn check_models(config: &NodeConfig) -> usize {
     };
     for fault in &faults {
         print(format_args!("wrong   {fault}"));
+    }
+    for package in &not_installed {
+        print(format_args!("absent  {package}"));
     }
     let mut errors = faults.len();
     let device: Result<DeviceChoice, String> = config.node.device.parse();

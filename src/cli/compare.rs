@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::gather::{Source, gather};
+use super::gather::{Sendable, Source, gather};
 use super::{exit, print, say};
 use crate::inference::device::DeviceChoice;
 use crate::inference::difference::Difference;
 use crate::inference::engine::{Engine, StageTimes, cuda, libtorch_folder};
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::{Prediction, Verdict};
+use crate::inference::subject::{Context, Subject};
 use crate::volume::{AssembleOptions, InstanceSource, Volume, assemble};
 
 /// Run one series on several devices, compare masks and numbers, and print the time of each stage
@@ -90,7 +91,7 @@ fn run(arguments: &Compare) -> Result<bool, String> {
 
 fn read(paths: &[PathBuf]) -> Result<Volume, String> {
     let mut sources = Vec::new();
-    for item in gather(paths).items {
+    for item in gather(paths, &indicatif::ProgressBar::hidden(), Sendable::look).items {
         sources.push(match &item.source {
             Source::File(path) => InstanceSource::File(path.clone()),
             zipped => InstanceSource::Memory(zipped.read().map_err(|error| format!("{zipped}: {error}"))?),
@@ -110,9 +111,10 @@ fn on_device(folder: &Path, choice: DeviceChoice, volume: &Arc<Volume>, repeat: 
     }
     let device = engine.device();
     print(format_args!("{device:<9} loaded, golden case passed, in {}", milliseconds(started.elapsed())));
+    let (subject, context) = (Subject::from(volume), Context::default());
     let once = || {
         let deadline = Instant::now() + Duration::from_secs(3600);
-        engine.predict_timed(&name, volume, deadline).map_err(|error| format!("{device}: {error}"))
+        engine.predict_timed(&name, &subject, &context, deadline).map_err(|error| format!("{device}: {error}"))
     };
     let (_, first) = once()?;
     print(format_args!("{device:<9} first run in {}", milliseconds(total(&first))));

@@ -17,6 +17,8 @@ mod openmp;
 
 mod query;
 
+mod read;
+
 mod reindex;
 
 mod reread;
@@ -47,7 +49,7 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// The command line is not understood (clap's own).
     pub const USAGE: u8 = 2;
-    /// Done in part: some instances were refused.
+    /// Done in part: some instances were refused, some series could not be read.
     pub const PARTLY: u8 = 3;
     /// Nothing was found for what was asked.
     pub const NOTHING: u8 = 4;
@@ -57,8 +59,8 @@ pub mod exit {
 #[derive(Debug, Parser)]
 #[command(name = "overread", version, about, max_term_width = 110, propagate_version = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 done in part (some instances were refused), \
-                        4 nothing found.\nNot for diagnostic use."
+    after_help = "Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 done in part (some instances were refused, \
+                        some series could not be read), 4 nothing found.\nNot for diagnostic use."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -71,6 +73,7 @@ enum Command {
     Run(WithConfig),
     /// Read the configuration and every model package, call every peer, print all errors
     Check(WithConfig),
+    Read(read::Read),
     Send(send::Send),
     Echo(echo::Echo),
     Find(find::Find),
@@ -102,7 +105,7 @@ struct Caller {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     #[cfg(feature = "torch")]
-    if matches!(arguments.command, Command::Run(_) | Command::Check(_) | Command::Compare(_)) {
+    if matches!(arguments.command, Command::Run(_) | Command::Read(_) | Command::Check(_) | Command::Compare(_)) {
         openmp::wait_passively();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -122,6 +125,7 @@ async fn done(command: Command) -> u8 {
     match command {
         Command::Run(arguments) => run::run(arguments).await,
         Command::Check(arguments) => check::check(arguments).await,
+        Command::Read(arguments) => read::read(arguments).await,
         Command::Send(arguments) => send::send(arguments).await,
         Command::Echo(arguments) => echo::echo(arguments).await,
         Command::Find(arguments) => find::find(arguments).await,

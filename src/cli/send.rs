@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use super::gather::{Gathered, Item, gather};
+use super::gather::{self, Gathered, Sendable, gather};
 use super::query::aligned;
 use super::{Caller, exit, say};
 use crate::association::requestor::{ContextProposal, OutgoingInstance, PeerAddress, RequestError, Requestor};
@@ -19,6 +19,9 @@ use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
 
 /// How often an instance is offered when associations break under it.
 const TRIES: u8 = 3;
+/// What is on its way.
+type Item = gather::Item<Sendable>;
+
 /// Presentation contexts in one association request (PS3.8 section 9.3.2.2: odd identifiers below 256).
 const MAX_CONTEXTS: usize = 128;
 
@@ -68,9 +71,9 @@ struct Batch {
 
 /// Sends and says how it went.
 pub(super) async fn send(arguments: Send) -> u8 {
-    let gathered = gather(&arguments.paths);
-    for (what, why) in &gathered.unreadable {
-        say(format_args!("cannot be read: {what}: {why}"));
+    let gathered = gather(&arguments.paths, &ProgressBar::hidden(), Sendable::look);
+    for what in &gathered.unreadable {
+        say(format_args!("cannot be read: {what}"));
     }
     if gathered.items.is_empty() {
         say(format_args!("nothing to send: {} files are no DICOM instances", gathered.passed_over));
@@ -89,7 +92,7 @@ pub(super) async fn send(arguments: Send) -> u8 {
     }
 }
 
-async fn send_all(arguments: &Send, gathered: &Gathered) -> Report {
+async fn send_all(arguments: &Send, gathered: &Gathered<Sendable>) -> Report {
     let bar = ProgressBar::new(gathered.items.len() as u64);
     let style = "{bar:40} {pos}/{len} instances  {per_sec}  {eta} left";
     if let Ok(style) = ProgressStyle::with_template(style) {
@@ -192,7 +195,7 @@ async fn store(association: &mut Requestor<TcpStream>, item: &Item) -> Result<(S
 fn batches(items: &[Item]) -> Vec<(Vec<ContextProposal>, Vec<Item>)> {
     let mut syntaxes: BTreeMap<SopClassUid, BTreeSet<TransferSyntaxUid>> = BTreeMap::new();
     for item in items {
-        syntaxes.entry(item.sop_class.clone()).or_default().insert(item.transfer_syntax.clone());
+        syntaxes.entry(item.found.sop_class.clone()).or_default().insert(item.found.transfer_syntax.clone());
     }
     let mut batches: Vec<(Vec<ContextProposal>, BTreeSet<SopClassUid>)> = Vec::new();
     for (abstract_syntax, transfer_syntaxes) in syntaxes {
@@ -216,12 +219,12 @@ fn batches(items: &[Item]) -> Vec<(Vec<ContextProposal>, Vec<Item>)> {
     batches
         .into_iter()
         .map(|(proposals, classes)| {
-            (proposals, items.iter().filter(|item| classes.contains(&item.sop_class)).cloned().collect())
+            (proposals, items.iter().filter(|item| classes.contains(&item.found.sop_class)).cloned().collect())
         })
         .collect()
 }
 
-fn print_report(report: &Report, gathered: &Gathered, seconds: f64) {
+fn print_report(report: &Report, gathered: &Gathered<Sendable>, seconds: f64) {
     let megabytes = report.bytes / 1_000_000;
     let warnings = match report.with_warning {
         0 => String::new(),
@@ -250,8 +253,11 @@ mod tests {
     fn item(class: &str, syntax: &str) -> Item {
         Item {
             source: Source::File(PathBuf::from(syntax)),
-            sop_class: SopClassUid::parse(class).unwrap(),
-            transfer_syntax: TransferSyntaxUid::parse(syntax).unwrap(),
+            argument: 0,
+            found: Sendable {
+                sop_class: SopClassUid::parse(class).unwrap(),
+                transfer_syntax: TransferSyntaxUid::parse(syntax).unwrap(),
+            },
         }
     }
 

@@ -55,7 +55,7 @@ impl Routing {
                         None => jobs.push(NewJob {
                             model_name: model.name.clone(),
                             model_version: model.version.clone(),
-                            model_hash: model.sha256.clone(),
+                            model_hash: model.weights_sha256(),
                             route: route_index,
                             reason,
                             destinations,

@@ -142,6 +142,19 @@ pub struct Results {
     pub device_serial_number: String,
 }
 
+impl Default for Results {
+    /// What holds where the configuration does not say.
+    fn default() -> Self {
+        Self {
+            allow_untrained: false,
+            send_failures: false,
+            series_number_base: 9000,
+            manufacturer: "overread".to_owned(),
+            device_serial_number: "1".to_owned(),
+        }
+    }
+}
+
 /// How results are delivered.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -352,11 +365,12 @@ fn read_results(s: &Section<'_>) -> Option<Results> {
         }
         Ok(text.to_owned())
     };
-    let allow_untrained = s.flag("allow_untrained", false);
-    let send_failures = s.flag("send_failures", false);
-    let series_number_base = s.whole("series_number_base", Some(9000), 0, 1_000_000_000);
-    let manufacturer = s.parsed("manufacturer", Some("overread"), short_ascii);
-    let device_serial_number = s.parsed("device_serial_number", Some("1"), short_ascii);
+    let default = Results::default();
+    let allow_untrained = s.flag("allow_untrained", default.allow_untrained);
+    let send_failures = s.flag("send_failures", default.send_failures);
+    let series_number_base = s.whole("series_number_base", Some(default.series_number_base.into()), 0, 1_000_000_000);
+    let manufacturer = s.parsed("manufacturer", Some(&default.manufacturer), short_ascii);
+    let device_serial_number = s.parsed("device_serial_number", Some(&default.device_serial_number), short_ascii);
     s.note_unknown();
     Some(Results {
         allow_untrained,

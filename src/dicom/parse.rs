@@ -92,7 +92,7 @@ pub struct PixelDataElement {
 /// [`ParseError`] names the element and the byte.
 pub fn parse(bytes: &Bytes, encoding: Encoding) -> Result<DataSet, ParseError> {
     let mut reader = Reader { bytes, encoding, at: 0, elements: 0 };
-    reader.data_set(bytes.len(), None, 0, &DataSet::new(), false).map(|(data_set, _)| data_set)
+    reader.data_set(bytes.len(), None, 0, &DataSet::new(), Stop::Never).map(|(data_set, _)| data_set)
 }
 
 /// Reads a data set up to its pixel data, which need not be there in full.
@@ -101,8 +101,17 @@ pub fn parse(bytes: &Bytes, encoding: Encoding) -> Result<DataSet, ParseError> {
 /// [`ParseError`] names the element and the byte.
 pub fn parse_header(bytes: &Bytes, encoding: Encoding) -> Result<Header, ParseError> {
     let mut reader = Reader { bytes, encoding, at: 0, elements: 0 };
-    let (data_set, pixel_data) = reader.data_set(bytes.len(), None, 0, &DataSet::new(), true)?;
+    let (data_set, pixel_data) = reader.data_set(bytes.len(), None, 0, &DataSet::new(), Stop::PixelData)?;
     Ok(Header { data_set, pixel_data })
+}
+
+/// Reads the elements up to and including `last`; what comes behind it need not be there.
+///
+/// # Errors
+/// [`ParseError`] names the element and the byte.
+pub fn parse_through(bytes: &Bytes, encoding: Encoding, last: Tag) -> Result<DataSet, ParseError> {
+    let mut reader = Reader { bytes, encoding, at: 0, elements: 0 };
+    reader.data_set(bytes.len(), None, 0, &DataSet::new(), Stop::Behind(last)).map(|(data_set, _)| data_set)
 }
 
 /// Inflates the data set of a deflated transfer syntax (PS3.5 section A.5), at most `limit` bytes of it.
@@ -126,6 +135,16 @@ const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
 const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
 const UNDEFINED: u32 = 0xFFFF_FFFF;
 
+/// Where reading ends before the bytes do; the outermost data set's elements count.
+#[derive(Clone, Copy)]
+enum Stop {
+    Never,
+    /// Before the pixel data.
+    PixelData,
+    /// Before the first element behind this one.
+    Behind(Tag),
+}
+
 struct Reader<'a> {
     bytes: &'a Bytes,
     encoding: Encoding,
@@ -141,7 +160,7 @@ impl Reader<'_> {
         until: Option<Tag>,
         depth: usize,
         around: &DataSet,
-        header_only: bool,
+        stop: Stop,
     ) -> Result<(DataSet, Option<PixelDataElement>), ParseError> {
         let mut data_set = DataSet::new();
         data_set.inherit_character_set(around.character_set().clone());
@@ -152,6 +171,9 @@ impl Reader<'_> {
                 self.u32(tag, end)?;
                 return Ok((data_set, None));
             }
+            if depth == 0 && matches!(stop, Stop::Behind(last) if tag > last) {
+                return Ok((data_set, None));
+            }
             if tag.group() == 0xFFFE {
                 return Err(ParseError::NotAnItem { found: tag, at: begin });
             }
@@ -160,7 +182,7 @@ impl Reader<'_> {
             if self.elements > MAX_ELEMENTS {
                 return Err(ParseError::TooManyElements);
             }
-            if header_only && depth == 0 && is_pixel_data(tag) {
+            if depth == 0 && matches!(stop, Stop::PixelData) && is_pixel_data(tag) {
                 let length = (length != UNDEFINED).then_some(length);
                 return Ok((data_set, Some(PixelDataElement { tag, vr, offset: self.at, length })));
             }
@@ -231,7 +253,7 @@ impl Reader<'_> {
                     } else {
                         (self.end_of(item, item_length, end)?, None)
                     };
-                    items.push(self.data_set(item_end, until, depth + 1, around, false)?.0);
+                    items.push(self.data_set(item_end, until, depth + 1, around, Stop::Never)?.0);
                 }
                 SEQUENCE_DELIMITER if length == UNDEFINED => return Ok(items),
                 found => return Err(ParseError::NotAnItem { found, at: begin }),

@@ -23,9 +23,12 @@ impl Manifest {
     /// Whether the model reads the series. Pure.
     ///
     /// # Errors
-    /// The first reason why not; where the series is no volume, the reason for that.
+    /// The first reason why not; where the series is no volume although the model needs one, the reason for that.
     pub fn accepts(&self, facts: &SeriesFacts) -> Result<(), NotAccepted> {
         kind(&self.accepts, facts)?;
+        if self.input.is_image() {
+            return Ok(());
+        }
         match &facts.stack {
             Ok(stack) => grid(&self.accepts, stack),
             Err(refusal) => refuse(refusal.code(), refusal.to_string()),

@@ -51,6 +51,12 @@ pub enum EngineError {
         /// The difference.
         message: String,
     },
+    /// The label map of the package's gate is needed and was not at hand.
+    #[error("model «{model}» chooses its slices by the label map of its gate, which has not run")]
+    NoGate {
+        /// Package name.
+        model: String,
+    },
     /// There was not enough memory.
     #[error("model «{model}» ran out of memory: {message}")]
     OutOfMemory {
@@ -122,6 +128,7 @@ impl EngineError {
             | Self::NotServed { .. }
             | Self::Load { .. }
             | Self::OutOfMemory { .. }
+            | Self::NoGate { .. }
             | Self::Device { .. }
             | Self::Exhausted { .. } => ActsOn::Operator,
             Self::Internal { .. } => ActsOn::Us,
@@ -138,6 +145,7 @@ impl EngineError {
             Self::ModelRaised { .. } => "model-raised",
             Self::WrongOutput { .. } => "model-output",
             Self::Golden { .. } => "golden-case",
+            Self::NoGate { .. } => "no-gate",
             Self::OutOfMemory { .. } => "out-of-memory",
             Self::TimeLimit { .. } => "time-limit",
             Self::Device { .. } => "device",

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use super::manifest::{Argument, Golden, Manifest};
+use super::manifest::{Golden, Manifest, SPACING, VOXELS};
 use super::npz::{self, Array, Values};
 
 /// Inputs and expected outputs, by the names of arguments and output tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GoldenCase {
-    /// Arguments of `forward`.
+    /// What the modules are handed: `voxels` and, where one takes it, `spacing`.
     pub inputs: BTreeMap<String, Array>,
     /// What it must give.
     pub expected: BTreeMap<String, Array>,
@@ -28,7 +28,9 @@ impl GoldenCase {
             let array = arrays.remove(name).ok_or_else(|| format!("{} has no array «{name}»", golden.case));
             array.map(|array| (name.to_owned(), array))
         };
-        let inputs = manifest.input.arguments.iter().map(|argument| take(argument.name())).collect::<Result<_, _>>()?;
+        let arguments = || manifest.modules.iter().flat_map(|module| &module.arguments);
+        let inputs = [VOXELS, SPACING].into_iter().filter(|name| arguments().any(|argument| argument == name));
+        let inputs = inputs.map(&mut take).collect::<Result<_, _>>()?;
         let expected = manifest.output.tensors().into_iter().map(&mut take).collect::<Result<_, _>>()?;
         match arrays.keys().next() {
             Some(name) => Err(format!("{} holds «{name}», which is neither argument nor output", golden.case)),
@@ -39,24 +41,15 @@ impl GoldenCase {
     /// Compares what the module gave with what it must give.
     ///
     /// # Errors
-    /// The first difference that is too large, in words.
-    pub fn compare(&self, found: &BTreeMap<String, Array>, golden: &Golden) -> Result<(), String> {
+    /// The first difference that is too large, in words. `half`: the modules computed in less than float32.
+    pub fn compare(&self, found: &BTreeMap<String, Array>, golden: &Golden, half: bool) -> Result<(), String> {
+        let float_tolerance = if half { golden.half_tolerance } else { golden.float_tolerance };
+        let golden = &Golden { float_tolerance, ..golden.clone() };
         for (name, expected) in &self.expected {
             let array = found.get(name).ok_or_else(|| format!("«{name}» was not returned"))?;
             compare_array(expected, array, golden).map_err(|difference| format!("«{name}» {difference}"))?;
         }
         Ok(())
-    }
-}
-
-impl Argument {
-    /// Its name in the manifest and in golden cases.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Voxels => "voxels",
-            Self::Spacing => "spacing",
-        }
     }
 }
 
@@ -111,7 +104,7 @@ mod tests {
     use super::*;
 
     fn golden(float_tolerance: f64, label_tolerance: f64) -> Golden {
-        Golden { case: String::new(), float_tolerance, label_tolerance }
+        Golden { case: String::new(), float_tolerance, label_tolerance, half_tolerance: 1.0 }
     }
 
     fn floats(values: &[f64]) -> Array {

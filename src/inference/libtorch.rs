@@ -1,13 +1,16 @@
-//! The two calls that neither `tch` nor the standard library offer: loading CUDA's half of libtorch, and handing freed
-//! memory back to the system.
-#![expect(unsafe_code, reason = "dlopen and malloc_trim have no safe interface; each use says why it is sound")]
+//! What neither `tch` nor the standard library offer: loading CUDA's half of libtorch, computing in less than single
+//! precision, and handing freed memory back to the system.
+#![expect(unsafe_code, reason = "dlopen, dlsym and malloc_trim have no safe interface; each use says why it is sound")]
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use tch::Device;
+
 use super::device::CudaReport;
+use super::manifest::Precision;
 
 /// Loads `libtorch_cuda.so` where it lies beside the loaded `libtorch_cpu.so`, once per process, and says what was found.
 ///
@@ -52,6 +55,94 @@ fn open_for_ever(library: &Path) -> Result<(), String> {
         if error.is_null() { None } else { Some(CStr::from_ptr(error).to_string_lossy().into_owned()) }
     };
     Err(text.unwrap_or_else(|| "dlopen failed".to_owned()))
+}
+
+/// While it lives, the modules of this thread compute in a lower precision where PyTorch's `autocast` does: matrix products
+/// and convolutions, not sums and normalisations. Weights and inputs stay as they are.
+pub(super) struct Autocast {
+    /// The kind of device it is on for; `None` where nothing was switched on.
+    device: Option<i8>,
+}
+
+/// `at::autocast::set_autocast_enabled(c10::DeviceType, bool)`.
+const SET_ENABLED: &CStr = c"_ZN2at8autocast20set_autocast_enabledEN3c1010DeviceTypeEb";
+/// `at::autocast::set_autocast_dtype(c10::DeviceType, c10::ScalarType)`.
+const SET_DTYPE: &CStr = c"_ZN2at8autocast18set_autocast_dtypeEN3c1010DeviceTypeENS1_10ScalarTypeE";
+
+impl Autocast {
+    /// Switches it on, for less than float32.
+    ///
+    /// # Errors
+    /// This libtorch has no such switch.
+    pub(super) fn of(precision: Precision, device: Device) -> Result<Self, String> {
+        // c10::ScalarType
+        let kind: i8 = match precision {
+            Precision::Float32 => return Ok(Self { device: None }),
+            Precision::Float16 => 5,
+            Precision::BFloat16 => 15,
+        };
+        // c10::DeviceType
+        let device: i8 = if device == Device::Cpu { 0 } else { 1 };
+        set_autocast_dtype(device, kind)?;
+        set_autocast_enabled(device, true)?;
+        Ok(Self { device: Some(device) })
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        if let Some(device) = self.device {
+            // It was found when it was switched on.
+            let _ = set_autocast_enabled(device, false);
+        }
+    }
+}
+
+fn set_autocast_enabled(device: i8, enabled: bool) -> Result<(), String> {
+    let function = function_of(SET_ENABLED)?;
+    // SAFETY: this is the function of libtorch by its mangled name, which holds the types of its arguments: an enumeration
+    // of one byte and a bool, and it returns nothing. For the CPU and CUDA it raises nothing; it sets a flag of this thread.
+    unsafe {
+        let set: extern "C" fn(i8, bool) = std::mem::transmute(function);
+        set(device, enabled);
+    }
+    Ok(())
+}
+
+fn set_autocast_dtype(device: i8, kind: i8) -> Result<(), String> {
+    let function = function_of(SET_DTYPE)?;
+    // SAFETY: as above, with two enumerations of one byte.
+    unsafe {
+        let set: extern "C" fn(i8, i8) = std::mem::transmute(function);
+        set(device, kind);
+    }
+    Ok(())
+}
+
+/// Free and total memory of a CUDA device, bytes; nothing where CUDA's library does not say.
+pub(super) fn cuda_memory(number: usize) -> Option<(u64, u64)> {
+    let (number, set, ask) =
+        (i32::try_from(number).ok()?, function_of(c"cudaSetDevice").ok()?, function_of(c"cudaMemGetInfo").ok()?);
+    let (mut free, mut total) = (0usize, 0usize);
+    // SAFETY: both are functions of CUDA's runtime with these types; the second writes two sizes to places that live over
+    // the call. The device that is set is the one that this thread uses from then on, as libtorch would set it.
+    let failed = unsafe {
+        let set: extern "C" fn(i32) -> i32 = std::mem::transmute(set);
+        let ask: extern "C" fn(*mut usize, *mut usize) -> i32 = std::mem::transmute(ask);
+        set(number) != 0 || ask(&raw mut free, &raw mut total) != 0
+    };
+    if failed { None } else { Some((free as u64, total as u64)) }
+}
+
+/// A function of a library that this process has loaded.
+fn function_of(name: &CStr) -> Result<*mut libc::c_void, String> {
+    // SAFETY: the name is NUL-terminated; dlsym reads it and looks the symbol up.
+    let function = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    if function.is_null() {
+        Err("this libtorch offers no other precision than float32".to_owned())
+    } else {
+        Ok(function)
+    }
 }
 
 /// Hands the pages of freed memory back to the system: glibc keeps up to a gigabyte after a run otherwise.

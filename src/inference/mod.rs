@@ -9,6 +9,8 @@ pub mod manifest;
 
 pub mod package;
 
+pub mod subject;
+
 pub mod accept;
 
 pub mod orientation;
@@ -16,6 +18,11 @@ pub mod orientation;
 pub mod steps;
 
 pub mod sliding_window;
+
+pub mod generate;
+
+#[cfg(feature = "torch")]
+pub mod text;
 
 pub mod golden;
 

@@ -53,7 +53,7 @@ pub fn read(file: impl Read + Seek) -> Result<BTreeMap<String, Array>, String> {
     let mut arrays = BTreeMap::new();
     for index in 0..archive.len() {
         let mut member = archive.by_index(index).map_err(|error| error.to_string())?;
-        let name = member.name().to_owned();
+        let name = member.name().map_err(|error| error.to_string())?.into_owned();
         let key = name.strip_suffix(".npy").ok_or_else(|| format!("holds «{name}», which is no .npy array"))?;
         let array = read_array(&mut member).map_err(|message| format!("array «{key}»: {message}"))?;
         arrays.insert(key.to_owned(), array);

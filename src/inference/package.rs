@@ -1,5 +1,6 @@
 //! A model package on disk: its folder, its manifest, and weights whose hash was checked.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -7,9 +8,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::golden::GoldenCase;
-use super::manifest::{Manifest, ManifestError};
+use super::manifest::{Manifest, ManifestError, Module};
 
-/// A package whose manifest has no fault and whose weights have the hash that it names. Only [`Manifest::load`] makes one.
+/// No `tokenizer.json` needs more; what is larger is cut off, and its hash does not fit.
+const LARGEST_TOKENIZER: u64 = 64 << 20;
+
+/// A package whose manifest has no fault and whose weights have the hash that it names. Only [`Manifest::inspect`] makes one.
 #[derive(Debug, Clone)]
 pub struct VerifiedModel {
     manifest: Manifest,
@@ -29,20 +33,43 @@ impl VerifiedModel {
         &self.folder
     }
 
-    /// Opens the weights and checks their hash once more: a package may have been replaced since it was verified, and
-    /// results must never name weights that did not make them.
+    /// Opens the weights of a module and checks their hash once more: a package may have been replaced since it was verified,
+    /// and results must never name weights that did not make them.
     ///
     /// # Errors
     /// The file cannot be read or is another one.
-    pub fn open_weights(&self) -> Result<File, ManifestError> {
-        let path = self.folder.join(&self.manifest.weights);
-        let fault = |message| ManifestError { file: path.clone(), key: String::new(), line: 0, message };
-        let (file, sha256) = open_and_hash(&path).map_err(|error| fault(error.to_string()))?;
-        if sha256 == self.manifest.sha256 {
-            Ok(file)
+    pub fn open_weights(&self, module: &Module) -> Result<File, ManifestError> {
+        let path = self.folder.join(&module.weights);
+        let (file, sha256) = open_and_hash(&path).map_err(|error| fault(&path, "", error.to_string()))?;
+        if sha256 == module.sha256 { Ok(file) } else { Err(other_hash(&path, &sha256, &module.sha256)) }
+    }
+
+    /// The text of `tokenizer.json`, where the package writes text; its hash is checked.
+    ///
+    /// # Errors
+    /// The file cannot be read or is another one.
+    pub fn tokenizer(&self) -> Result<Option<Vec<u8>>, ManifestError> {
+        let Some(output) = &self.manifest.output.text else { return Ok(None) };
+        let path = self.folder.join(&output.tokenizer);
+        let read = || {
+            let mut text = Vec::new();
+            File::open(&path)?.take(LARGEST_TOKENIZER).read_to_end(&mut text)?;
+            io::Result::Ok(text)
+        };
+        let text = read().map_err(|error| fault(&path, "", error.to_string()))?;
+        let sha256 = hex(&Sha256::digest(&text));
+        if sha256 == output.tokenizer_sha256 {
+            Ok(Some(text))
         } else {
-            Err(fault(format!("its SHA-256 is {sha256}, model.toml says {}", self.manifest.sha256)))
+            Err(other_hash(&path, &sha256, &output.tokenizer_sha256))
         }
+    }
+
+    /// How large the weights are, bytes.
+    #[must_use]
+    pub fn weights_bytes(&self) -> u64 {
+        let size = |module: &Module| std::fs::metadata(self.folder.join(&module.weights)).map_or(0, |file| file.len());
+        self.manifest.modules.iter().map(size).sum()
     }
 
     /// The golden case, where the package ships one.
@@ -55,52 +82,143 @@ impl VerifiedModel {
     }
 }
 
+/// A package that is described but whose weights are not there: they belong to their owner and are not shipped.
+#[derive(Debug, Clone)]
+pub struct NotInstalled {
+    /// What the model is.
+    pub manifest: Manifest,
+    /// Where its weights would lie.
+    pub folder: PathBuf,
+    /// The files that are missing.
+    pub missing: Vec<String>,
+}
+
+impl fmt::Display for NotInstalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (folder, files) = (self.folder.display(), self.missing.join(", "));
+        write!(f, "model {} is not installed: {folder} lacks {files}", self.manifest.name)?;
+        if self.folder.join("export.py").is_file() {
+            write!(f, "; python {folder}/export.py --weights FILE makes them from PyTorch weights")?;
+        }
+        Ok(())
+    }
+}
+
+/// A folder whose manifest has no fault.
+#[derive(Debug, Clone)]
+pub enum Package {
+    /// Whole.
+    Installed(VerifiedModel),
+    /// Its weights are missing.
+    NotInstalled(NotInstalled),
+}
+
 impl Manifest {
-    /// Reads and checks the package in `folder`: manifest, weights' hash, golden case.
+    /// Reads and checks the package in `folder`: manifest, hashes, golden case.
+    ///
+    /// # Errors
+    /// All faults at once; missing weights are one.
+    pub fn load(folder: &Path) -> Result<VerifiedModel, Vec<ManifestError>> {
+        match Self::inspect(folder)? {
+            Package::Installed(model) => Ok(model),
+            Package::NotInstalled(package) => Err(vec![fault(&folder.join("model.toml"), "", package.to_string())]),
+        }
+    }
+
+    /// As [`Self::load`]; missing weights are no fault where nothing else is wrong.
     ///
     /// # Errors
     /// All faults at once.
-    pub fn load(folder: &Path) -> Result<VerifiedModel, Vec<ManifestError>> {
+    pub fn inspect(folder: &Path) -> Result<Package, Vec<ManifestError>> {
         let file = folder.join("model.toml");
-        let fault = |file: &Path, key: &str, message: String| {
-            vec![ManifestError { file: file.to_owned(), key: key.to_owned(), line: 0, message }]
-        };
-        let text = std::fs::read_to_string(&file).map_err(|error| fault(&file, "", error.to_string()))?;
+        let text = std::fs::read_to_string(&file).map_err(|error| vec![fault(&file, "", error.to_string())])?;
         let manifest = Self::parse(&text).map_err(|mut faults| {
             faults.iter_mut().for_each(|fault| fault.file.clone_from(&file));
             faults
         })?;
         let model = VerifiedModel { manifest, folder: folder.to_owned() };
         let mut faults = Vec::new();
-        if folder.file_name().is_some_and(|name| name != model.manifest.name.as_str()) {
+        if !named_so(folder, &model.manifest.name) {
             let message = format!("is «{}», the folder has another name", model.manifest.name);
-            faults.extend(fault(&file, "name", message));
+            faults.push(fault(&file, "name", message));
         }
-        faults.extend(model.open_weights().err());
-        if let Err(message) = model.golden_case() {
-            faults.extend(fault(&file, "golden.case", message));
+        let missing = model.missing();
+        for module in model.manifest.modules.iter().filter(|module| !missing.contains(&module.weights)) {
+            faults.extend(model.open_weights(module).err());
         }
-        if faults.is_empty() { Ok(model) } else { Err(faults) }
+        let text = model.manifest.output.text.as_ref().filter(|output| !missing.contains(&output.tokenizer));
+        faults.extend(text.and_then(|_| model.tokenizer().err()));
+        if missing.is_empty() || !faults.is_empty() {
+            faults.extend(missing.iter().map(|name| fault(&folder.join(name), "", "is missing".to_owned())));
+            if let Err(message) = model.golden_case() {
+                faults.push(fault(&file, "golden.case", message));
+            }
+        }
+        match (faults.is_empty(), missing.is_empty()) {
+            (false, _) => Err(faults),
+            (true, true) => Ok(Package::Installed(model)),
+            (true, false) => {
+                let VerifiedModel { manifest, folder } = model;
+                Ok(Package::NotInstalled(NotInstalled { manifest, folder, missing }))
+            }
+        }
     }
 }
 
-/// Every package in `folder` (each sub-folder that holds a `model.toml`), by name, and every fault of the others.
+impl VerifiedModel {
+    /// Files that the manifest names and that are not there.
+    fn missing(&self) -> Vec<String> {
+        let weights = self.manifest.modules.iter().map(|module| &module.weights);
+        let files = weights.chain(self.manifest.output.text.as_ref().map(|output| &output.tokenizer));
+        files.filter(|name| !self.folder.join(name).exists()).cloned().collect()
+    }
+}
+
+/// Whether a folder has the name of its package: `NAME`, or `tiny` in the folder `NAME` of the package `NAME-tiny`.
+fn named_so(folder: &Path, name: &str) -> bool {
+    let part = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    // A path such as `.` names no folder.
+    let Some(own) = part(folder) else { return true };
+    own == name || folder.parent().and_then(part).is_some_and(|parent| format!("{parent}-{own}") == name)
+}
+
+fn fault(file: &Path, key: &str, message: String) -> ManifestError {
+    ManifestError { file: file.to_owned(), key: key.to_owned(), line: 0, message }
+}
+
+fn other_hash(file: &Path, found: &str, expected: &str) -> ManifestError {
+    fault(file, "", format!("its SHA-256 is {found}, model.toml says {expected}"))
+}
+
+/// What a folder of packages holds, each by name.
+#[derive(Debug, Clone, Default)]
+pub struct Packages {
+    /// Whole packages.
+    pub models: Vec<VerifiedModel>,
+    /// Packages without their weights.
+    pub not_installed: Vec<NotInstalled>,
+    /// Every fault of the others.
+    pub faults: Vec<ManifestError>,
+}
+
+/// Every package in `folder`: each sub-folder that holds a `model.toml`.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub fn packages(folder: &Path) -> io::Result<(Vec<VerifiedModel>, Vec<ManifestError>)> {
+pub fn packages(folder: &Path) -> io::Result<Packages> {
     let entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     let mut folders: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
     folders.retain(|path| path.join("model.toml").is_file());
     folders.sort();
-    let (mut models, mut faults) = (Vec::new(), Vec::new());
+    let mut found = Packages::default();
     for path in folders {
-        match Manifest::load(&path) {
-            Ok(model) => models.push(model),
-            Err(found) => faults.extend(found),
+        match Manifest::inspect(&path) {
+            Ok(Package::Installed(model)) => found.models.push(model),
+            Ok(Package::NotInstalled(package)) => found.not_installed.push(package),
+            Err(faults) => found.faults.extend(faults),
         }
     }
-    Ok((models, faults))
+    Ok(found)
 }
 
 fn open_and_hash(path: &Path) -> io::Result<(File, String)> {
@@ -113,5 +231,9 @@ fn open_and_hash(path: &Path) -> io::Result<(File, String)> {
             count => hash.update(&block[..count]),
         }
     }
-    Ok((file, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok((file, hex(&hash.finalize())))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
+use super::grid::SourceGrid;
 use super::plain_text::plain;
 use super::request::ResultRequest;
 use crate::dicom::data_set::DataSet;
@@ -20,6 +21,10 @@ pub(super) struct AcquisitionFacts {
     /// In the repertoire of the source.
     pub(super) contrast_agent: Option<Bytes>,
     pub(super) scanner: Option<String>,
+    /// A radiograph, which has neither slices nor a kernel.
+    pub(super) projection: bool,
+    pub(super) view: Option<String>,
+    pub(super) body_part: Option<String>,
 }
 
 /// Reads the facts from the source's header and grid; multi-frame sources keep them in functional groups.
@@ -29,7 +34,8 @@ pub(super) fn facts(request: &ResultRequest<'_>) -> AcquisitionFacts {
     let text = |tag| header.text(tag).map(|t| plain(&t, 64));
     let kernel = in_frame(header, tags::CT_RECONSTRUCTION_SEQUENCE, tags::CONVOLUTION_KERNEL);
     let kvp = in_frame(header, tags::CTX_RAY_DETAILS_SEQUENCE, tags::KVP);
-    let thickness = grid.and_then(|g| g.slices.iter().flatten().find_map(|s| s.slice_thickness.as_deref()));
+    let stack = grid.and_then(|grid| grid.stack());
+    let thickness = stack.and_then(|s| s.slices.iter().flatten().find_map(|frame| frame.slice_thickness.as_deref()));
     let scanner: Vec<String> =
         [tags::MANUFACTURER, tags::MANUFACTURER_MODEL_NAME].into_iter().filter_map(text).collect();
     AcquisitionFacts {
@@ -39,11 +45,14 @@ pub(super) fn facts(request: &ResultRequest<'_>) -> AcquisitionFacts {
             .map(|t| plain(&t, 64))
             .filter(|t| !t.is_empty()),
         slice_thickness: thickness.and_then(|t| t.trim().parse().ok()).or(header.number(tags::SLICE_THICKNESS)),
-        spacing_between_slices: grid.filter(|g| g.geometry.shape[0] > 1).map(|g| g.geometry.spacing[0]),
-        pixel_spacing: grid.map(|g| [g.geometry.spacing[1], g.geometry.spacing[2]]),
+        spacing_between_slices: stack.filter(|s| s.geometry.shape[0] > 1).map(|s| s.geometry.spacing[0]),
+        pixel_spacing: grid.and_then(|grid| grid.pixel_spacing()),
         kvp: kvp.and_then(|item| item.number(tags::KVP)),
         contrast_agent: contrast(header),
         scanner: (!scanner.is_empty()).then(|| scanner.join(" ")),
+        projection: matches!(grid, Some(SourceGrid::Image(_))),
+        view: text(tags::VIEW_POSITION),
+        body_part: text(tags::BODY_PART_EXAMINED),
     }
 }
 
@@ -52,13 +61,24 @@ impl AcquisitionFacts {
     pub(super) fn sentence(&self) -> String {
         let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "not stated".to_owned());
         let mm = |value: Option<f64>| or_unknown(value.map(|v| format!("{} mm", rounded(v))));
-        let mut parts = vec![
-            format!("convolution kernel {}", or_unknown(self.kernel.clone())),
-            format!("slice thickness {}", mm(self.slice_thickness)),
-            format!("spacing between slices {}", mm(self.spacing_between_slices)),
-            format!("tube voltage {}", or_unknown(self.kvp.map(|v| format!("{} kV", rounded(v))))),
-            format!("contrast agent {}", if self.contrast_agent.is_some() { "given" } else { "not stated" }),
-        ];
+        let voltage = format!("tube voltage {}", or_unknown(self.kvp.map(|v| format!("{} kV", rounded(v)))));
+        let mut parts = if self.projection {
+            let row_spacing = self.pixel_spacing.map(|[rows, _]| rows);
+            vec![
+                format!("body part {}", or_unknown(self.body_part.clone())),
+                format!("view {}", or_unknown(self.view.clone())),
+                format!("pixel spacing {}", mm(row_spacing)),
+                voltage,
+            ]
+        } else {
+            vec![
+                format!("convolution kernel {}", or_unknown(self.kernel.clone())),
+                format!("slice thickness {}", mm(self.slice_thickness)),
+                format!("spacing between slices {}", mm(self.spacing_between_slices)),
+                voltage,
+                format!("contrast agent {}", if self.contrast_agent.is_some() { "given" } else { "not stated" }),
+            ]
+        };
         parts.extend(self.scanner.as_ref().map(|scanner| format!("scanner {scanner}")));
         format!("Acquisition: {}.", parts.join(", "))
     }

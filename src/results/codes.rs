@@ -6,6 +6,7 @@ use dicom_dictionary_std::tags;
 use super::plain_text::plain;
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
+use crate::inference::prediction::Decision;
 
 macro_rules! concepts {
     ($($(#[$doc:meta])* $name:ident = $value:literal, $scheme:literal, $meaning:literal;)*) => {
@@ -67,6 +68,20 @@ concepts! {
     ALGORITHM_MANUFACTURER = "122405", "DCM", "Algorithm Manufacturer";
     ALGORITHM_PARAMETERS = "111002", "DCM", "Algorithm Parameters";
     ALGORITHM_FAMILY = "111000", "DCM", "Algorithm Family";
+    // Planar ROI: TID 1410, CID 219.
+    IMAGE_REGION = "111030", "DCM", "Image Region";
+    REFERENCED_SEGMENTATION_FRAME = "121214", "DCM", "Referenced Segmentation Frame";
+    SOURCE_IMAGE_FOR_SEGMENTATION = "121233", "DCM", "Source image for segmentation";
+    SOURCE_IMAGE_OF_REGION = "121324", "DCM", "Source image";
+    ANATOMICAL_STRUCTURE = "123037004", "SCT", "Anatomical Structure";
+    GEOMETRIC_PURPOSE = "130400", "DCM", "Geometric purpose of region";
+    BOUNDED_BY = "75958009", "SCT", "Bounded by";
+    // Findings: whether there (CID 240), how likely, above what.
+    PRESENCE = "121052", "DCM", "Presence of property";
+    PRESENT = "52101004", "SCT", "Present";
+    UNDETERMINED = "373068000", "SCT", "Undetermined";
+    PROBABILITY = "122157", "DCM", "Probability";
+    THRESHOLD = "122411", "DCM", "Threshold Value";
     // What became of the analysis: CID 6042, CID 6047, CID 240.
     COMMENT = "121106", "DCM", "Comment";
     SUMMARY_OF_ANALYSES = "111065", "DCM", "Summary of Analyses";
@@ -78,12 +93,18 @@ concepts! {
     WITH_FINDINGS = "111242", "DCM", "All algorithms succeeded; with findings";
     NONE_SUCCEEDED = "111245", "DCM", "No algorithms succeeded; without findings";
     ABSENT = "272519000", "SCT", "Absent";
+    // Attention: CID 7180, 7469, TID 1501.
+    SALIENCY = "130404", "DCM", "Saliency";
+    VISUAL_EXPLANATION = "130401", "DCM", "Visual explanation";
+    QUANTITY = "246205007", "SCT", "Quantity";
     // Segmentation and equipment: CID 7203, 7202, 7005.
     SEGMENTATION = "113076", "DCM", "Segmentation";
     SOURCE_IMAGE = "121322", "DCM", "Source image for image processing operation";
     PROCESSING_EQUIPMENT = "109102", "DCM", "Processing Equipment";
     // Units (UCUM).
     MILLIMETRE = "mm", "UCUM", "mm";
+    PERCENT = "%", "UCUM", "percent";
+    NO_UNITS = "1", "UCUM", "no units";
     PIXELS = "{pixels}", "UCUM", "Pixels";
     KILOVOLT = "kV", "UCUM", "kV";
     // Procedures by modality: CID 100.
@@ -107,6 +128,20 @@ pub(super) fn item(concept: &CodedConcept) -> DataSet {
     item.put_text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, &plain(&concept.scheme, 16));
     item.put_text(tags::CODE_MEANING, VR::LO, &plain(&concept.meaning, 64));
     item
+}
+
+/// Whether two codes mean the same: the meaning is for people and does not count.
+pub(super) fn same(one: &CodedConcept, other: &CodedConcept) -> bool {
+    one.value == other.value && one.scheme == other.scheme
+}
+
+/// Whether a finding is there, as a concept of CID 240.
+pub(super) const fn presence(decision: Decision) -> CodedConcept {
+    match decision {
+        Decision::Present => PRESENT,
+        Decision::Absent => ABSENT,
+        Decision::Uncertain => UNDETERMINED,
+    }
 }
 
 /// The modality as a concept of CID 29, where it is one that results are made from.

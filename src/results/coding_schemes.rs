@@ -35,7 +35,13 @@ fn declaration(designator: &str, request: &ResultRequest<'_>) -> DataSet {
             group.measurements.iter().flat_map(|m| [Some(&m.concept), m.derivation.as_ref(), Some(&m.unit)]);
         of_measurements.chain([Some(&group.finding), group.finding_site.as_ref(), group.laterality.as_ref()])
     });
-    if ours.flatten().any(|code| code.scheme == designator) {
+    let prediction = request.outcome.reading();
+    let of_findings =
+        prediction.into_iter().flat_map(|p| &p.findings).flat_map(|f| [Some(&f.concept), f.site.as_ref()]);
+    let of_segments = prediction.into_iter().flat_map(|p| &p.segments);
+    let of_segments =
+        of_segments.flat_map(|s| [Some(&s.category), Some(&s.property_type), s.laterality.as_ref(), s.region.as_ref()]);
+    if ours.chain(of_findings).chain(of_segments).flatten().any(|code| code.scheme == designator) {
         let algorithm = request.algorithm;
         let name = format!("Private codes of {}", algorithm.name);
         item.put_text(tags::CODING_SCHEME_NAME, VR::ST, &plain(&name, 1024));

@@ -6,10 +6,11 @@ use dicom_dictionary_std::tags;
 
 use super::codes;
 use super::evidence::instance_reference;
+use super::grid::FrameReference;
 use super::plain_text::plain;
+use super::regions::Region;
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::{DataSet, decimal_string};
-use crate::dicom::uid::{SopClassUid, SopInstanceUid};
 
 /// Relationship Type (0040,A010): of an item to the one that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,9 @@ pub(super) enum Relationship {
     HasObsContext,
     HasConceptMod,
     HasAcqContext,
+    HasProperties,
+    InferredFrom,
+    SelectedFrom,
 }
 
 impl Relationship {
@@ -27,6 +31,9 @@ impl Relationship {
             Self::HasObsContext => "HAS OBS CONTEXT",
             Self::HasConceptMod => "HAS CONCEPT MOD",
             Self::HasAcqContext => "HAS ACQ CONTEXT",
+            Self::HasProperties => "HAS PROPERTIES",
+            Self::InferredFrom => "INFERRED FROM",
+            Self::SelectedFrom => "SELECTED FROM",
         }
     }
 }
@@ -135,20 +142,38 @@ pub(super) fn number(
     with_children(item, children)
 }
 
-/// IMAGE: a whole instance, or segments of a Segmentation.
-pub(super) fn image(
-    name: &CodedConcept,
-    class: &SopClassUid,
-    instance: &SopInstanceUid,
-    segment_numbers: &[u16],
-) -> DataSet {
-    let mut item = begin(Relationship::Contains, "IMAGE", name);
-    let mut reference = instance_reference(class, instance);
-    if !segment_numbers.is_empty() {
-        reference.put_us(tags::REFERENCED_SEGMENT_NUMBER, segment_numbers);
-    }
+/// IMAGE, by a SOP Instance Reference Macro.
+pub(super) fn image(relationship: Relationship, name: &CodedConcept, reference: DataSet) -> DataSet {
+    let mut item = begin(relationship, "IMAGE", name);
     item.put_items(tags::REFERENCED_SOP_SEQUENCE, vec![reference]);
     item
+}
+
+/// Reference to one frame of an instance.
+pub(super) fn frame_reference(frame: FrameReference<'_>) -> DataSet {
+    let mut reference = instance_reference(frame.sop_class_uid, frame.sop_instance_uid);
+    if let Some(number) = frame.frame_number {
+        reference.put_text(tags::REFERENCED_FRAME_NUMBER, VR::IS, &number.to_string());
+    }
+    reference
+}
+
+/// SCOORD: the outline of a rectangle of pixels in an image (PS3.3 C.18.6). Coordinates count from the top left corner of
+/// the first pixel, so that the outline runs around the pixels and not through them.
+pub(super) fn rectangle(
+    relationship: Relationship,
+    name: &CodedConcept,
+    region: &Region,
+    children: Vec<DataSet>,
+) -> DataSet {
+    let ([top, bottom], [left, right]) = (region.rows, region.columns);
+    let corners = [[left, top], [right + 1, top], [right + 1, bottom + 1], [left, bottom + 1], [left, top]];
+    #[expect(clippy::cast_precision_loss, reason = "an image has at most 65,535 rows and columns")]
+    let bytes: Vec<u8> = corners.as_flattened().iter().flat_map(|n| (*n as f32).to_le_bytes()).collect();
+    let mut item = begin(relationship, "SCOORD", name);
+    item.put_bytes(tags::GRAPHIC_DATA, VR::FL, bytes);
+    item.put_text(tags::GRAPHIC_TYPE, VR::CS, "POLYLINE");
+    with_children(item, children)
 }
 
 fn begin(relationship: Relationship, value_type: &str, name: &CodedConcept) -> DataSet {

@@ -1,83 +1,117 @@
-//! Functional groups of a Segmentation (PS3.3 C.7.6.16, A.51.5): the place of each frame, copied from its source as text.
+//! Functional groups of multi-frame objects (PS3.3 C.7.6.16, A.51.5, A.75.4): the place of each frame, copied from its
+//! source as text. Frames on a radiograph have no place in the patient: their source image says where they lie.
 
-use dicom_core::VR;
+use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
-use super::codes;
 use super::evidence::instance_reference;
-use super::frames::PlannedFrame;
-use super::identifiers::Identifiers;
+use super::grid::{FrameReference, SourceGrid, StackGrid};
+use super::{ResultError, codes};
+use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
 use crate::volume::{Geometry, SourceFrame};
 
-/// Measures and orientation that all frames have in common, where they do.
+/// What frames are told apart by (PS3.3 C.7.6.17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shared {
-    pub(super) measures: bool,
-    pub(super) orientation: bool,
+pub(super) enum Dimension {
+    Segment,
+    /// Image Position (Patient): of stacks only.
+    Position,
+    /// Where a frame stands in the object: for images without a position.
+    InStack,
 }
 
-/// What the source frames of a Segmentation share, by their texts.
-pub(super) fn shared<'a>(mut frames: impl Iterator<Item = &'a SourceFrame>) -> Shared {
-    let Some(first) = frames.next() else { return Shared { measures: true, orientation: true } };
-    frames.fold(Shared { measures: true, orientation: true }, |so_far, frame| Shared {
-        measures: so_far.measures
-            && frame.pixel_spacing == first.pixel_spacing
-            && frame.slice_thickness == first.slice_thickness,
-        orientation: so_far.orientation && frame.image_orientation_patient == first.image_orientation_patient,
-    })
+/// The places of the frames of one object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Placement<'a> {
+    grid: SourceGrid<'a>,
+    shared: Option<Shared<'a>>,
 }
 
-/// Shared Functional Groups Sequence.
-pub(super) fn shared_item(shared: Shared, first: &SourceFrame, geometry: &Geometry) -> DataSet {
-    let mut item = DataSet::new();
-    if shared.measures {
-        item.put_items(tags::PIXEL_MEASURES_SEQUENCE, vec![pixel_measures(first, geometry)]);
-    }
-    if shared.orientation {
-        item.put_items(tags::PLANE_ORIENTATION_SEQUENCE, vec![plane_orientation(first)]);
-    }
-    item
+/// What all frames of a stack have in common, where they do.
+#[derive(Debug, Clone, Copy)]
+struct Shared<'a> {
+    stack: StackGrid<'a>,
+    first: &'a SourceFrame,
+    measures: bool,
+    orientation: bool,
 }
 
-/// One item of the Per-Frame Functional Groups Sequence.
-pub(super) fn frame_item(frame: &PlannedFrame, source: &SourceFrame, shared: Shared, geometry: &Geometry) -> DataSet {
-    let mut item = DataSet::new();
-    if !shared.measures {
-        item.put_items(tags::PIXEL_MEASURES_SEQUENCE, vec![pixel_measures(source, geometry)]);
+impl<'a> Placement<'a> {
+    /// Of frames on these slices, each of which the source must have.
+    pub(super) fn of(grid: SourceGrid<'a>, slices: impl Iterator<Item = usize>) -> Result<Self, ResultError> {
+        let Some(stack) = grid.stack() else { return Ok(Self { grid, shared: None }) };
+        let frames = slices.map(|slice| stack.slices.get(slice)?.as_ref()).collect::<Option<Vec<_>>>();
+        let Some(frames) = frames else {
+            return Err(ResultError::Source("a slice without a source frame was to be written".into()));
+        };
+        let Some(&first) = frames.first() else {
+            return Err(ResultError::Source("an object without frames was to be written".into()));
+        };
+        let same_measures = |frame: &&SourceFrame| {
+            frame.pixel_spacing == first.pixel_spacing && frame.slice_thickness == first.slice_thickness
+        };
+        let same_orientation =
+            |frame: &&SourceFrame| frame.image_orientation_patient == first.image_orientation_patient;
+        let (measures, orientation) = (frames.iter().all(same_measures), frames.iter().all(same_orientation));
+        Ok(Self { grid, shared: Some(Shared { stack, first, measures, orientation }) })
     }
-    if !shared.orientation {
-        item.put_items(tags::PLANE_ORIENTATION_SEQUENCE, vec![plane_orientation(source)]);
+
+    /// The item of the Shared Functional Groups Sequence.
+    pub(super) fn shared_item(&self) -> DataSet {
+        let mut item = DataSet::new();
+        let Some(shared) = self.shared else { return item };
+        if shared.measures {
+            item.put_items(tags::PIXEL_MEASURES_SEQUENCE, vec![pixel_measures(shared.first, shared.stack.geometry)]);
+        }
+        if shared.orientation {
+            item.put_items(tags::PLANE_ORIENTATION_SEQUENCE, vec![plane_orientation(shared.first)]);
+        }
+        item
     }
-    let mut content = DataSet::new();
-    content.put_ul(tags::DIMENSION_INDEX_VALUES, &[u32::from(frame.segment_number), frame.position_index]);
-    item.put_items(tags::FRAME_CONTENT_SEQUENCE, vec![content]);
 
-    let mut position = DataSet::new();
-    position.put_text(tags::IMAGE_POSITION_PATIENT, VR::DS, &source.image_position_patient);
-    item.put_items(tags::PLANE_POSITION_SEQUENCE, vec![position]);
-
-    let mut segment = DataSet::new();
-    segment.put_us(tags::REFERENCED_SEGMENT_NUMBER, &[frame.segment_number]);
-    item.put_items(tags::SEGMENT_IDENTIFICATION_SEQUENCE, vec![segment]);
-
-    item.put_items(tags::DERIVATION_IMAGE_SEQUENCE, vec![derivation(source)]);
-    item
+    /// One item of the Per-Frame Functional Groups Sequence: a frame made from `slice`, with its value in each dimension.
+    pub(super) fn frame_item(
+        &self,
+        slice: usize,
+        dimensions: &[(Dimension, u32)],
+        derivation: &CodedConcept,
+    ) -> Result<DataSet, ResultError> {
+        let without = || ResultError::Source("a slice without a source frame was to be written".into());
+        let reference = self.grid.reference(slice).ok_or_else(without)?;
+        let mut item = DataSet::new();
+        let mut content = DataSet::new();
+        if let Some((_, number)) = dimensions.iter().find(|(dimension, _)| *dimension == Dimension::InStack) {
+            content.put_text(tags::STACK_ID, VR::SH, "1");
+            content.put_ul(tags::IN_STACK_POSITION_NUMBER, &[*number]);
+        }
+        let indices: Vec<u32> = dimensions.iter().map(|(_, index)| *index).collect();
+        content.put_ul(tags::DIMENSION_INDEX_VALUES, &indices);
+        item.put_items(tags::FRAME_CONTENT_SEQUENCE, vec![content]);
+        item.put_items(tags::DERIVATION_IMAGE_SEQUENCE, vec![derivation_image(reference, derivation)]);
+        let Some(shared) = self.shared else { return Ok(item) };
+        let source = shared.stack.slices.get(slice).and_then(Option::as_ref).ok_or_else(without)?;
+        if !shared.measures {
+            item.put_items(tags::PIXEL_MEASURES_SEQUENCE, vec![pixel_measures(source, shared.stack.geometry)]);
+        }
+        if !shared.orientation {
+            item.put_items(tags::PLANE_ORIENTATION_SEQUENCE, vec![plane_orientation(source)]);
+        }
+        let mut position = DataSet::new();
+        position.put_text(tags::IMAGE_POSITION_PATIENT, VR::DS, &source.image_position_patient);
+        item.put_items(tags::PLANE_POSITION_SEQUENCE, vec![position]);
+        Ok(item)
+    }
 }
 
-/// Multi-frame Dimension Module (PS3.3 C.7.6.17): segment first, then position.
-pub(super) fn put_dimensions(object: &mut DataSet, identifiers: &Identifiers) {
-    let organization = identifiers.dimension_organization.as_str();
+/// Multi-frame Dimension Module (PS3.3 C.7.6.17).
+pub(super) fn put_dimensions(object: &mut DataSet, organization: &str, dimensions: &[Dimension]) {
     let mut item = DataSet::new();
     item.put_uid(tags::DIMENSION_ORGANIZATION_UID, organization);
     object.put_items(tags::DIMENSION_ORGANIZATION_SEQUENCE, vec![item]);
-
-    let dimensions = [
-        (tags::REFERENCED_SEGMENT_NUMBER, tags::SEGMENT_IDENTIFICATION_SEQUENCE, "Segment Number"),
-        (tags::IMAGE_POSITION_PATIENT, tags::PLANE_POSITION_SEQUENCE, "Image Position Patient"),
-    ];
-    let items = dimensions.map(|(pointer, group, label)| {
-        let tag_value = |tag: dicom_core::Tag| [tag.group().to_le_bytes(), tag.element().to_le_bytes()].concat();
+    let items = dimensions.iter().map(|dimension| {
+        let (pointer, group, label) = dimension.pointers();
+        let tag_value = |tag: Tag| [tag.group().to_le_bytes(), tag.element().to_le_bytes()].concat();
         let mut item = DataSet::new();
         item.put_uid(tags::DIMENSION_ORGANIZATION_UID, organization);
         item.put_bytes(tags::DIMENSION_INDEX_POINTER, VR::AT, tag_value(pointer));
@@ -85,7 +119,18 @@ pub(super) fn put_dimensions(object: &mut DataSet, identifiers: &Identifiers) {
         item.put_text(tags::DIMENSION_DESCRIPTION_LABEL, VR::LO, label);
         item
     });
-    object.put_items(tags::DIMENSION_INDEX_SEQUENCE, items.into());
+    object.put_items(tags::DIMENSION_INDEX_SEQUENCE, items.collect());
+}
+
+impl Dimension {
+    /// Dimension Index Pointer, Functional Group Pointer, Dimension Description Label.
+    const fn pointers(self) -> (Tag, Tag, &'static str) {
+        match self {
+            Self::Segment => (tags::REFERENCED_SEGMENT_NUMBER, tags::SEGMENT_IDENTIFICATION_SEQUENCE, "Segment Number"),
+            Self::Position => (tags::IMAGE_POSITION_PATIENT, tags::PLANE_POSITION_SEQUENCE, "Image Position Patient"),
+            Self::InStack => (tags::IN_STACK_POSITION_NUMBER, tags::FRAME_CONTENT_SEQUENCE, "In-Stack Position Number"),
+        }
+    }
 }
 
 /// Pixel Measures Macro. Between slices there is no text to copy that could be trusted: the grid says how far they are.
@@ -108,16 +153,16 @@ fn plane_orientation(source: &SourceFrame) -> DataSet {
     item
 }
 
-/// Derivation Image Macro: the source frame on whose pixels the segment's pixels lie.
-fn derivation(source: &SourceFrame) -> DataSet {
-    let mut image = instance_reference(&source.sop_class_uid, &source.sop_instance_uid);
+/// Derivation Image Macro: the source frame on whose pixels the frame's pixels lie.
+fn derivation_image(source: FrameReference<'_>, derivation: &CodedConcept) -> DataSet {
+    let mut image = instance_reference(source.sop_class_uid, source.sop_instance_uid);
     if let Some(number) = source.frame_number {
         image.put_text(tags::REFERENCED_FRAME_NUMBER, VR::IS, &number.to_string());
     }
     image.put_text(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, "YES");
     image.put_items(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, vec![codes::item(&codes::SOURCE_IMAGE)]);
     let mut item = DataSet::new();
-    item.put_items(tags::DERIVATION_CODE_SEQUENCE, vec![codes::item(&codes::SEGMENTATION)]);
+    item.put_items(tags::DERIVATION_CODE_SEQUENCE, vec![codes::item(derivation)]);
     item.put_items(tags::SOURCE_IMAGE_SEQUENCE, vec![image]);
     item
 }

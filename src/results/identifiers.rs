@@ -10,7 +10,10 @@ pub(super) struct Identifiers {
     pub(super) device: OtherUid,
     pub(super) segmentation_series: SeriesInstanceUid,
     pub(super) segmentation: SopInstanceUid,
-    pub(super) dimension_organization: OtherUid,
+    pub(super) segmentation_dimensions: OtherUid,
+    pub(super) parametric_map_series: SeriesInstanceUid,
+    pub(super) parametric_map: SopInstanceUid,
+    pub(super) parametric_map_dimensions: OtherUid,
     pub(super) report_series: SeriesInstanceUid,
     pub(super) report: SopInstanceUid,
     /// The source's; derived from its series where it names none, so that our own objects at least agree.
@@ -33,7 +36,10 @@ impl Identifiers {
             device: OtherUid::derived(&["device", &algorithm.name, &algorithm.version, &algorithm.weights_sha256]),
             segmentation_series: SeriesInstanceUid::derived(&[&seed, "segmentation", "series"]),
             segmentation: SopInstanceUid::derived(&[&seed, "segmentation", "instance"]),
-            dimension_organization: OtherUid::derived(&[&seed, "segmentation", "dimensions"]),
+            segmentation_dimensions: OtherUid::derived(&[&seed, "segmentation", "dimensions"]),
+            parametric_map_series: SeriesInstanceUid::derived(&[&seed, "parametric map", "series"]),
+            parametric_map: SopInstanceUid::derived(&[&seed, "parametric map", "instance"]),
+            parametric_map_dimensions: OtherUid::derived(&[&seed, "parametric map", "dimensions"]),
             report_series: SeriesInstanceUid::derived(&[&seed, report, "series"]),
             report: SopInstanceUid::derived(&[&seed, report, "instance"]),
             frame_of_reference: request
@@ -48,5 +54,10 @@ impl Identifiers {
     /// Tracking Unique Identifier of what a label names, the same in Segmentation and report.
     pub(super) fn tracking(&self, label: &str) -> OtherUid {
         OtherUid::derived(&[&self.seed, "tracking", label])
+    }
+
+    /// Tracking Unique Identifier of what is said beyond measurement groups: `kind` keeps labels apart that are alike.
+    pub(super) fn tracking_of(&self, kind: &str, label: &str) -> OtherUid {
+        OtherUid::derived(&[&self.seed, "tracking", kind, label])
     }
 }

@@ -1,10 +1,15 @@
-//! Prediction becomes DICOM objects: a Segmentation and a Comprehensive 3D SR (PS3.3 A.51, A.35.13) as Part 10 files.
+//! Prediction becomes DICOM objects: a Segmentation, a Parametric Map and a Comprehensive 3D SR (PS3.3 A.51, A.75,
+//! A.35.13) as Part 10 files.
 //!
 //! In: the source series and what the model said of it. Out: a [`ResultSet`], each object read back from its bytes and
 //! compared with the prediction. The same request gives the same bytes: UIDs are derived and the time is a parameter.
 //! No sockets, no SQL, no tensors, no clock.
 
+pub mod grid;
+
 pub mod request;
+
+mod check;
 
 pub mod plain_text;
 
@@ -30,7 +35,19 @@ mod frames;
 
 mod functional_groups;
 
+mod derived_image;
+
 mod segmentation;
+
+mod parametric_map;
+
+mod plans;
+
+mod regions;
+
+mod conclusion;
+
+mod generated_text;
 
 mod content;
 
@@ -45,7 +62,10 @@ mod readback;
 use bytes::Bytes;
 
 use crate::dicom::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, TransferSyntaxUid};
-pub use request::{DocumentReference, EncodingOptions, Equipment, Outcome, ResultRequest, SourceGrid};
+pub use grid::{FrameReference, ImageGrid, SourceGrid, StackGrid};
+use identifiers::Identifiers;
+use plans::Plans;
+pub use request::{DocumentReference, EncodingOptions, Equipment, Outcome, ResultRequest};
 
 /// The objects that one job sends back.
 #[derive(Debug, Clone)]
@@ -76,6 +96,8 @@ pub struct ResultObject {
 pub enum ResultKind {
     /// Segmentation Storage.
     Segmentation,
+    /// Parametric Map Storage: where the model looked.
+    ParametricMap,
     /// Comprehensive 3D SR Storage of a series that was looked at: read, or found not suitable.
     Report,
     /// Comprehensive 3D SR Storage that says that the analysis failed: sent only where the destination wants it.
@@ -94,7 +116,7 @@ pub enum ResultError {
     /// What was written is not what was predicted: overread is wrong, and nothing leaves.
     #[error("the {object} read back from its own bytes differs: {difference}")]
     ReadBack {
-        /// `segmentation` or `report`.
+        /// `segmentation`, `parametric map` or `report`.
         object: &'static str,
         /// What differs.
         difference: String,
@@ -103,17 +125,18 @@ pub enum ResultError {
 
 /// Writes the objects that a request asks for, reads each back and compares.
 ///
-/// A Segmentation is written when the label map holds at least one voxel on a slice that exists in the source. A report
-/// is always written; «nothing found», «not suitable» and «failed» differ in their coded status.
+/// A Segmentation is written when the label map holds at least one voxel on a slice that exists in the source, a
+/// Parametric Map when the attention map is not zero on one. A report is always written; «nothing found», «not suitable»
+/// and «failed» differ in their coded status.
 ///
 /// # Errors
 /// [`ResultError`] says who must act; no object leaves then.
 pub fn encode(request: &ResultRequest<'_>) -> Result<ResultSet, ResultError> {
-    request.check()?;
-    let identifiers = identifiers::Identifiers::of(request);
+    check::check(request)?;
+    let identifiers = Identifiers::of(request);
+    let plans = Plans::of(request, &identifiers)?;
     let mut objects = Vec::new();
-    let segmentation = segmentation::plan(request, &identifiers)?;
-    if let Some(plan) = &segmentation {
+    if let Some(plan) = &plans.segmentation {
         let bytes = segmentation::encode(request, &identifiers, plan)?;
         readback::segmentation(request, plan, &bytes)?;
         objects.push(ResultObject {
@@ -125,8 +148,20 @@ pub fn encode(request: &ResultRequest<'_>) -> Result<ResultSet, ResultError> {
             bytes,
         });
     }
-    let bytes = report::encode(request, &identifiers, segmentation.as_ref())?;
-    readback::report(request, &identifiers, segmentation.as_ref(), &bytes)?;
+    if let Some(plan) = &plans.parametric_map {
+        let bytes = parametric_map::encode(request, &identifiers, plan)?;
+        readback::parametric_map(request, &bytes)?;
+        objects.push(ResultObject {
+            kind: ResultKind::ParametricMap,
+            sop_class_uid: file::parametric_map_storage()?,
+            sop_instance_uid: identifiers.parametric_map.clone(),
+            series_instance_uid: identifiers.parametric_map_series.clone(),
+            transfer_syntax_uid: file::explicit_little_endian()?,
+            bytes,
+        });
+    }
+    let bytes = report::encode(request, &identifiers, &plans)?;
+    readback::report(request, &identifiers, &plans, &bytes)?;
     objects.push(ResultObject {
         kind: if request.outcome.is_failure() { ResultKind::FailureReport } else { ResultKind::Report },
         sop_class_uid: file::comprehensive_3d_sr_storage()?,

@@ -11,7 +11,7 @@ pub fn plain(text: &str, most: usize) -> String {
         match sign {
             '\\' => plain.push('/'),
             ' '..='~' => plain.push(sign),
-            other => plain.push_str(spelled(other)),
+            other => plain.push_str(spelling(other).unwrap_or("?")),
         }
     }
     if plain.len() > most {
@@ -28,8 +28,9 @@ pub fn plain_name(text: &str) -> String {
     plain(text, 64).replace(['^', '='], " ")
 }
 
-const fn spelled(sign: char) -> &'static str {
-    match sign {
+/// How a typographic sign is spelled in ASCII, where it has a usual spelling.
+pub(super) const fn spelling(sign: char) -> Option<&'static str> {
+    Some(match sign {
         '\u{2010}'..='\u{2015}' | '\u{2212}' => "-",
         '\u{2018}' | '\u{2019}' => "'",
         '\u{201c}' | '\u{201d}' | '\u{ab}' | '\u{bb}' => "\"",
@@ -43,8 +44,8 @@ const fn spelled(sign: char) -> &'static str {
         '\u{2264}' => "<=",
         '\u{2265}' => ">=",
         '\t' | '\n' | '\r' | '\u{a0}' | '\u{202f}' => " ",
-        _ => "?",
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -8,20 +8,25 @@ use super::content::put_container;
 use super::equipment::{ResultSeries, put_equipment, put_series};
 use super::evidence::{self, instance_reference};
 use super::identifiers::Identifiers;
+use super::plans::Plans;
 use super::request::{DocumentReference, ResultRequest};
-use super::segmentation::Plan;
-use super::{ResultError, codes, coding_schemes, dates, file, templates};
+use super::{ResultError, codes, coding_schemes, dates, file, generated_text, templates};
 use crate::dicom::data_set::DataSet;
 
 /// The report as a Part 10 file.
 pub(super) fn encode(
     request: &ResultRequest<'_>,
     identifiers: &Identifiers,
-    segmentation: Option<&Plan<'_>>,
+    plans: &Plans<'_>,
 ) -> Result<Bytes, ResultError> {
     let class = file::comprehensive_3d_sr_storage()?;
     let time = dates::content_time(request);
     let mut object = evidence::begin(request);
+    if let Some(wording) = generated_text::wording(request)
+        && wording.character_set != *request.source.header.character_set()
+    {
+        object.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, &wording.character_set.terms().join("\\"));
+    }
     evidence::put_instance(&mut object, &class, &identifiers.report, &time);
     let series = ResultSeries {
         modality: "SR",
@@ -34,12 +39,12 @@ pub(super) fn encode(
     // Type 2: no procedure step of ours was scheduled or reported.
     object.put_items(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, Vec::new());
     put_equipment(&mut object, request, identifiers, &time);
-    put_document(&mut object, request, identifiers, segmentation)?;
+    put_document(&mut object, request, identifiers, plans)?;
 
     object.put_text(tags::VALUE_TYPE, VR::CS, "CONTAINER");
     let title = vec![codes::item(&codes::IMAGING_MEASUREMENT_REPORT)];
     object.put_items(tags::CONCEPT_NAME_CODE_SEQUENCE, title);
-    let content = templates::measurement_report(request, identifiers, segmentation);
+    let content = templates::measurement_report(request, identifiers, plans);
     put_container(&mut object, Some("1500"), content);
     coding_schemes::declare(&mut object, request);
     Ok(file::begin(&object, &class, &identifiers.report, None)?.into())
@@ -50,7 +55,7 @@ fn put_document(
     object: &mut DataSet,
     request: &ResultRequest<'_>,
     identifiers: &Identifiers,
-    segmentation: Option<&Plan<'_>>,
+    plans: &Plans<'_>,
 ) -> Result<(), ResultError> {
     let finished = request.outcome.reading().is_some() || !request.outcome.is_failure();
     object.put_text(tags::COMPLETION_FLAG, VR::CS, if finished { "COMPLETE" } else { "PARTIAL" });
@@ -67,9 +72,13 @@ fn put_document(
 
     let mut series =
         vec![series_item(request.source.series_instance_uid.as_str(), evidence::source_references(request))];
-    if segmentation.is_some() {
+    if plans.segmentation.is_some() {
         let instance = instance_reference(&file::segmentation_storage()?, &identifiers.segmentation);
         series.push(series_item(identifiers.segmentation_series.as_str(), vec![instance]));
+    }
+    if plans.parametric_map.is_some() {
+        let instance = instance_reference(&file::parametric_map_storage()?, &identifiers.parametric_map);
+        series.push(series_item(identifiers.parametric_map_series.as_str(), vec![instance]));
     }
     object.put_items(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, vec![study_item(study, series)]);
     Ok(())

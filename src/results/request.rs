@@ -1,22 +1,21 @@
 //! What the objects are made from.
 
-use std::collections::HashSet;
-
-use super::ResultError;
 use super::codes;
-use super::plain_text::plain;
+use super::grid::SourceGrid;
 use crate::clock::Timestamp;
 use crate::dicom::code::CodedConcept;
 use crate::dicom::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
-use crate::inference::prediction::{AlgorithmIdentity, LabelMap, MeasurementGroup, Prediction, Verdict};
-use crate::volume::{Geometry, SourceFrame, SourceSeries, Volume};
+use crate::inference::prediction::{
+    AlgorithmIdentity, AttentionMap, Finding, LabelMap, MeasurementGroup, Prediction, Verdict,
+};
+use crate::volume::SourceSeries;
 
 /// All that the objects of one job say.
 #[derive(Debug, Clone, Copy)]
 pub struct ResultRequest<'a> {
     /// The series that was looked at: its patient and study are copied, its instances referenced.
     pub source: &'a SourceSeries,
-    /// Where its voxels lie; nothing for a series that was refused before it became a volume.
+    /// Where its pixels lie; nothing for a series that was refused before it was assembled.
     pub grid: Option<SourceGrid<'a>>,
     /// What came of it.
     pub outcome: Outcome<'a>,
@@ -33,30 +32,6 @@ pub struct ResultRequest<'a> {
     pub now: Timestamp,
     /// How it is written.
     pub options: &'a EncodingOptions,
-}
-
-/// The grid of a volume without its voxels.
-#[derive(Debug, Clone, Copy)]
-pub struct SourceGrid<'a> {
-    /// Where the voxels lie.
-    pub geometry: &'a Geometry,
-    /// The source frame of each slice; none where the source has a gap.
-    pub slices: &'a [Option<SourceFrame>],
-    /// Missing slices as a share of all, 0 to 1.
-    pub missing_share: f64,
-    /// What a reader should know of the source.
-    pub warnings: &'a [String],
-}
-
-impl<'a> From<&'a Volume> for SourceGrid<'a> {
-    fn from(volume: &'a Volume) -> Self {
-        Self {
-            geometry: &volume.geometry,
-            slices: &volume.slices,
-            missing_share: volume.missing_share,
-            warnings: &volume.warnings,
-        }
-    }
 }
 
 /// What came of a job.
@@ -109,7 +84,8 @@ pub struct DocumentReference {
 /// Choices in writing; [`Default`] is what most archives want.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncodingOptions {
-    /// Series Number of the report; the segmentation has the next one. Stable for a model, apart from those of others.
+    /// Series Number of the report; the segmentation has the next one, the parametric map the one after. Stable for a
+    /// model, apart from those of others.
     pub series_number_base: u32,
     /// Purpose of Reference of the contributing equipment.
     pub equipment_purpose: CodedConcept,
@@ -186,60 +162,16 @@ impl<'a> ResultRequest<'a> {
         self.outcome.reading().map_or(&[], |prediction| &prediction.measurement_groups)
     }
 
-    /// Refuses what could not be written truthfully.
-    pub(super) fn check(&self) -> Result<(), ResultError> {
-        if self.source.instances.is_empty() {
-            return Err(ResultError::Source("it has no instances".into()));
-        }
-        if let Some(grid) = self.grid {
-            check_grid(grid, self.source)?;
-        }
-        match self.outcome.reading() {
-            Some(prediction) => check_prediction(prediction, self.grid),
-            None => Ok(()),
-        }
+    /// The attention map with its grid, where the series was read and the model gives one.
+    pub(super) fn attention(&self) -> Option<(SourceGrid<'a>, &'a AttentionMap)> {
+        Some((self.grid?, self.outcome.reading()?.attention.as_ref()?))
     }
-}
 
-fn check_grid(grid: SourceGrid<'_>, source: &SourceSeries) -> Result<(), ResultError> {
-    let [slices, ..] = grid.geometry.shape;
-    if slices != grid.slices.len() {
-        return Err(ResultError::Source(format!("{slices} slices have {} frames", grid.slices.len())));
+    /// The findings of a reading: the answer to «is anything wrong at all» first, then in the order of the model.
+    pub(super) fn findings(&self) -> Vec<&'a Finding> {
+        let mut findings: Vec<&Finding> =
+            self.outcome.reading().map_or(&[][..], |prediction| &prediction.findings).iter().collect();
+        findings.sort_by_key(|finding| !finding.is_pathology);
+        findings
     }
-    let known: HashSet<&SopInstanceUid> = source.instances.iter().map(|(_, uid)| uid).collect();
-    match grid.slices.iter().flatten().find(|frame| !known.contains(&frame.sop_instance_uid)) {
-        Some(frame) => Err(ResultError::Source(format!(
-            "a slice comes from {}, which is no instance of the series",
-            frame.sop_instance_uid
-        ))),
-        None => Ok(()),
-    }
-}
-
-fn check_prediction(prediction: &Prediction, grid: Option<SourceGrid<'_>>) -> Result<(), ResultError> {
-    let wrong = |what: String| Err(ResultError::Prediction(what));
-    if let Some(map) = &prediction.label_map {
-        let Some(grid) = grid else { return wrong("it has a label map, but the source has no grid".into()) };
-        if map.shape != grid.geometry.shape || map.labels.len() != grid.geometry.voxel_count() {
-            let (shape, source) = (map.shape, grid.geometry.shape);
-            return wrong(format!(
-                "the label map is {shape:?} with {} labels, the source is {source:?}",
-                map.labels.len()
-            ));
-        }
-    }
-    if prediction.segments.iter().any(|segment| plain(&segment.label, 64).is_empty()) {
-        return wrong("a segment has no label".into());
-    }
-    let mut labels = HashSet::new();
-    for group in &prediction.measurement_groups {
-        if plain(&group.label, 64).is_empty() || !labels.insert(&group.label) {
-            return wrong(format!("measurement groups need labels of their own, «{}» is not", group.label));
-        }
-        let known = 1..=prediction.segments.len();
-        if let Some(number) = group.segment_numbers.iter().find(|n| !known.contains(&usize::from(**n))) {
-            return wrong(format!("the group «{}» is about segment {number}, which there is not", group.label));
-        }
-    }
-    Ok(())
 }

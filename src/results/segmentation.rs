@@ -1,4 +1,5 @@
-//! Segmentation (PS3.3 A.51): BINARY, one segment for each label that occurs, one frame for each slice it occurs in.
+//! Segmentation (PS3.3 A.51): BINARY, one segment for each label that occurs, one frame for each slice it occurs in; of
+//! a radiograph one frame for each segment.
 //!
 //! Slices that the grid has and the source has not (gaps) get no frame: there is no source frame whose place could be
 //! copied.
@@ -7,18 +8,18 @@ use bytes::Bytes;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
-use super::equipment::{ResultSeries, put_equipment, put_series, untrained_prefix};
+use super::derived_image::{pixel_length, put_content, put_frame_of_reference, put_pixel_description, put_references};
+use super::equipment::{ResultSeries, put_equipment, put_series};
 use super::frames::{BitWriter, PlannedFrame, labels_in};
+use super::functional_groups::{Dimension, Placement, put_dimensions};
+use super::grid::SourceGrid;
 use super::identifiers::Identifiers;
-use super::plain_text::{plain, plain_name};
-use super::request::{ResultRequest, SourceGrid};
-use super::{
-    ResultError, algorithm, codes, coding_schemes, colour, dates, evidence, file, functional_groups as groups,
-};
+use super::plain_text::plain;
+use super::request::ResultRequest;
+use super::{ResultError, algorithm, codes, coding_schemes, colour, dates, evidence, file};
 use crate::dicom::data_set::DataSet;
 use crate::dicom::uid::OtherUid;
 use crate::inference::prediction::Segment;
-use crate::volume::SourceFrame;
 
 /// What the object will hold.
 #[derive(Debug, Clone)]
@@ -56,7 +57,7 @@ pub(super) fn plan<'a>(
     if highest > prediction.segments.len() {
         return Err(ResultError::Prediction(format!("label {highest} occurs, but no segment {highest} is described")));
     }
-    let in_source = |slice: &usize| grid.slices[*slice].is_some();
+    let in_source = |slice: &usize| grid.reference(*slice).is_some();
     let used: Vec<usize> = (0..occurring.len())
         .filter(in_source)
         .filter(|s| request.options.keep_empty_frames || occurring[*s][1..].contains(&true))
@@ -109,12 +110,10 @@ pub(super) fn encode(
     };
     let slice_size = map.shape[1] * map.shape[2];
     let bytes = (plan.frames.len() * slice_size).div_ceil(8);
-    let length = u32::try_from(bytes + bytes % 2)
-        .ok()
-        .filter(|length| *length < u32::MAX - 1)
-        .ok_or_else(|| ResultError::Prediction("the segmentation has more than 4 GB of bits".into()))?;
+    let length = pixel_length(bytes)?;
     let object = data_set(request, identifiers, plan, grid)?;
-    let mut out = file::begin(&object, &file::segmentation_storage()?, &identifiers.segmentation, Some(length))?;
+    let mut out =
+        file::begin(&object, &file::segmentation_storage()?, &identifiers.segmentation, Some((VR::OB, length)))?;
     let begin = out.len();
     let mut writer = BitWriter::new(&mut out);
     for frame in &plan.frames {
@@ -143,22 +142,20 @@ fn data_set(
     };
     put_series(&mut object, request, &series);
     put_equipment(&mut object, request, identifiers, &time);
-    put_frame_of_reference(&mut object, request, identifiers);
-    put_image(&mut object, request, plan, grid.geometry.shape)?;
-    groups::put_dimensions(&mut object, identifiers);
+    // A radiograph without a frame of reference has frames that lie on its pixels and nowhere in the patient.
+    if grid.stack().is_some() || request.source.frame_of_reference_uid.is_some() {
+        put_frame_of_reference(&mut object, request, identifiers.frame_of_reference.as_str());
+    }
+    put_image(&mut object, request, plan, grid.shape())?;
+    let dimensions = [Dimension::Segment, Dimension::Position];
+    let dimensions = if grid.stack().is_some() { &dimensions[..] } else { &dimensions[..1] };
+    put_dimensions(&mut object, identifiers.segmentation_dimensions.as_str(), dimensions);
     put_functional_groups(&mut object, plan, grid)?;
     let segments = plan.segments.iter().map(|segment| segment_item(request, segment)).collect();
     object.put_items(tags::SEGMENT_SEQUENCE, segments);
     put_references(&mut object, request);
     coding_schemes::declare(&mut object, request);
     Ok(object)
-}
-
-/// Frame of Reference Module (PS3.3 C.7.4.1).
-fn put_frame_of_reference(object: &mut DataSet, request: &ResultRequest<'_>, identifiers: &Identifiers) {
-    object.put_uid(tags::FRAME_OF_REFERENCE_UID, identifiers.frame_of_reference.as_str());
-    let indicator = request.source.header.bytes(tags::POSITION_REFERENCE_INDICATOR).cloned();
-    object.put_bytes(tags::POSITION_REFERENCE_INDICATOR, VR::LO, indicator.unwrap_or_default());
 }
 
 /// General Image, Image Pixel and Segmentation Image modules (PS3.3 C.7.6.1, C.7.6.3, C.8.20.2).
@@ -168,50 +165,28 @@ fn put_image(
     plan: &Plan<'_>,
     shape: [usize; 3],
 ) -> Result<(), ResultError> {
-    let sixteen_bits = |size: usize| {
-        u16::try_from(size)
-            .map_err(|_| ResultError::Source(format!("{size} rows or columns are more than an image has")))
-    };
     object.put_text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY");
-    object.put_us(tags::SAMPLES_PER_PIXEL, &[1]);
-    object.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
-    object.put_text(tags::NUMBER_OF_FRAMES, VR::IS, &plan.frames.len().to_string());
-    object.put_us(tags::ROWS, &[sixteen_bits(shape[1])?]);
-    object.put_us(tags::COLUMNS, &[sixteen_bits(shape[2])?]);
-    object.put_us(tags::BITS_ALLOCATED, &[1]);
-    object.put_us(tags::BITS_STORED, &[1]);
-    object.put_us(tags::HIGH_BIT, &[0]);
-    object.put_us(tags::PIXEL_REPRESENTATION, &[0]);
-    object.put_text(tags::BURNED_IN_ANNOTATION, VR::CS, "NO");
-    let header = &request.source.header;
-    if header.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01") {
-        object.put_text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
-        object.copy(header, tags::LOSSY_IMAGE_COMPRESSION_RATIO);
-        object.copy(header, tags::LOSSY_IMAGE_COMPRESSION_METHOD);
-    } else {
-        object.put_text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00");
-    }
+    put_pixel_description(object, request, plan.frames.len(), shape, 1)?;
     object.put_text(tags::SEGMENTATION_TYPE, VR::CS, "BINARY");
     object.put_text(tags::SEGMENTS_OVERLAP, VR::CS, "NO");
-    object.put_text(tags::CONTENT_LABEL, VR::CS, "SEGMENTATION");
-    let description = format!("{}{}", untrained_prefix(request), request.algorithm.title);
-    object.put_text(tags::CONTENT_DESCRIPTION, VR::LO, &plain(&description, 64));
-    // A caret makes it a family name; without one it is the retired free form.
-    let creator = format!("{}^", plain_name(&request.equipment.model_name));
-    object.put_text(tags::CONTENT_CREATOR_NAME, VR::PN, &creator);
+    put_content(object, request, "SEGMENTATION", &request.algorithm.title);
     Ok(())
 }
 
 fn put_functional_groups(object: &mut DataSet, plan: &Plan<'_>, grid: SourceGrid<'_>) -> Result<(), ResultError> {
-    let source = |frame: &PlannedFrame| grid.slices[frame.slice].as_ref();
-    let sources: Vec<&SourceFrame> = plan.frames.iter().filter_map(source).collect();
-    let (Some(&first), true) = (sources.first(), sources.len() == plan.frames.len()) else {
-        return Err(ResultError::Source("a slice without a source frame was to be written".into()));
+    let placement = Placement::of(grid, plan.frames.iter().map(|frame| frame.slice))?;
+    let item = |frame: &PlannedFrame| {
+        let segment = (Dimension::Segment, u32::from(frame.segment_number));
+        let dimensions = [segment, (Dimension::Position, frame.position_index)];
+        let dimensions = if grid.stack().is_some() { &dimensions[..] } else { &dimensions[..1] };
+        let mut item = placement.frame_item(frame.slice, dimensions, &codes::SEGMENTATION)?;
+        let mut segment = DataSet::new();
+        segment.put_us(tags::REFERENCED_SEGMENT_NUMBER, &[frame.segment_number]);
+        item.put_items(tags::SEGMENT_IDENTIFICATION_SEQUENCE, vec![segment]);
+        Ok(item)
     };
-    let shared = groups::shared(sources.iter().copied());
-    let frames = plan.frames.iter().zip(&sources);
-    let items = frames.map(|(frame, source)| groups::frame_item(frame, source, shared, grid.geometry)).collect();
-    object.put_items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![groups::shared_item(shared, first, grid.geometry)]);
+    let items = plan.frames.iter().map(item).collect::<Result<Vec<_>, ResultError>>()?;
+    object.put_items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![placement.shared_item()]);
     object.put_items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, items);
     Ok(())
 }
@@ -247,12 +222,4 @@ fn segment_item(request: &ResultRequest<'_>, segment: &PlannedSegment<'_>) -> Da
     item.put_text(tags::TRACKING_ID, VR::UT, &segment.tracking_identifier);
     item.put_uid(tags::TRACKING_UID, segment.tracking_uid.as_str());
     item
-}
-
-/// Common Instance Reference Module (PS3.3 C.12.2): viewers find the source series by it.
-fn put_references(object: &mut DataSet, request: &ResultRequest<'_>) {
-    let mut series = DataSet::new();
-    series.put_uid(tags::SERIES_INSTANCE_UID, request.source.series_instance_uid.as_str());
-    series.put_items(tags::REFERENCED_INSTANCE_SEQUENCE, evidence::source_references(request));
-    object.put_items(tags::REFERENCED_SERIES_SEQUENCE, vec![series]);
 }

@@ -108,6 +108,9 @@ impl Series {
             let refusal =
                 || Refusal::Undecodable { failed: failures.len(), total: found + failures.len(), first: first.clone() };
             check_missing(found, expected, options).map_err(|_| refusal())?;
+            if found < options.min_slices.max(2) {
+                return Err(refusal());
+            }
             warnings.push(format!(
                 "{} of {} images cannot be decoded: {first}.",
                 failures.len(),

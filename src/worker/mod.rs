@@ -14,10 +14,10 @@ use crate::clock::{Clock, Timestamp, backoff, milliseconds};
 use crate::config::Jobs;
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
-use crate::results::{DocumentReference, ResultKind, ResultSet};
+use crate::results::{DocumentReference, ResultKind, ResultObject, ResultSet};
 use crate::store::{ClaimedJob, JobEnd, NewResult, Store, StoreError, StoredInstance};
 use early::EarlySlices;
-use reading::{Assignment, Reading, ReadingError, Writing};
+use reading::{Assignment, Gates, Reading, ReadingError, Writing};
 
 /// The longest time without a look for jobs: one that waits for its next attempt has become due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -39,6 +39,8 @@ pub struct Worker {
     pub jobs: Jobs,
     /// Who runs the models.
     pub engine: Arc<Engine>,
+    /// What gates said of the series at hand.
+    pub gates: Arc<Gates>,
     /// What goes into every result.
     pub writing: Arc<Writing>,
     /// Whether a job that failed for good leaves a report that says so.
@@ -132,6 +134,7 @@ impl Worker {
         Ok(Prepared {
             files: instances.iter().map(|instance| instance.path().to_owned()).collect(),
             predecessor: predecessors.iter().find(|result| is_report(result)).map(reference),
+            series: format!("{} revision {}", job.series_instance_uid, job.revision),
         })
     }
 
@@ -147,6 +150,8 @@ impl Worker {
             predecessor: prepared.predecessor,
             date,
             deadline: Instant::now() + manifest.inference.time_limit + ALLOWANCE,
+            gates: &self.gates,
+            series: prepared.series,
         })
     }
 
@@ -214,6 +219,8 @@ impl Worker {
 struct Prepared {
     files: Vec<PathBuf>,
     predecessor: Option<DocumentReference>,
+    /// With its revision.
+    series: String,
 }
 
 fn is_report(instance: &StoredInstance) -> bool {
@@ -230,10 +237,17 @@ fn reference(instance: &StoredInstance) -> DocumentReference {
 }
 
 fn new_results(results: ResultSet) -> Vec<NewResult> {
-    let kind = |kind| match kind {
+    let kept = |object: ResultObject| NewResult { kind: kind_word(object.kind), file: object.bytes };
+    results.objects.into_iter().map(kept).collect()
+}
+
+/// What an object is, in the word that the database and file names have.
+#[must_use]
+pub const fn kind_word(kind: ResultKind) -> &'static str {
+    match kind {
         ResultKind::Segmentation => "segmentation",
+        ResultKind::ParametricMap => "parametric map",
         ResultKind::Report => "report",
         ResultKind::FailureReport => "failure report",
-    };
-    results.objects.into_iter().map(|object| NewResult { kind: kind(object.kind), file: object.bytes }).collect()
+    }
 }

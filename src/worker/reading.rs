@@ -3,22 +3,27 @@
 //! [`read`] does it in one go, for a job. Its three stages, [`SeriesInstances::prepare`], [`infer`] and [`encode`], can
 //! also be called apart, so that one series is prepared while another one is inferred.
 
+mod gate;
 mod prepare;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use crate::clock::Timestamp;
+use crate::config;
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::{Prediction, Verdict};
+use crate::inference::subject::{Context, Subject};
 use crate::results::{
     self, DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultRequest, ResultSet, SourceGrid,
 };
-use crate::volume::{SourceSeries, Volume};
+use crate::volume::SourceSeries;
 
+pub use gate::Gates;
 pub use prepare::{Prepared, SeriesInstances};
 
 /// What to read, by what, and how to write it down.
@@ -37,6 +42,10 @@ pub struct Assignment<'a> {
     pub date: Timestamp,
     /// When the job must have ended.
     pub deadline: Instant,
+    /// What gates have said of this series before.
+    pub gates: &'a Gates,
+    /// The series and its revision, for them.
+    pub series: String,
 }
 
 /// What goes into every result of this node.
@@ -48,6 +57,23 @@ pub struct Writing {
     pub options: EncodingOptions,
     /// Of the configuration on which results depend.
     pub configuration_hash: String,
+}
+
+impl Writing {
+    /// By the configuration, with the hash of all of it that changes what a result says.
+    #[must_use]
+    pub fn of(results: &config::Results) -> Self {
+        let equipment = Equipment {
+            manufacturer: results.manufacturer.clone(),
+            model_name: "overread".to_owned(),
+            serial_number: results.device_serial_number.clone(),
+            software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let options = EncodingOptions { series_number_base: results.series_number_base, ..EncodingOptions::default() };
+        let hash = Sha256::digest(format!("{equipment:?} {options:?}").as_bytes());
+        let configuration_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { equipment, options, configuration_hash }
+    }
 }
 
 /// What came of it.
@@ -120,7 +146,7 @@ pub enum Inferred {
     /// The model ran; its verdict may still be «not suitable».
     Predicted {
         /// What it ran on.
-        volume: Arc<Volume>,
+        subject: Subject,
         /// What it said.
         prediction: Box<Prediction>,
     },
@@ -149,23 +175,42 @@ impl Inferred {
     }
 }
 
-/// Second stage: waits for the device and runs the model; a series that the model does not read passes through.
+/// How a prepared series is to be read.
+pub struct Asked<'a> {
+    /// Who runs the models.
+    pub engine: &'a Engine,
+    /// What gates have said before.
+    pub gates: &'a Gates,
+    /// The series and its revision, for them.
+    pub series: &'a str,
+    /// Whether each slice is scored by itself too, by models that can.
+    pub per_slice: bool,
+    /// When it must have ended.
+    pub deadline: Instant,
+}
+
+/// Second stage: waits for the device and runs the model, its gate before it; a series that the model does not read passes
+/// through. What the gate finds not suitable the model is not shown.
 ///
 /// # Errors
 /// [`ReadingError::Engine`].
-pub fn infer(
-    prepared: Prepared,
-    manifest: &Manifest,
-    engine: &Engine,
-    deadline: Instant,
-) -> Result<Inferred, ReadingError> {
-    match prepared {
-        Prepared::Volume(volume) => {
-            let prediction = Box::new(engine.predict(&manifest.name, &volume, deadline)?);
-            Ok(Inferred::Predicted { volume, prediction })
+pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Result<Inferred, ReadingError> {
+    let subject = match prepared {
+        Prepared::Subject(subject) => subject,
+        Prepared::NotSuitable { source, code, reason } => return Ok(Inferred::NotSuitable { source, code, reason }),
+    };
+    let mut context = Context { gate: None, per_slice: asked.per_slice };
+    if let Some(gate) = &manifest.accepts.gate {
+        let answer = asked.gates.ask(asked.engine, gate, asked.series, &subject, asked.deadline)?;
+        if answer.verdict != Verdict::Suitable {
+            let warning = format!("{gate} decided that the series is not suitable; the model itself did not run.");
+            let prediction = Box::new(Prediction { warnings: vec![warning], ..Prediction::of(answer.verdict) });
+            return Ok(Inferred::Predicted { subject, prediction });
         }
-        Prepared::NotSuitable { source, code, reason } => Ok(Inferred::NotSuitable { source, code, reason }),
+        context.gate = answer.label_map;
     }
+    let prediction = Box::new(asked.engine.predict(&manifest.name, &subject, &context, asked.deadline)?);
+    Ok(Inferred::Predicted { subject, prediction })
 }
 
 /// Who signs the objects, and when.
@@ -187,9 +232,12 @@ pub struct Signature<'a> {
 /// [`ReadingError::Result`].
 pub fn encode(inferred: &Inferred, signature: &Signature<'_>) -> Result<ResultSet, ReadingError> {
     match inferred {
-        Inferred::Predicted { volume, prediction } => {
-            let grid = SourceGrid::from(&**volume);
-            written(&volume.source, Some(grid), Outcome::Predicted(prediction), signature)
+        Inferred::Predicted { subject, prediction } => {
+            let grid = match subject {
+                Subject::Volume(volume) => SourceGrid::from(&**volume),
+                Subject::Image(image) => SourceGrid::from(&**image),
+            };
+            written(subject.source(), Some(grid), Outcome::Predicted(prediction), signature)
         }
         Inferred::NotSuitable { source, code, reason } => {
             written(source, None, Outcome::NotSuitable { code, reason }, signature)
@@ -202,13 +250,15 @@ pub fn encode(inferred: &Inferred, signature: &Signature<'_>) -> Result<ResultSe
 /// # Errors
 /// [`ReadingError::may_pass`] says whether to try again. A series that the model does not read is no error.
 pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
-    let Assignment { mut instances, manifest, engine, writing, predecessor, date, deadline } = assignment;
+    let Assignment { mut instances, manifest, engine, writing, predecessor, date, deadline, gates, series } =
+        assignment;
     let started = Instant::now();
     let decoded_early = instances.decoded_early();
-    let prepared = instances.prepare(manifest)?;
+    let prepared = instances.prepare(manifest, engine)?;
     drop(instances);
     let assemble = started.elapsed();
-    let inferred = infer(prepared, manifest, engine, deadline)?;
+    let asked = Asked { engine, gates, series: &series, per_slice: false, deadline };
+    let inferred = infer(prepared, manifest, &asked)?;
     let infer = started.elapsed() - assemble;
     let signature = Signature { manifest, writing, predecessor: predecessor.as_ref(), date };
     let results = encode(&inferred, &signature)?;

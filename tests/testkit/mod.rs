@@ -4,6 +4,9 @@ pub(crate) mod chest;
 
 pub(crate) mod instance;
 
+#[cfg(feature = "torch")]
+pub(crate) mod models;
+
 pub(crate) mod node;
 
 pub(crate) mod orthanc;

@@ -102,7 +102,7 @@ mod tests {
     use tch::Device;
 
     fn thread() -> DeviceThread {
-        DeviceThread::start("test", Modules::new(Device::Cpu, Arc::new([]))).unwrap()
+        DeviceThread::start("test", Modules::new(Device::Cpu, None, Arc::new([]))).unwrap()
     }
 
     #[test]

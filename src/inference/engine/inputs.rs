@@ -1,51 +1,126 @@
-//! A volume as the tensors that a module takes.
+//! A subject as the tensors that modules take.
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::inference::manifest::{Argument, Input, Layout, VoxelType};
+use super::positions::{evenly_spaced, touched};
+use crate::inference::manifest::{Input, InputKind, Layout, SPACING, SlicesOver, VOXELS, VoxelType};
 use crate::inference::npz::{Array, Values};
-use crate::inference::orientation::Reorientation;
+use crate::inference::orientation::{Axes, Reorientation};
+use crate::inference::prediction::LabelMap;
+use crate::inference::steps::{self, Field};
+use crate::volume::radiograph::Radiograph;
 use crate::volume::{Volume, Voxels};
 
-/// The arguments of `forward`, in order, and how they came about.
-pub(super) struct Arguments {
-    /// Tensors on the device.
-    pub(super) tensors: Vec<Tensor>,
-    /// Slices, rows, columns as the module sees them.
+/// What modules are handed, and where it lies.
+pub(super) struct ModuleInput {
+    /// In the layout and type of the manifest, on the device.
+    pub(super) voxels: Tensor,
+    /// Distances on the grid of the voxels, mm.
+    pub(super) spacing: Tensor,
+    /// From the grid of the voxels to the one before the steps.
+    pub(super) field: Field,
+}
+
+/// A subject in the model's axes, before the steps.
+pub(super) struct Source {
+    /// [slices, rows, columns] or [rows, columns] on the device, float32, or int16 where the modules take that.
+    values: Tensor,
+    /// Between slices, rows, columns, or rows, columns, mm.
+    spacing: Vec<f64>,
+    /// Slices, rows, columns of the subject; one slice for an image.
     pub(super) shape: [usize; 3],
-    /// From the source grid to the module's.
+    /// From the subject's grid to the model's axes.
     pub(super) turn: Reorientation,
     /// What a reader of the result should know.
     pub(super) warnings: Vec<String>,
 }
 
-impl Arguments {
-    /// Turns a volume into the model's axes and type, on the device.
-    pub(super) fn of_volume(volume: &Volume, input: &Input, device: Device) -> Result<Self, TchError> {
-        let turn = Reorientation::to_axes(&volume.geometry, input.axes);
-        let shape = turn.reorder(volume.geometry.shape);
+impl Source {
+    /// Turns a volume into the model's axes, on the device.
+    pub(super) fn of_volume(volume: &Volume, axes: Axes, dtype: VoxelType, device: Device) -> Result<Self, TchError> {
+        let turn = Reorientation::to_axes(&volume.geometry, axes);
         let mut warnings = Vec::new();
-        let voxels = voxels(volume, input.dtype, device, &mut warnings)?;
-        let voxels = turned(&voxels, &turn)?;
-        let [slices, rows, columns] = shape.map(|extent| extent as i64);
-        let voxels = match input.layout {
-            Layout::Zyx => voxels,
-            Layout::Nczyx => shaped(voxels, &[1, 1, slices, rows, columns])?,
-        };
-        let mut tensors = Vec::new();
-        for argument in &input.arguments {
-            tensors.push(match argument {
-                Argument::Voxels => voxels.shallow_clone(),
-                Argument::Spacing => {
-                    let spacing = turn.reorder(volume.geometry.spacing).map(|mm| mm as f32);
-                    Tensor::f_from_slice(&spacing)?.f_to_device(device)?
-                }
-            });
-        }
-        Ok(Self { tensors, shape, turn, warnings })
+        let values = turned(&voxels(volume, dtype, device, &mut warnings)?, &turn)?;
+        let spacing = turn.reorder(volume.geometry.spacing).to_vec();
+        Ok(Self { values, spacing, shape: volume.geometry.shape, turn, warnings })
     }
 
-    /// The arguments of a golden case, which are in the model's axes already.
+    /// A radiograph, on the device.
+    pub(super) fn of_image(image: &Radiograph, device: Device) -> Result<Self, TchError> {
+        let values = shaped(Tensor::f_from_slice(&image.values)?, &[image.rows as i64, image.columns as i64])?;
+        let turn = Reorientation { source_axis: [0, 1, 2], flipped: [false; 3] };
+        // No step of an image asks for its spacing.
+        let spacing = image.pixel_spacing.unwrap_or([1.0; 2]).to_vec();
+        let shape = [1, image.rows, image.columns];
+        Ok(Self { values: values.f_to_device(device)?, spacing, shape, turn, warnings: Vec::new() })
+    }
+
+    /// Slices in the model's axes; 1 for an image.
+    pub(super) fn slices(&self) -> usize {
+        self.turn.reorder(self.shape)[0]
+    }
+
+    /// What the modules see of the subject; `gate` is the label map of the gate.
+    ///
+    /// # Errors
+    /// The inner one where the gate leaves nothing to see.
+    pub(super) fn prepared(
+        &self,
+        input: &Input,
+        gate: Option<&LabelMap>,
+    ) -> Result<Result<ModuleInput, NoSlices>, TchError> {
+        let InputKind::Slices { count, over, .. } = input.kind else {
+            return self.after_steps(&self.values, &self.spacing, input).map(Ok);
+        };
+        let range = match over {
+            SlicesOver::Series => Some((0, self.slices() - 1)),
+            SlicesOver::Gate => match gate {
+                None => return Ok(Err(NoSlices::NoGate)),
+                Some(map) => touched(map, &self.turn),
+            },
+        };
+        let Some((first, last)) = range else { return Ok(Err(NoSlices::NothingFound)) };
+        let mut spacing = self.spacing.clone();
+        spacing[0] *= (last - first).max(1) as f64 / (count.max(2) - 1) as f64;
+        let chosen = self.chosen(&evenly_spaced(first, last, count))?;
+        self.after_steps(&chosen, &spacing, input).map(Ok)
+    }
+
+    /// What the modules see of the slices given, in this order.
+    pub(super) fn prepared_slices(&self, indices: &[usize], input: &Input) -> Result<ModuleInput, TchError> {
+        self.after_steps(&self.chosen(indices)?, &self.spacing, input)
+    }
+
+    fn chosen(&self, indices: &[usize]) -> Result<Tensor, TchError> {
+        let indices: Vec<i64> = indices.iter().map(|index| *index as i64).collect();
+        self.values.f_index_select(0, &Tensor::f_from_slice(&indices)?.f_to_device(self.values.device())?)
+    }
+
+    fn after_steps(&self, values: &Tensor, spacing: &[f64], input: &Input) -> Result<ModuleInput, TchError> {
+        let extents: Vec<usize> = values.size().into_iter().map(|extent| extent as usize).collect();
+        let (values, field) = if input.steps.is_empty() {
+            (values.f_unsqueeze(0)?, Field::whole(&extents))
+        } else {
+            let prepared = steps::apply(values.shallow_clone(), spacing, &input.steps)?;
+            (prepared.values, prepared.field)
+        };
+        let after: Vec<f32> = field.spacing_after(spacing).into_iter().map(|mm| mm as f32).collect();
+        let spacing = Tensor::f_from_slice(&after)?.f_to_device(values.device())?;
+        let voxels = laid_out(values, input.layout)?;
+        Ok(ModuleInput { voxels, spacing, field })
+    }
+}
+
+/// Why there are no slices to see.
+pub(super) enum NoSlices {
+    /// The caller gave no label map of the gate.
+    NoGate,
+    /// The gate's label map is empty.
+    NothingFound,
+}
+
+impl ModuleInput {
+    /// Of a golden case: in the layout of the manifest, after the steps.
     ///
     /// # Errors
     /// An array does not have the type and dimensions that the manifest names.
@@ -54,45 +129,58 @@ impl Arguments {
         array: impl Fn(&str) -> Option<&'a Array>,
         device: Device,
     ) -> Result<Self, String> {
-        let mut tensors = Vec::new();
-        let mut shape = [0; 3];
-        for argument in &input.arguments {
-            let name = argument.name();
-            let array = array(name).ok_or_else(|| format!("«{name}» is missing"))?;
-            let (dtype, leading) = match (argument, input.dtype, input.layout) {
-                (Argument::Spacing, ..) => ("float32", None),
-                (_, VoxelType::Int16, Layout::Zyx) => ("int16", Some(0)),
-                (_, VoxelType::Int16, Layout::Nczyx) => ("int16", Some(2)),
-                (_, VoxelType::Float32, Layout::Zyx) => ("float32", Some(0)),
-                (_, VoxelType::Float32, Layout::Nczyx) => ("float32", Some(2)),
-            };
-            let extents: Option<[usize; 3]> = match leading {
-                None => (array.shape == [3]).then_some([0; 3]),
-                Some(leading) => {
-                    let before = array.shape.get(..leading).filter(|before| before.iter().all(|extent| *extent == 1));
-                    before.and_then(|_| array.shape[leading..].try_into().ok())
-                }
-            };
-            let extents = extents.filter(|_| array.values.dtype() == dtype).ok_or_else(|| {
-                format!("«{name}» is {}{:?}, which the manifest's input is not", array.values.dtype(), array.shape)
-            })?;
-            if leading.is_some() {
-                shape = extents;
+        let found = array(VOXELS).ok_or_else(|| format!("«{VOXELS}» is missing"))?;
+        let dtype = match input.dtype {
+            VoxelType::Int16 => "int16",
+            VoxelType::Float32 => "float32",
+        };
+        let extents = extents(&found.shape, input).filter(|_| found.values.dtype() == dtype).ok_or_else(|| {
+            format!("«{VOXELS}» is {}{:?}, which the manifest's input is not", found.values.dtype(), found.shape)
+        })?;
+        let spacing = match array(SPACING) {
+            Some(spacing) if spacing.shape != [extents.len()] || spacing.values.dtype() != "float32" => {
+                let count = extents.len();
+                let (found, shape) = (spacing.values.dtype(), &spacing.shape);
+                return Err(format!("«{SPACING}» is {found}{shape:?}, it must be float32[{count}]"));
             }
-            tensors.push(tensor_of(array, device).map_err(|error| error.to_string())?);
-        }
-        let turn = Reorientation { source_axis: [0, 1, 2], flipped: [false; 3] };
-        Ok(Self { tensors, shape, turn, warnings: Vec::new() })
+            Some(spacing) => tensor_of(spacing, device),
+            None => Tensor::f_ones([extents.len() as i64], (Kind::Float, device)),
+        };
+        let text = |error: TchError| error.to_string();
+        let voxels = tensor_of(found, device).map_err(text)?;
+        Ok(Self { voxels, spacing: spacing.map_err(text)?, field: Field::whole(&extents) })
     }
 
-    /// Frees the memory of the arguments although something may still refer to the tensors: `tch` leaks a reference to
-    /// each of them whenever a module raises an error. (None of them is a view, which would keep its base alive.)
-    pub(super) fn free(mut self) {
-        for tensor in &mut self.tensors {
-            // Fails only where libtorch is out of order altogether; then there is nothing left to free.
-            let _ = tensor.f_set_();
-        }
+    /// Several inputs of a batch of one as one batch.
+    pub(super) fn together(inputs: &[Self]) -> Result<Tensor, TchError> {
+        let voxels: Vec<&Tensor> = inputs.iter().map(|input| &input.voxels).collect();
+        Tensor::f_cat(&voxels, 0)
     }
+}
+
+/// [channels, …] in the layout of the manifest.
+fn laid_out(values: Tensor, layout: Layout) -> Result<Tensor, TchError> {
+    match layout {
+        Layout::Nczyx | Layout::Ncyx => values.f_unsqueeze(0),
+        Layout::Bcyx => values.f_transpose(0, 1)?.f_contiguous(),
+        // One channel: [1, slices, rows, columns] as it stands.
+        Layout::Nkyx => Ok(values),
+        Layout::Zyx => values.f_squeeze_dim(0),
+    }
+}
+
+/// Slices, rows, columns (or rows, columns) of an array of `shape`, where it has the layout of the manifest.
+fn extents(shape: &[usize], input: &Input) -> Option<Vec<usize>> {
+    let channels = input.channels();
+    match (input.layout, shape) {
+        (Layout::Zyx, [z, y, x]) => Some(vec![*z, *y, *x]),
+        (Layout::Nczyx, [1, c, z, y, x]) if *c == channels => Some(vec![*z, *y, *x]),
+        (Layout::Nkyx, [1, k, y, x]) => Some(vec![*k, *y, *x]),
+        (Layout::Bcyx, [k, c, y, x]) if *c == channels => Some(vec![*k, *y, *x]),
+        (Layout::Ncyx, [1, c, y, x]) if *c == channels => Some(vec![*y, *x]),
+        _ => None,
+    }
+    .filter(|extents| !extents.contains(&0))
 }
 
 /// Permutes and flips a tensor of slices, rows, columns.

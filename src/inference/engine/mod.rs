@@ -4,10 +4,19 @@
 //! left to itself and a new one takes its place, which loads the modules afresh. Once [`MOST_ABANDONED`] such threads run
 //! at the same time the engine takes no more work until one of them ends or the process is restarted.
 
+mod decode;
 mod device_thread;
+mod fault;
 mod inputs;
+mod ladder;
+mod memory;
+mod mirror;
 mod modules;
 mod outputs;
+mod per_slice;
+mod positions;
+mod returned;
+mod run;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,13 +25,15 @@ use std::time::{Duration, Instant};
 use tch::Device;
 
 use self::device_thread::{DeviceThread, NoAnswer};
+use self::memory::Memory;
 use self::modules::Modules;
 use super::device::{CudaReport, DeviceChoice};
 use super::error::EngineError;
 use super::libtorch;
+use super::manifest::Manifest;
 use super::package::VerifiedModel;
 use super::prediction::Prediction;
-use crate::volume::Volume;
+use super::subject::{Context, Subject};
 
 pub use modules::StageTimes;
 
@@ -41,6 +52,8 @@ pub fn cuda() -> CudaReport {
 /// Models on a device, ready to run.
 pub struct Engine {
     device: Device,
+    /// That of the device before anything was loaded, where it has one of its own.
+    own_memory: Option<Memory>,
     packages: Arc<[VerifiedModel]>,
     /// For each package: why it is not served.
     refused: Vec<Option<EngineError>>,
@@ -64,13 +77,31 @@ impl Engine {
         let device = find_device(choice)?;
         let packages: Arc<[VerifiedModel]> = packages.into();
         let state = Mutex::new(State::default());
-        let mut engine = Self { device, refused: vec![None; packages.len()], packages, state };
+        let own_memory = memory::of_device(device);
+        let mut engine = Self { device, own_memory, refused: vec![None; packages.len()], packages, state };
         for index in 0..engine.packages.len() {
             let limit = engine.packages[index].manifest().inference.time_limit + START_ALLOWANCE;
-            let proved = engine.on_thread(index, || limit, move |modules| modules.prove(index));
+            let proved = engine.on_thread(index, || limit, move |modules, until| modules.prove(index, until));
             engine.refused[index] = proved.err();
         }
+        engine.refuse_without_gate();
         Ok(engine)
+    }
+
+    /// A package whose gate is not served is not served either.
+    fn refuse_without_gate(&mut self) {
+        for index in 0..self.packages.len() {
+            let manifest = self.packages[index].manifest();
+            let Some(gate) = manifest.accepts.gate.as_ref().filter(|_| self.refused[index].is_none()) else { continue };
+            let reason = match self.manifest(gate) {
+                None => format!("its gate {gate} is not served"),
+                Some(gate) if gate.input.is_image() != manifest.input.is_image() => {
+                    format!("its gate {} reads another kind of image", gate.name)
+                }
+                Some(_) => continue,
+            };
+            self.refused[index] = Some(EngineError::NotServed { model: manifest.name.clone(), reason });
+        }
     }
 
     /// The device in use: `cpu`, `cuda:0`.
@@ -84,18 +115,30 @@ impl Engine {
         self.packages.iter().zip(&self.refused).filter(|(_, refused)| refused.is_none()).map(|(package, _)| package)
     }
 
+    /// What the model of this name is, where it is served.
+    #[must_use]
+    pub fn manifest(&self, name: &str) -> Option<&Manifest> {
+        self.served().map(VerifiedModel::manifest).find(|manifest| manifest.name == name)
+    }
+
     /// The packages that are not served, each with its reason.
     pub fn refused(&self) -> impl Iterator<Item = (&VerifiedModel, &EngineError)> {
         self.packages.iter().zip(&self.refused).filter_map(|(package, refused)| Some((package, refused.as_ref()?)))
     }
 
-    /// Runs `model` on `volume` and waits for it: first for its turn, then for the run, at most until the model's time
+    /// Runs `model` on `subject` and waits for it: first for its turn, then for the run, at most until the model's time
     /// limit or `deadline`.
     ///
     /// # Errors
     /// [`EngineError::retryable`] says whether another attempt may help.
-    pub fn predict(&self, model: &str, volume: &Arc<Volume>, deadline: Instant) -> Result<Prediction, EngineError> {
-        self.predict_timed(model, volume, deadline).map(|(prediction, _)| prediction)
+    pub fn predict(
+        &self,
+        model: &str,
+        subject: &Subject,
+        context: &Context,
+        deadline: Instant,
+    ) -> Result<Prediction, EngineError> {
+        self.predict_timed(model, subject, context, deadline).map(|(prediction, _)| prediction)
     }
 
     /// As [`Self::predict`], with the time that each stage took.
@@ -105,7 +148,8 @@ impl Engine {
     pub fn predict_timed(
         &self,
         model: &str,
-        volume: &Arc<Volume>,
+        subject: &Subject,
+        context: &Context,
         deadline: Instant,
     ) -> Result<(Prediction, StageTimes), EngineError> {
         let index = self.packages.iter().position(|package| package.manifest().name == model);
@@ -113,10 +157,10 @@ impl Engine {
         if let Some(reason) = &self.refused[index] {
             return Err(EngineError::NotServed { model: model.to_owned(), reason: reason.to_string() });
         }
-        let volume = Arc::clone(volume);
+        let (subject, context) = (subject.clone(), context.clone());
         let limit = self.packages[index].manifest().inference.time_limit;
         let limit = || limit.min(deadline.saturating_duration_since(Instant::now()));
-        self.on_thread(index, limit, move |modules| modules.predict(index, &volume))
+        self.on_thread(index, limit, move |modules, until| modules.predict(index, &subject, &context, until))
     }
 
     /// How many runs that were given up still go on. At [`MOST_ABANDONED`] only a restart of the process helps.
@@ -130,7 +174,7 @@ impl Engine {
         &self,
         index: usize,
         limit: impl FnOnce() -> Duration,
-        work: impl FnOnce(&mut Modules) -> Result<T, EngineError> + Send + 'static,
+        work: impl FnOnce(&mut Modules, Instant) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let model = || self.packages[index].manifest().name.clone();
@@ -142,7 +186,8 @@ impl Engine {
             Some(thread) => thread,
             None => self.new_thread(&mut state)?,
         };
-        match thread.call(limit, work) {
+        let until = Instant::now() + limit;
+        match thread.call(limit, move |modules| work(modules, until)) {
             Ok(result) => {
                 state.thread = Some(thread);
                 result
@@ -167,7 +212,7 @@ impl Engine {
             return Err(EngineError::Exhausted { abandoned });
         }
         let device = device_name(self.device);
-        let modules = Modules::new(self.device, Arc::clone(&self.packages));
+        let modules = Modules::new(self.device, self.own_memory, Arc::clone(&self.packages));
         DeviceThread::start(&device, modules)
             .map_err(|error| EngineError::Device { device: device.clone(), message: error.to_string() })
     }

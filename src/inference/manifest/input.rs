@@ -1,101 +1,224 @@
-//! The tables `input` and `inference`, and whether they fit each other and the output.
+//! The table `input`: what the modules are handed.
 
-use super::sections::{seconds, within};
+use super::modules::{SPACING, VOXELS};
+use super::sections::within;
+use super::steps::steps;
 use super::toml_table::Table;
-use super::{Argument, Blending, Inference, Input, Layout, Output, SegmentationEncoding, VoxelType, Window};
 use crate::inference::orientation::Axes;
+use crate::inference::steps::Step;
+use crate::volume::radiograph::Voi;
 
-pub(super) fn input(table: Table<'_>) -> Option<Input> {
-    let kind = table.required_checked("kind", |kind: &String| match kind.as_str() {
-        "volume" => Ok(()),
-        "slices" | "image" => Err(format!("«{kind}» is not fed by this version, volume is")),
-        _ => Err(format!("«{kind}» is not volume")),
-    });
-    let axes = table.required_checked("axes", |letters: &String| Axes::parse(letters).map(|_| ()));
-    let layout = table.required_word("layout", &[("ZYX", Layout::Zyx), ("NCZYX", Layout::Nczyx)]);
-    let dtype = table.required_word("dtype", &[("int16", VoxelType::Int16), ("float32", VoxelType::Float32)]);
-    let names = table.required_checked("arguments", |names: &Vec<String>| arguments(names).map(|_| ()));
-    table.finish();
-    kind?;
-    Some(Input { axes: Axes::parse(&axes?).ok()?, layout: layout?, dtype: dtype?, arguments: arguments(&names?).ok()? })
+/// What the modules are handed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// What is made of the series.
+    pub kind: InputKind,
+    /// Dimensions of the voxel tensor.
+    pub layout: Layout,
+    /// Type of the voxel tensor.
+    pub dtype: VoxelType,
+    /// What happens to the values between the source grid and the modules.
+    pub steps: Vec<Step>,
 }
 
-fn arguments(names: &[String]) -> Result<Vec<Argument>, String> {
-    let mut list = Vec::new();
-    for name in names {
-        let argument = match name.as_str() {
-            "voxels" => Argument::Voxels,
-            "spacing" => Argument::Spacing,
-            _ => return Err(format!("«{name}» is not one of voxels, spacing")),
+/// What is made of a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputKind {
+    /// All slices.
+    Volume {
+        /// Patient direction in which slices, rows and columns increase.
+        axes: Axes,
+        /// How each slice is scored, where the package does that.
+        per_slice: Option<PerSlice>,
+    },
+    /// Some slices, evenly spaced. The steps see these and no others.
+    Slices {
+        /// Patient direction in which slices, rows and columns increase.
+        axes: Axes,
+        /// How many.
+        count: usize,
+        /// Over what they are spread.
+        over: SlicesOver,
+    },
+    /// A radiograph, rows and columns as displayed.
+    Image {
+        /// Which grey levels are shown.
+        voi: Voi,
+    },
+}
+
+/// How each slice is scored: the classification is run on the slices around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerSlice {
+    /// Slices around it, half of them before it; beyond the ends the end slice is repeated.
+    pub window: usize,
+    /// From one scored slice to the next.
+    pub stride: usize,
+}
+
+/// Over what slices are spread, first and last included, rounded half to even.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlicesOver {
+    /// The whole series.
+    Series,
+    /// From the first to the last slice that the label map of the gate touches.
+    Gate,
+}
+
+/// Dimensions of the voxel tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Slices, rows, columns.
+    Zyx,
+    /// Batch, channels, slices, rows, columns.
+    Nczyx,
+    /// Batch of 1, slices as channels, rows, columns.
+    Nkyx,
+    /// Slices as batch, channels, rows, columns.
+    Bcyx,
+    /// Batch, channels, rows, columns.
+    Ncyx,
+}
+
+/// Type of the voxel tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VoxelType {
+    /// Whole Hounsfield units.
+    Int16,
+    /// Modality units.
+    Float32,
+}
+
+impl Input {
+    /// 3 for volumes and slices, 2 for images.
+    #[must_use]
+    pub const fn dimensions(&self) -> usize {
+        match self.kind {
+            InputKind::Volume { .. } | InputKind::Slices { .. } => 3,
+            InputKind::Image { .. } => 2,
+        }
+    }
+
+    /// Whether the package reads radiographs rather than stacks of slices.
+    #[must_use]
+    pub const fn is_image(&self) -> bool {
+        matches!(self.kind, InputKind::Image { .. })
+    }
+
+    /// How each slice is scored, where the package does that.
+    #[must_use]
+    pub const fn per_slice(&self) -> Option<PerSlice> {
+        match self.kind {
+            InputKind::Volume { per_slice, .. } => per_slice,
+            _ => None,
+        }
+    }
+
+    /// How many channels the steps leave.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        let standardised = |step: &Step| match step {
+            Step::Standardise { mean, .. } => Some(mean.len()),
+            _ => None,
         };
-        if list.contains(&argument) {
+        self.steps.iter().filter_map(standardised).fold(1, usize::max)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Volume,
+    Slices,
+    Image,
+}
+
+/// `single`: whether the package has one module, whose arguments stand here.
+pub(super) fn input(table: Table<'_>, single: bool) -> Option<(Input, Vec<String>)> {
+    let kinds = [("volume", Kind::Volume), ("slices", Kind::Slices), ("image", Kind::Image)];
+    let kind = table.required_word("kind", &kinds);
+    let axes = match kind {
+        Some(Kind::Image) => None,
+        _ => table.required_checked("axes", |letters: &String| Axes::parse(letters).map(|_| ())),
+    };
+    let layouts: &[(&str, Layout)] = match kind {
+        Some(Kind::Slices) => &[("NKYX", Layout::Nkyx), ("BCYX", Layout::Bcyx), ("NCZYX", Layout::Nczyx)],
+        Some(Kind::Image) => &[("NCYX", Layout::Ncyx)],
+        _ => &[("ZYX", Layout::Zyx), ("NCZYX", Layout::Nczyx)],
+    };
+    let layout = table.required_word("layout", layouts);
+    let dtype = table.required_word("dtype", &[("int16", VoxelType::Int16), ("float32", VoxelType::Float32)]);
+    let names = if single {
+        table.required_checked("arguments", |names: &Vec<String>| arguments(names))
+    } else {
+        if table.has("arguments") {
+            table.fault("arguments", "has a meaning only without [[modules]]: each module has its own");
+        }
+        Some(Vec::new())
+    };
+    let steps = steps(&table, if kind == Some(Kind::Image) { 2 } else { 3 });
+    if dtype == Some(VoxelType::Int16) && (table.has("steps") || kind == Some(Kind::Image)) {
+        table.fault("dtype", "int16 is for volumes and slices without steps");
+    }
+    let kind = kind.and_then(|kind| with_its_table(&table, kind, axes.as_deref()));
+    table.finish();
+    let input = Input { kind: kind?, layout: layout?, dtype: dtype?, steps: steps? };
+    Some((input, names?))
+}
+
+/// The kind with what its own table says; the tables of other kinds are faults.
+fn with_its_table(table: &Table<'_>, kind: Kind, axes: Option<&str>) -> Option<InputKind> {
+    for (key, other) in [("slices", Kind::Slices), ("per_slice", Kind::Volume), ("image", Kind::Image)] {
+        if table.has(key) && kind != other {
+            table.fault(key, "has no meaning with this input.kind");
+        }
+    }
+    let axes = axes.and_then(|letters| Axes::parse(letters).ok());
+    match kind {
+        Kind::Volume => {
+            let per_slice = match table.table("per_slice") {
+                Some(table) => Some(per_slice(table)?),
+                None => None,
+            };
+            Some(InputKind::Volume { axes: axes?, per_slice })
+        }
+        Kind::Slices => {
+            let (count, over) = slices(table.required_table("slices")?)?;
+            Some(InputKind::Slices { axes: axes?, count, over })
+        }
+        Kind::Image => {
+            let image = table.table("image");
+            let voi =
+                image.as_ref().and_then(|image| image.word("voi", &[("first", Voi::First), ("none", Voi::Whole)]));
+            if let Some(image) = image {
+                image.finish();
+            }
+            Some(InputKind::Image { voi: voi.unwrap_or(Voi::First) })
+        }
+    }
+}
+
+fn per_slice(table: Table<'_>) -> Option<PerSlice> {
+    let window = table.required_checked("window", |count| within(*count, 1, 4096));
+    let stride = table.optional_checked("stride", |count| within(*count, 1, 4096));
+    table.finish();
+    Some(PerSlice { window: window?, stride: stride.unwrap_or(1) })
+}
+
+fn slices(table: Table<'_>) -> Option<(usize, SlicesOver)> {
+    let count = table.required_checked("count", |count| within(*count, 1, 1024));
+    let over = table.word("over", &[("series", SlicesOver::Series), ("gate", SlicesOver::Gate)]);
+    table.finish();
+    Some((count?, over.unwrap_or(SlicesOver::Series)))
+}
+
+fn arguments(names: &[String]) -> Result<(), String> {
+    for (index, name) in names.iter().enumerate() {
+        if name != VOXELS && name != SPACING {
+            return Err(format!("«{name}» is not one of voxels, spacing"));
+        }
+        if names[..index].contains(name) {
             return Err(format!("names {name} twice"));
         }
-        list.push(argument);
     }
-    if list.contains(&Argument::Voxels) { Ok(list) } else { Err("must name voxels".to_owned()) }
-}
-
-pub(super) fn inference(table: Table<'_>) -> Option<Inference> {
-    let limit = table.required_checked("time_limit_seconds", |limit| within(*limit, 0.1, 86_400.0));
-    let memory_mb = table.required_checked("memory_mb", |size| within(*size, 1u64, 10_000_000));
-    let _ = table.word("precision", &[("float32", ())]);
-    let size = table
-        .optional_checked("window", |size: &[usize; 3]| size.iter().try_for_each(|extent| within(*extent, 1, 4096)));
-    let overlap = table.optional_checked("overlap", |share| {
-        within(*share, 0.0, 1.0)?;
-        if *share < 1.0 { Ok(()) } else { Err("must be less than 1".to_owned()) }
-    });
-    let sigma_scale = table.optional_checked("sigma_scale", |share| within(*share, 0.001, 10.0));
-    let gaussian = table.word("blending", &[("gaussian", true), ("constant", false)]);
-    let padding_value = table.optional("padding_value");
-    let batch = table.optional_checked("batch", |count| within(*count, 1, 1024));
-    if size.is_none() {
-        for (key, given) in [
-            ("overlap", overlap.is_some()),
-            ("sigma_scale", sigma_scale.is_some()),
-            ("blending", gaussian.is_some()),
-            ("padding_value", padding_value.is_some()),
-            ("batch", batch.is_some()),
-        ] {
-            if given {
-                table.fault(key, "has a meaning only with inference.window");
-            }
-        }
-    }
-    if gaussian == Some(false) && sigma_scale.is_some() {
-        table.fault("sigma_scale", "has a meaning only with blending = \"gaussian\"");
-    }
-    table.finish();
-    let blending = match gaussian {
-        Some(false) => Blending::Constant,
-        _ => Blending::Gaussian { sigma_scale: sigma_scale.unwrap_or(0.125) },
-    };
-    let window = size.map(|size| Window {
-        size,
-        overlap: overlap.unwrap_or(0.25),
-        blending,
-        padding_value: padding_value.unwrap_or(0.0),
-        batch: batch.unwrap_or(1),
-    });
-    Some(Inference { time_limit: seconds(limit?), memory_mb: memory_mb?, window })
-}
-
-/// Keeps a fault for each disagreement between the tables.
-pub(super) fn agree(top: &Table<'_>, input: &Input, inference: &Inference, output: &Output) {
-    let scores = output.segmentation.as_ref().is_some_and(|s| s.encoding == SegmentationEncoding::Scores);
-    if inference.window.is_some() {
-        if input.layout != Layout::Nczyx || input.dtype != VoxelType::Float32 {
-            top.fault("inference", "a window needs input.layout = \"NCZYX\" and input.dtype = \"float32\"");
-        }
-        if input.arguments != [Argument::Voxels] {
-            top.fault("inference", "a window needs input.arguments = [\"voxels\"]");
-        }
-        if !scores || output.measurement.is_some() || output.verdict.is_some() {
-            top.fault("inference", "a window needs one output, a segmentation with encoding = \"scores\"");
-        }
-    }
-    if scores && input.layout != Layout::Nczyx {
-        top.fault("output", "a segmentation with encoding = \"scores\" needs input.layout = \"NCZYX\"");
-    }
+    if names.iter().any(|name| name == VOXELS) { Ok(()) } else { Err("must name voxels".to_owned()) }
 }

@@ -1,27 +1,44 @@
-//! `models/NAME/model.toml`: what a model is, as data. The commented example is also the reference of its keys:
+//! `models/NAME/model.toml`: what a model is, as data. The commented examples are also the reference of its keys:
 //!
 //! ```toml
 #![doc = include_str!("example.toml")]
 //! ```
+//!
+//! ```toml
+#![doc = include_str!("example-modules.toml")]
+//! ```
 
+mod agree;
 mod fault;
+mod generate;
+mod inference;
 mod input;
+mod modules;
 mod output;
 mod sections;
+mod steps;
 mod toml_table;
 
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use sha2::{Digest, Sha256};
 
 use crate::dicom::code::CodedConcept;
 use crate::dicom::uid::SopClassUid;
-use crate::inference::orientation::Axes;
-use crate::inference::prediction::{AlgorithmIdentity, Segment};
+use crate::inference::prediction::AlgorithmIdentity;
 use crate::volume::facts::Orientation;
 
 pub use fault::ManifestError;
+pub use generate::Generate;
+pub use inference::{Blending, Inference, Precision, Precisions, Window};
+pub use input::{Input, InputKind, Layout, PerSlice, SlicesOver, VoxelType};
+pub use modules::{Gather, INPUTS, Module, Over, SPACING, VOXELS, WINDOW_POSITIONS};
+pub use output::{
+    Activation, AttentionOutput, AttentionOver, ClassLabel, ClassificationOutput, GroupRow, MeasurementColumn,
+    MeasurementOutput, NanPolicy, Output, Reason, Reduce, SegmentationEncoding, SegmentationGrid, SegmentationOutput,
+    TextOutput, VerdictOutput,
+};
 
 /// A manifest that was read whole and found without fault.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,17 +59,15 @@ pub struct Manifest {
     pub licence: String,
     /// Algorithm family, CID 7162.
     pub family: CodedConcept,
-    /// File name of the TorchScript module within the package's folder.
-    pub weights: String,
-    /// SHA-256 of that file, lower-case hex.
-    pub sha256: String,
     /// On what the numbers depend, `name=value`.
     pub parameters: Vec<String>,
+    /// Its TorchScript files, in the order in which they run.
+    pub modules: Vec<Module>,
     /// Which series it reads.
     pub accepts: Accepts,
-    /// What the module is handed.
+    /// What the modules are handed.
     pub input: Input,
-    /// How it is run.
+    /// How they are run.
     pub inference: Inference,
     /// What it gives.
     pub output: Output,
@@ -94,185 +109,8 @@ pub struct Accepts {
     pub body_parts: Vec<String>,
     /// Values of Image Type (0008,0008): a series whose images all carry one of them is not read.
     pub exclude_image_types: Vec<String>,
-}
-
-/// What the module is handed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Input {
-    /// Patient direction in which slices, rows and columns increase.
-    pub axes: Axes,
-    /// Whether batch and channel dimensions come before the three of space.
-    pub layout: Layout,
-    /// Type of the voxels.
-    pub dtype: VoxelType,
-    /// Arguments of `forward`, in order.
-    pub arguments: Vec<Argument>,
-}
-
-/// Dimensions of the voxel tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// Slices, rows, columns.
-    Zyx,
-    /// Batch of 1, 1 channel, slices, rows, columns.
-    Nczyx,
-}
-
-/// Type of the voxel tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VoxelType {
-    /// Whole Hounsfield units.
-    Int16,
-    /// Modality units.
-    Float32,
-}
-
-/// One argument of `forward`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Argument {
-    /// The voxels.
-    Voxels,
-    /// `float32[3]`: distance between slices, rows, columns in mm.
-    Spacing,
-}
-
-/// How a module is run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Inference {
-    /// A run that takes longer is given up.
-    pub time_limit: Duration,
-    /// Estimate of the peak.
-    pub memory_mb: u64,
-    /// `Some`: the module sees windows of the volume.
-    pub window: Option<Window>,
-}
-
-/// A sliding window, as MONAI's `sliding_window_inference` has it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Window {
-    /// Slices, rows, columns.
-    pub size: [usize; 3],
-    /// Share of a window that the next one covers again, 0 up to but not including 1.
-    pub overlap: f64,
-    /// How overlapping windows weigh.
-    pub blending: Blending,
-    /// Value around volumes smaller than the window.
-    pub padding_value: f64,
-    /// Windows in one call of the module.
-    pub batch: usize,
-}
-
-/// How overlapping windows weigh.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Blending {
-    /// All voxels of a window the same.
-    Constant,
-    /// The middle more than the rim.
-    Gaussian {
-        /// Standard deviation as a share of the window's size.
-        sigma_scale: f64,
-    },
-}
-
-/// What a module gives. At least one is there.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Output {
-    /// Label map.
-    pub segmentation: Option<SegmentationOutput>,
-    /// Table of numbers.
-    pub measurement: Option<MeasurementOutput>,
-    /// Whether the series is one that the model reads.
-    pub verdict: Option<VerdictOutput>,
-}
-
-/// A label map.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SegmentationOutput {
-    /// Name of the tensor.
-    pub tensor: String,
-    /// Labels or scores.
-    pub encoding: SegmentationEncoding,
-    /// Label n is segment n, from 1; at most 255.
-    pub segments: Vec<Segment>,
-}
-
-/// What the tensor of a segmentation holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SegmentationEncoding {
-    /// uint8 on the input grid.
-    Labels,
-    /// float32 [1, 1 + segments, slices, rows, columns]: the channel with the largest score is the label.
-    Scores,
-}
-
-/// A table of numbers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MeasurementOutput {
-    /// Name of the tensor.
-    pub tensor: String,
-    /// Rows.
-    pub groups: Vec<GroupRow>,
-    /// Columns.
-    pub columns: Vec<MeasurementColumn>,
-}
-
-/// One row: what the numbers were measured on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GroupRow {
-    /// Readable, unique.
-    pub label: String,
-    /// Segment numbers, from 1.
-    pub segments: Vec<u16>,
-    /// Finding (121071, DCM).
-    pub finding: CodedConcept,
-    /// Finding Site (363698007, SCT).
-    pub finding_site: Option<CodedConcept>,
-    /// Laterality of the site.
-    pub laterality: Option<CodedConcept>,
-}
-
-/// One column: what was measured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MeasurementColumn {
-    /// ASCII, for tables and logs.
-    pub label: String,
-    /// Concept name.
-    pub concept: CodedConcept,
-    /// Derivation (121401, DCM).
-    pub derivation: Option<CodedConcept>,
-    /// UCUM.
-    pub unit: CodedConcept,
-    /// What NaN means.
-    pub nan: NanPolicy,
-    /// Values outside are a fault of the model.
-    pub range: Option<[f64; 2]>,
-}
-
-/// What NaN means in a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NanPolicy {
-    /// The number cannot be computed for this series.
-    Absent,
-    /// A fault of the model.
-    Refuse,
-}
-
-/// Whether the series is one that the model reads.
-#[derive(Debug, Clone, PartialEq)]
-pub struct VerdictOutput {
-    /// Name of the tensor: int64 without dimensions; 0 is «read», n the n-th reason.
-    pub tensor: String,
-    /// Why not, from 1.
-    pub reasons: Vec<Reason>,
-}
-
-/// Why a series is not suitable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    /// Short stable word.
-    pub code: String,
-    /// One sentence for the radiologist.
-    pub reason: String,
+    /// A package that runs first: where it finds the series not suitable, this one does not run.
+    pub gate: Option<String>,
 }
 
 /// A case with known answers.
@@ -284,6 +122,8 @@ pub struct Golden {
     pub float_tolerance: f64,
     /// Share of voxels whose label may differ.
     pub label_tolerance: f64,
+    /// In the place of `float_tolerance` where the modules compute in bfloat16 or float16.
+    pub half_tolerance: f64,
 }
 
 impl Manifest {
@@ -295,6 +135,19 @@ impl Manifest {
         sections::manifest(text)
     }
 
+    /// One hash for all that the results depend on: that of the one module, or the SHA-256 of a line `name hash` for each
+    /// module and for the tokenizer. Lower-case hex.
+    #[must_use]
+    pub fn weights_sha256(&self) -> String {
+        let text = self.output.text.as_ref();
+        if let ([module], None) = (&self.modules[..], text) {
+            return module.sha256.clone();
+        }
+        let mut lines: Vec<_> = self.modules.iter().map(|m| format!("{} {}\n", m.name, m.sha256)).collect();
+        lines.extend(text.map(|text| format!("tokenizer {}\n", text.tokenizer_sha256)));
+        Sha256::digest(lines.concat()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Who makes the predictions, as every result object says it.
     #[must_use]
     pub fn identity(&self) -> AlgorithmIdentity {
@@ -304,20 +157,9 @@ impl Manifest {
             title: self.title.clone(),
             manufacturer: self.manufacturer.clone(),
             family: self.family.clone(),
-            weights_sha256: self.sha256.clone(),
+            weights_sha256: self.weights_sha256(),
             parameters: self.parameters.clone(),
             untrained: self.origin == Origin::Untrained,
         }
-    }
-}
-
-impl Output {
-    /// The names of the tensors that the module must return.
-    #[must_use]
-    pub fn tensors(&self) -> Vec<&str> {
-        let segmentation = self.segmentation.as_ref().map(|output| output.tensor.as_str());
-        let measurement = self.measurement.as_ref().map(|output| output.tensor.as_str());
-        let verdict = self.verdict.as_ref().map(|output| output.tensor.as_str());
-        [segmentation, measurement, verdict].into_iter().flatten().collect()
     }
 }

@@ -1,11 +1,16 @@
 //! The manifest table by table: every fault is found before the first `?` gives up on a value.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::agree::{Tables, agree};
 use super::toml_table::{Faults, Table};
-use super::{Accepts, Golden, Manifest, ManifestError, Origin, input, output};
+use super::{
+    Accepts, Gather, Golden, Inference, Input, Manifest, ManifestError, Module, Origin, Output, Over,
+    SegmentationEncoding, VOXELS, inference, input, modules, output,
+};
 use crate::volume::facts::Orientation;
 
 /// No manifest needs more; what is larger is not read.
@@ -32,7 +37,7 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, Vec<ManifestError>> {
 }
 
 fn top_level(top: &Table<'_>) -> Option<Manifest> {
-    let name = top.required_checked("name", |name: &String| package_name(name));
+    let name = top.required_checked("name", |name: &String| stable_word(name));
     let version = top.required_checked("version", |text: &String| at_most(text, 64));
     let title = top.required_checked("title", |text: &String| at_most(text, 64));
     let manufacturer = top.required_checked("manufacturer", |text: &String| at_most(text, 64));
@@ -41,24 +46,29 @@ fn top_level(top: &Table<'_>) -> Option<Manifest> {
     let origin = top.required_word("origin", &origins);
     let licence = top.required_checked("licence", |text: &String| at_most(text, 256));
     let family = top.required("family");
-    let weights = top.optional_checked("weights", |name: &String| path_inside(name));
-    let sha256 = top.required_checked("sha256", |text: &String| sha256_hex(text));
     let parameters = top.optional_checked("parameters", |list: &Vec<String>| {
         list.iter().try_for_each(|text| {
             at_most(text, 128)?;
             if text.contains('=') { Ok(()) } else { Err(format!("«{text}» is not name=value")) }
         })
     });
-    let accepts = top.required_table("accepts").and_then(accepts);
-    let input = top.required_table("input").and_then(input::input);
-    let inference = top.required_table("inference").and_then(input::inference);
-    let output = top.required_table("output").and_then(output::output);
+    let parts = parts(top);
     let golden = top.table("golden").map(golden);
-    if let (Some(input), Some(inference), Some(output)) = (&input, &inference, &output) {
-        input::agree(top, input, inference, output);
-    }
+    let name = name?;
+    let Parts { accepts, input, inference, output, modules } = parts?;
+    agree(
+        top,
+        &Tables {
+            name: &name,
+            accepts: &accepts,
+            input: &input,
+            inference: &inference,
+            modules: &modules,
+            output: &output,
+        },
+    );
     Some(Manifest {
-        name: name?,
+        name,
         version: version?,
         title: title?,
         manufacturer: manufacturer?,
@@ -66,18 +76,100 @@ fn top_level(top: &Table<'_>) -> Option<Manifest> {
         origin: origin?,
         licence: licence?,
         family: family?,
-        weights: weights.unwrap_or_else(|| "model.pt".to_owned()),
-        sha256: sha256?,
         parameters: parameters.unwrap_or_default(),
-        accepts: accepts?,
-        input: input?,
-        inference: inference?,
-        output: output?,
+        modules,
+        accepts,
+        input,
+        inference,
+        output,
         golden: golden.flatten(),
     })
 }
 
-fn accepts(table: Table<'_>) -> Option<Accepts> {
+/// The tables that depend on each other.
+struct Parts {
+    accepts: Accepts,
+    input: Input,
+    inference: Inference,
+    output: Output,
+    modules: Vec<Module>,
+}
+
+fn parts(top: &Table<'_>) -> Option<Parts> {
+    let single = !top.has("modules");
+    let file = if single { one_file(top) } else { no_file(top) };
+    let input = top.required_table("input").and_then(|table| input::input(table, single));
+    let image = input.as_ref().map(|(input, _)| input.is_image());
+    let accepts = top.required_table("accepts").and_then(|table| accepts(table, image));
+    let per_slice = input.as_ref().is_some_and(|(input, _)| input.per_slice().is_some());
+    let inference = top.required_table("inference").and_then(|table| inference::inference(table, per_slice));
+    let window = inference.as_ref().is_some_and(|inference| inference.window.is_some());
+    let modules = if single { None } else { Some(modules::modules(top, window)) };
+    let known = modules.as_ref().and_then(Option::as_ref);
+    let known: Option<BTreeSet<String>> = known.map(|list| list.iter().flat_map(|m| m.results.clone()).collect());
+    let output = top.required_table("output").and_then(|table| output::output(table, known.as_ref()));
+    let ((input, arguments), inference, output) = (input?, inference?, output?);
+    let modules = match modules {
+        Some(modules) => modules?,
+        None => {
+            let (weights, sha256) = file?;
+            let over = if window { windows_of_one(top, &arguments, &output) } else { Over::Input };
+            let results = output.tensors().into_iter().map(str::to_owned).collect();
+            vec![Module { name: "model".to_owned(), weights, sha256, arguments, results, over, generate: None }]
+        }
+    };
+    Some(Parts { accepts: accepts?, input, inference, output, modules })
+}
+
+/// Weights and hash of a package of one module.
+fn one_file(top: &Table<'_>) -> Option<(String, String)> {
+    let weights = top.optional_checked("weights", |path: &String| path_inside(path));
+    let sha256 = top.required_checked("sha256", |text: &String| sha256_hex(text));
+    Some((weights.unwrap_or_else(|| "model.pt".to_owned()), sha256?))
+}
+
+fn no_file(top: &Table<'_>) -> Option<(String, String)> {
+    for key in ["weights", "sha256"] {
+        if top.has(key) {
+            top.fault(key, "has a meaning only without [[modules]]: each module has its own");
+            let _: Option<String> = top.optional(key);
+        }
+    }
+    None
+}
+
+/// The one module of a package with a window.
+fn windows_of_one(top: &Table<'_>, arguments: &[String], output: &Output) -> Over {
+    if arguments != [VOXELS] {
+        top.fault("inference", "a window needs input.arguments = [\"voxels\"]");
+    }
+    let scores = output.segmentation.as_ref().is_some_and(|s| s.encoding != SegmentationEncoding::Labels);
+    if !scores || output.tensors().len() != 1 {
+        let needed = "a window needs [[modules]], or one output, a segmentation with encoding = \"scores\"";
+        top.fault("inference", needed);
+    }
+    Over::Windows(vec![Gather::Blend])
+}
+
+/// Keys that speak of a stack of slices.
+const OF_A_STACK: [&str; 6] =
+    ["orientation", "least_slices", "largest_missing_share", "slice_spacing_mm", "pixel_spacing_mm", "extent_mm"];
+
+/// `image`: whether the package reads radiographs, where that is known.
+fn accepts(table: Table<'_>, image: Option<bool>) -> Option<Accepts> {
+    let without_meaning: &[&str] = match image {
+        Some(true) => &OF_A_STACK,
+        Some(false) => &["kind_of_image"],
+        None => &[],
+    };
+    for key in without_meaning.iter().filter(|key| table.has(key)) {
+        table.fault(key, "has no meaning with this input.kind");
+    }
+    let gate = table.optional_checked("gate", |name: &String| stable_word(name));
+    // Radiographs are grey: the key says so, and has one value.
+    let _: Option<Vec<String>> = table.optional_checked("kind_of_image", |kinds: &Vec<String>| {
+        if *kinds == ["monochrome"] { Ok(()) } else { Err("must be [\"monochrome\"]: colour is not read".to_owned()) }
+    });
     let modality = table.required_checked("modality", |list: &Vec<String>| {
         if list.is_empty() {
             return Err("must name at least one modality".to_owned());
@@ -112,6 +204,7 @@ fn accepts(table: Table<'_>) -> Option<Accepts> {
         extent_mm,
         body_parts: body_parts.unwrap_or_default(),
         exclude_image_types: exclude_image_types.unwrap_or_default(),
+        gate,
     })
 }
 
@@ -122,11 +215,13 @@ fn golden(table: Table<'_>) -> Option<Golden> {
     });
     let float_tolerance = table.optional_checked("float_tolerance", |share| within(*share, 0.0, 1.0));
     let label_tolerance = table.optional_checked("label_tolerance", |share| within(*share, 0.0, 1.0));
+    let half_tolerance = table.optional_checked("half_tolerance", |share| within(*share, 0.0, 1.0));
     table.finish();
     Some(Golden {
         case: case?,
         float_tolerance: float_tolerance.unwrap_or(1e-4),
         label_tolerance: label_tolerance.unwrap_or(0.0),
+        half_tolerance: half_tolerance.unwrap_or(0.05),
     })
 }
 
@@ -171,11 +266,8 @@ pub(super) fn stable_word(word: &str) -> Result<(), String> {
     }
 }
 
-fn package_name(name: &str) -> Result<(), String> {
-    stable_word(name)
-}
-
-fn sha256_hex(text: &str) -> Result<(), String> {
+/// 64 lower-case hexadecimal digits.
+pub(super) fn sha256_hex(text: &str) -> Result<(), String> {
     if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         Ok(())
     } else {
@@ -193,7 +285,8 @@ fn code_string(text: &str) -> Result<(), String> {
     }
 }
 
-fn path_inside(path: &str) -> Result<(), String> {
+/// A path that stays inside the package's folder.
+pub(super) fn path_inside(path: &str) -> Result<(), String> {
     let plain = path.split('/').all(|part| {
         !part.is_empty()
             && !part.starts_with('.')

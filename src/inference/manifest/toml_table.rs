@@ -192,6 +192,26 @@ impl<'a> Table<'a> {
         self.members(key, array)
     }
 
+    /// As [`Self::tables`] for an array that may be absent.
+    pub(super) fn optional_tables(&self, key: &str) -> Vec<Table<'a>> {
+        if self.has(key) { self.tables(key) } else { Vec::new() }
+    }
+
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// Whether the value of a key is a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key && matches!(entry.value.get_ref(), DeValue::Table(_)))
+    }
+
+    /// The text of a key before it is read, where it is one.
+    pub(super) fn peek(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|entry| entry.key == key)?.value.get_ref().as_str()
+    }
+
     /// How many members the array of a key has; 0 where there is none.
     pub(super) fn count(&self, key: &str) -> usize {
         let entry = self.entries.iter().find(|entry| entry.key == key);
@@ -234,6 +254,12 @@ impl FromValue for String {
             return Err("must not hold control characters or backslashes".to_owned());
         }
         Ok(text.to_owned())
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: &DeValue<'_>) -> Result<Self, String> {
+        value.as_bool().ok_or_else(|| wrong_type("true or false", value))
     }
 }
 

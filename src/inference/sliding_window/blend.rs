@@ -3,21 +3,33 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{Plan, importance};
-use crate::inference::manifest::Window;
+use crate::inference::manifest::{Gather, Window};
 
-/// Scores of a whole volume from scores of its windows.
+/// How windows are gone through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Windows in one call of the module.
+    pub batch: usize,
+    /// Where scores are added up.
+    pub sums: Device,
+}
+
+/// A module over the windows of a volume, in MONAI's order.
 ///
 /// `voxels` is float32 [1, channels, slices, rows, columns]; `module` takes float32 [n, channels, window] (n at most
-/// `window.batch`) and gives float32 [n, k, window]. Gives float32 [1, k, slices, rows, columns], on the device of `voxels`.
-/// One tensor of that size and one of a single channel are held, beside the windows of one batch.
+/// `pace.batch`) and gives one tensor for each of `gathers`: float32 [n, k, window] to be blended to float32 [1, k, slices,
+/// rows, columns], or [n, …] to be collected to [windows, …]. Blended scores are on the device of the sums. For each of
+/// them one tensor of that size and one of a single channel are held, beside the windows of one batch.
 ///
 /// # Errors
-/// Those of `module`, and of libtorch where memory ends or the scores do not have the shape of the windows.
-pub fn sliding_window<E: From<TchError>>(
+/// Those of `module`, and of libtorch where memory ends or the results do not have the shape of the windows.
+pub fn over_windows<E: From<TchError>>(
     voxels: &Tensor,
     window: &Window,
-    mut module: impl FnMut(&Tensor) -> Result<Tensor, E>,
-) -> Result<Tensor, E> {
+    gathers: &[Gather],
+    pace: Pace,
+    mut module: impl FnMut(&Tensor) -> Result<Vec<Tensor>, E>,
+) -> Result<Vec<Tensor>, E> {
     let size = voxels.size();
     let [_, _, slices, rows, columns] = size[..] else {
         return Err(TchError::Shape(format!("five dimensions are needed, the voxels have {size:?}")).into());
@@ -25,24 +37,110 @@ pub fn sliding_window<E: From<TchError>>(
     let shape = [slices, rows, columns].map(|extent| usize::try_from(extent).unwrap_or(0));
     let plan = Plan::new(shape, window);
     let padded = pad(voxels, &plan, window.padding_value)?;
-    let weights = weights(window, voxels.device())?;
-    let mut sums: Option<Tensor> = None;
-    for batch in plan.starts.chunks(window.batch) {
+    let weights = weights(window, pace.sums)?;
+    let mut gathered: Vec<Gathered> = gathers.iter().map(|gather| Gathered::new(*gather)).collect();
+    for batch in plan.starts.chunks(pace.batch.max(1)) {
         let windows = batch.iter().map(|start| cut(&padded, *start, window.size)).collect::<Result<Vec<_>, _>>()?;
-        let scores = module(&Tensor::f_cat(&windows, 0)?)?;
-        let channels = check_scores(&scores, batch.len(), window.size)?;
-        let weighted = scores.f_mul(&weights)?;
-        let sums = match &mut sums {
-            Some(sums) => sums,
-            None => sums.insert(zeros(channels, plan.padded, voxels.device())?),
-        };
-        for (index, start) in batch.iter().enumerate() {
-            let _ = cut(sums, *start, window.size)?.f_add_(&weighted.f_narrow(0, as_i64(index), 1)?)?;
+        let results = module(&Tensor::f_cat(&windows, 0)?)?;
+        for (gathered, result) in gathered.iter_mut().zip(results) {
+            gathered.add(result, batch, &plan, window, &weights)?;
         }
     }
-    let mut sums = sums.ok_or_else(|| TchError::Shape("the plan has no window".to_owned()))?;
-    let _ = sums.f_div_(&counts(&plan, window, &weights)?)?;
-    Ok(crop(&sums, &plan, shape)?)
+    gathered.into_iter().map(|gathered| Ok(gathered.whole(&plan, window, &weights, shape)?)).collect()
+}
+
+/// float32 [windows, 3]: the centre of each window as a share of the padded grid's extents, slice, row, column.
+///
+/// # Errors
+/// Those of libtorch.
+pub fn positions(plan: &Plan, window: &Window, device: Device) -> Result<Tensor, TchError> {
+    let centre = |start: &[usize; 3]| -> [f32; 3] {
+        std::array::from_fn(|axis| {
+            ((start[axis] as f64 + window.size[axis] as f64 / 2.0) / plan.padded[axis] as f64) as f32
+        })
+    };
+    let centres: Vec<f32> = plan.starts.iter().flat_map(centre).collect();
+    Tensor::f_from_slice(&centres)?.f_view([as_i64(plan.starts.len()), 3])?.f_to_device(device)
+}
+
+/// One weight a window, spread over the grid: [slices, rows, columns], at each voxel the mean of the windows over it.
+///
+/// # Errors
+/// Those of libtorch; another number of weights than windows.
+pub fn spread(per_window: &Tensor, shape: [usize; 3], window: &Window) -> Result<Tensor, TchError> {
+    let plan = Plan::new(shape, window);
+    if per_window.size() != [as_i64(plan.starts.len())] {
+        let (found, windows) = (per_window.size(), plan.starts.len());
+        return Err(TchError::Shape(format!("{found:?} weights for {windows} windows")));
+    }
+    let device = per_window.device();
+    let weights = weights(window, device)?;
+    let sums = zeros(1, plan.padded, device)?;
+    for (index, start) in plan.starts.iter().enumerate() {
+        let weighted = weights.f_mul(&per_window.f_select(0, as_i64(index))?)?;
+        let _ = cut(&sums, *start, window.size)?.f_add_(&weighted)?;
+    }
+    let mean = sums.f_div(&counts(&plan, window, &weights)?)?;
+    crop(&mean, &plan, shape)?.f_select(0, 0)?.f_select(0, 0)
+}
+
+/// One result of the module, as it comes together.
+enum Gathered {
+    Blended(Option<Tensor>),
+    Collected(Vec<Tensor>),
+}
+
+impl Gathered {
+    const fn new(gather: Gather) -> Self {
+        match gather {
+            Gather::Blend => Self::Blended(None),
+            Gather::Collect => Self::Collected(Vec::new()),
+        }
+    }
+
+    /// Takes the result for a batch of windows, by their starts.
+    fn add(
+        &mut self,
+        result: Tensor,
+        batch: &[[usize; 3]],
+        plan: &Plan,
+        window: &Window,
+        weights: &Tensor,
+    ) -> Result<(), TchError> {
+        match self {
+            Self::Collected(results) => {
+                if result.size().first() != Some(&as_i64(batch.len())) {
+                    let found = result.size();
+                    return Err(TchError::Shape(format!("{found:?} was returned for {} windows", batch.len())));
+                }
+                results.push(result);
+            }
+            Self::Blended(sums) => {
+                let channels = check_scores(&result, batch.len(), window.size)?;
+                let weighted = result.f_to_device(weights.device())?.f_mul(weights)?;
+                let sums = match sums {
+                    Some(sums) => sums,
+                    None => sums.insert(zeros(channels, plan.padded, weights.device())?),
+                };
+                for (index, start) in batch.iter().enumerate() {
+                    let _ = cut(sums, *start, window.size)?.f_add_(&weighted.f_narrow(0, as_i64(index), 1)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The result for the whole volume.
+    fn whole(self, plan: &Plan, window: &Window, weights: &Tensor, shape: [usize; 3]) -> Result<Tensor, TchError> {
+        match self {
+            Self::Collected(results) => Tensor::f_cat(&results, 0),
+            Self::Blended(sums) => {
+                let mut sums = sums.ok_or_else(|| TchError::Shape("the plan has no window".to_owned()))?;
+                let _ = sums.f_div_(&counts(plan, window, weights)?)?;
+                crop(&sums, plan, shape)
+            }
+        }
+    }
 }
 
 fn as_i64(index: usize) -> i64 {
@@ -152,9 +250,11 @@ mod tests {
                 overlap: settings[0],
                 blending,
                 padding_value: settings[2],
-                batch: sizes[3],
             };
-            let found = sliding_window(&tensor(&arrays["voxels"]), &window, scores).unwrap();
+            let pace = Pace { batch: sizes[3], sums: Device::Cpu };
+            let voxels = tensor(&arrays["voxels"]);
+            let module = |windows: &Tensor| scores(windows).map(|scores| vec![scores]);
+            let found = over_windows(&voxels, &window, &[Gather::Blend], pace, module).unwrap().remove(0);
             let expected = tensor(&arrays["expected"]);
             assert_eq!(found.size(), expected.size(), "{}", path.display());
             let difference = (found - expected).abs().max().double_value(&[]);
@@ -164,15 +264,56 @@ mod tests {
         assert_eq!(cases, 6);
     }
 
+    fn small() -> (Window, Tensor) {
+        let window = Window { size: [2, 2, 2], overlap: 0.0, blending: Blending::Constant, padding_value: 0.0 };
+        (window, Tensor::zeros([1, 1, 4, 4, 2], (Kind::Float, Device::Cpu)))
+    }
+
+    fn failure(module: impl Fn(&Tensor) -> Result<Tensor, TchError>, gather: Gather, voxels: &Tensor) -> String {
+        let pace = Pace { batch: 1, sums: Device::Cpu };
+        let one = |windows: &Tensor| module(windows).map(|result| vec![result]);
+        over_windows(voxels, &small().0, &[gather], pace, one).unwrap_err().to_string()
+    }
+
     #[test]
-    fn scores_of_another_shape_are_refused() {
-        let window =
-            Window { size: [2, 2, 2], overlap: 0.0, blending: Blending::Constant, padding_value: 0.0, batch: 1 };
-        let voxels = Tensor::zeros([1, 1, 4, 4, 4], (Kind::Float, Device::Cpu));
-        let too_small = |windows: &Tensor| windows.f_narrow(2, 0, 1);
-        assert!(sliding_window(&voxels, &window, too_small).unwrap_err().to_string().contains("scores for 1 windows"));
-        let other_type = |windows: &Tensor| windows.f_to_kind(Kind::Double);
-        assert!(sliding_window(&voxels, &window, other_type).is_err());
-        assert!(sliding_window(&voxels.squeeze(), &window, |w| w.f_to_kind(Kind::Float)).is_err());
+    fn results_of_another_shape_are_refused() {
+        let voxels = small().1;
+        assert!(failure(|w| w.f_narrow(2, 0, 1), Gather::Blend, &voxels).contains("scores for 1 windows"));
+        assert!(failure(|w| w.f_to_kind(Kind::Double), Gather::Blend, &voxels).contains("Double"));
+        assert!(failure(|w| w.f_to_kind(Kind::Float), Gather::Blend, &voxels.squeeze()).contains("five dimensions"));
+        let two = |w: &Tensor| Tensor::f_cat(&[w, w], 0);
+        assert!(failure(two, Gather::Collect, &voxels).contains("[2, 1, 2, 2, 2] was returned for 1 windows"));
+    }
+
+    #[test]
+    fn what_is_collected_comes_in_the_order_of_the_windows_whatever_the_batch() {
+        let (window, voxels) = small();
+        let voxels = voxels + Tensor::arange(4, (Kind::Float, Device::Cpu)).view([1, 1, 1, 4, 1]);
+        for batch in [1, 3, 4] {
+            let module = |windows: &Tensor| {
+                let largest = windows.f_amax([1, 2, 3, 4], false)?;
+                Ok::<_, TchError>(vec![largest.f_unsqueeze(1)?, windows.f_mul_scalar(2.0)?])
+            };
+            let pace = Pace { batch, sums: Device::Cpu };
+            let found = over_windows(&voxels, &window, &[Gather::Collect, Gather::Blend], pace, module).unwrap();
+            assert_eq!(found[0].size(), [4, 1]);
+            assert_eq!(Vec::<f32>::try_from(found[0].view(-1)).unwrap(), [1.0, 3.0, 1.0, 3.0]);
+            assert_eq!(found[1].size(), [1, 1, 4, 4, 2]);
+            assert!(found[1].equal(&(&voxels * 2.0)));
+        }
+        let plan = Plan::new([4, 4, 2], &window);
+        let centres = positions(&plan, &window, Device::Cpu).unwrap();
+        assert_eq!(Vec::<f32>::try_from(centres.get(1)).unwrap(), [0.25, 0.75, 0.5]);
+    }
+
+    #[test]
+    fn weights_of_windows_are_spread_over_the_grid() {
+        let window = Window { size: [2, 2, 4], overlap: 0.5, blending: Blending::Constant, padding_value: 0.0 };
+        let weights = Tensor::from_slice(&[1.0f32, 3.0]);
+        let map = spread(&weights, [2, 3, 3], &window).unwrap();
+        assert_eq!(map.size(), [2, 3, 3]);
+        let row = |row: i64| map.double_value(&[1, row, 2]);
+        assert_eq!([row(0), row(1), row(2)], [1.0, 2.0, 3.0]);
+        assert!(spread(&weights, [2, 2, 3], &window).unwrap_err().to_string().contains("1 windows"));
     }
 }

@@ -78,7 +78,7 @@ mod tests {
 
     fn window(size: [usize; 3], overlap: f64) -> Window {
         let blending = Blending::Gaussian { sigma_scale: 0.125 };
-        Window { size, overlap, blending, padding_value: 0.0, batch: 1 }
+        Window { size, overlap, blending, padding_value: 0.0 }
     }
 
     #[test]

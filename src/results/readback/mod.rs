@@ -5,9 +5,21 @@
 
 mod extent;
 
-mod report;
+mod frames;
 
 mod segmentation;
+
+mod parametric_map;
+
+mod tree;
+
+mod findings;
+
+mod regions;
+
+mod words;
+
+mod report;
 
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
@@ -20,6 +32,7 @@ use crate::dicom::data_set::{DataSet, Value};
 use crate::dicom::parse::parse;
 use crate::dicom::transfer_syntax::Encoding;
 use crate::dicom::uid::{OtherUid, TransferSyntaxUid};
+pub(super) use parametric_map::parametric_map;
 pub(super) use report::report;
 pub(super) use segmentation::segmentation;
 
@@ -86,13 +99,14 @@ fn check_uids(data_set: &DataSet) -> Checked {
 fn check_identity(request: &ResultRequest<'_>, object: &DataSet) -> Checked {
     let header = &request.source.header;
     let copied = [PATIENT, GENERAL_STUDY, PATIENT_STUDY].into_iter().flatten();
-    for tag in copied.chain(&[tags::SPECIFIC_CHARACTER_SET]) {
+    for tag in copied {
         let same = match header.element(*tag) {
             Some(element) => object.element(*tag).is_some_and(|written| same_value(&written.value, &element.value)),
             None => object.bytes(*tag).is_none_or(Bytes::is_empty),
         };
         ensure(same, || format!("{tag} is not what the source has"))?;
     }
+    check_character_set(request, object)?;
     let is = |tag: Tag, uid: &str| object.text(tag).as_deref() == Some(uid);
     ensure(is(tags::STUDY_INSTANCE_UID, request.source.study_instance_uid.as_str()), || {
         "it is of another study".into()
@@ -102,6 +116,18 @@ fn check_identity(request: &ResultRequest<'_>, object: &DataSet) -> Checked {
     })?;
     let of_source = |(_, uid): &(_, crate::dicom::uid::SopInstanceUid)| is(tags::SOP_INSTANCE_UID, uid.as_str());
     ensure(!request.source.instances.iter().any(of_source), || "it has the UID of a source instance".into())
+}
+
+/// The repertoire is the source's, or Unicode where all that was copied is in ASCII and reads the same in it.
+fn check_character_set(request: &ResultRequest<'_>, object: &DataSet) -> Checked {
+    let header = &request.source.header;
+    let (written, source) = (object.texts(tags::SPECIFIC_CHARACTER_SET), header.texts(tags::SPECIFIC_CHARACTER_SET));
+    if written == source {
+        return Ok(());
+    }
+    let mut copied = [PATIENT, GENERAL_STUDY, PATIENT_STUDY].into_iter().flatten();
+    let ascii = copied.all(|tag| header.bytes(*tag).is_none_or(|bytes| bytes.is_ascii() && !bytes.contains(&0x1B)));
+    ensure(ascii && written == ["ISO_IR 192"], || format!("the character set {written:?} is not that of the source"))
 }
 
 /// Equal but for the padding that makes a value even.
@@ -124,10 +150,17 @@ fn same_items(written: &DataSet, source: &DataSet) -> bool {
         && written.iter().zip(source).all(|(w, s)| w.tag == s.tag && same_value(&w.value, &s.value))
 }
 
-/// The code value and scheme of the first item of a code sequence.
-fn code_of(item: &DataSet, sequence: Tag) -> Option<(String, String)> {
-    let code = item.items(sequence).first()?;
-    Some((code.text(tags::CODE_VALUE)?, code.text(tags::CODING_SCHEME_DESIGNATOR)?))
+/// The Referenced Series Sequence names the source series and all its instances, in order.
+fn check_references(request: &ResultRequest<'_>, object: &DataSet) -> Checked {
+    let series = object.items(tags::REFERENCED_SERIES_SEQUENCE).first().ok_or("no source series is referenced")?;
+    let uid = series.text(tags::SERIES_INSTANCE_UID);
+    ensure(uid.as_deref() == Some(request.source.series_instance_uid.as_str()), || {
+        "another series is referenced".into()
+    })?;
+    let referenced = series.items(tags::REFERENCED_INSTANCE_SEQUENCE).iter();
+    let referenced: Vec<_> = referenced.filter_map(|item| item.text(tags::REFERENCED_SOP_INSTANCE_UID)).collect();
+    let instances = request.source.instances.iter().map(|(_, uid)| uid.as_str());
+    ensure(referenced.iter().map(String::as_str).eq(instances), || "other instances are referenced".into())
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@ use bytes::Bytes;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
+use super::super::grid::{SourceGrid, StackGrid};
 use super::super::identifiers::Identifiers;
-use super::super::request::{EncodingOptions, Equipment, Outcome, ResultRequest, SourceGrid};
+use super::super::plans::Plans;
+use super::super::request::{EncodingOptions, Equipment, Outcome, ResultRequest};
 use super::super::{ResultError, segmentation as writer};
 use crate::clock::Timestamp;
 use crate::dicom::code::CodedConcept;
@@ -114,7 +116,7 @@ fn read_back(grid: &Geometry, spoil_segmentation: bool, spoil: impl Fn(&mut Vec<
     let options = EncodingOptions::default();
     let request = ResultRequest {
         source: &source,
-        grid: Some(SourceGrid { geometry: grid, slices: &frames, missing_share: 0.0, warnings: &[] }),
+        grid: Some(SourceGrid::Stack(StackGrid { geometry: grid, slices: &frames, warnings: &[] })),
         outcome: Outcome::Predicted(&prediction),
         algorithm: &algorithm,
         configuration_hash: "c",
@@ -124,18 +126,19 @@ fn read_back(grid: &Geometry, spoil_segmentation: bool, spoil: impl Fn(&mut Vec<
         options: &options,
     };
     let identifiers = Identifiers::of(&request);
-    let plan = writer::plan(&request, &identifiers)?.unwrap();
+    let plans = Plans::of(&request, &identifiers)?;
+    let plan = plans.segmentation.as_ref().unwrap();
     let spoiled = |bytes: Bytes| {
         let mut bytes = bytes.to_vec();
         spoil(&mut bytes);
         Bytes::from(bytes)
     };
     if spoil_segmentation {
-        let bytes = spoiled(writer::encode(&request, &identifiers, &plan)?);
-        super::segmentation(&request, &plan, &bytes)
+        let bytes = spoiled(writer::encode(&request, &identifiers, plan)?);
+        super::segmentation(&request, plan, &bytes)
     } else {
-        let bytes = spoiled(super::super::report::encode(&request, &identifiers, Some(&plan))?);
-        super::report(&request, &identifiers, Some(&plan), &bytes)
+        let bytes = spoiled(super::super::report::encode(&request, &identifiers, &plans)?);
+        super::report(&request, &identifiers, &plans, &bytes)
     }
 }
 

@@ -8,6 +8,7 @@ use dicom_dictionary_std::tags;
 use super::super::acquisition::{self, AcquisitionFacts};
 use super::super::codes;
 use super::super::content::{self, Relationship, container, number, uid_reference};
+use super::super::evidence::instance_reference;
 use super::super::identifiers::Identifiers;
 use super::super::request::ResultRequest;
 use crate::dicom::code::CodedConcept;
@@ -18,7 +19,8 @@ const CONTEXT: Relationship = Relationship::HasAcqContext;
 pub(super) fn image_library(request: &ResultRequest<'_>, identifiers: &Identifiers) -> DataSet {
     let mut items = common_descriptors(request, identifiers);
     let images = &request.source.instances;
-    items.extend(images.iter().map(|(class, instance)| content::image(&codes::SOURCE, class, instance, &[])));
+    let reference = |(class, instance): &_| instance_reference(class, instance);
+    items.extend(images.iter().map(|i| content::image(Relationship::Contains, &codes::SOURCE, reference(i))));
     let group = container(Relationship::Contains, &codes::IMAGE_LIBRARY_GROUP, None, items);
     container(Relationship::Contains, &codes::IMAGE_LIBRARY, Some("1600"), vec![group])
 }
@@ -53,7 +55,7 @@ fn common_descriptors(request: &ResultRequest<'_>, identifiers: &Identifiers) ->
 
 fn measures(request: &ResultRequest<'_>, facts: &AcquisitionFacts) -> impl Iterator<Item = DataSet> {
     let size = |at: usize, tag: Tag| {
-        let of_grid = request.grid.and_then(|g| u32::try_from(g.geometry.shape[at]).ok()).map(f64::from);
+        let of_grid = request.grid.and_then(|g| u32::try_from(g.shape()[at]).ok()).map(f64::from);
         of_grid.or_else(|| request.source.header.number(tag))
     };
     let measure = |name: CodedConcept, value: Option<f64>, unit: CodedConcept| {

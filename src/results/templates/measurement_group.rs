@@ -1,49 +1,60 @@
-//! Measurement Groups: TID 1411 about one segment, TID 1501 about several segments or none; TID 4108, 1419, 4019 in them.
+//! Measurement Groups: TID 1411 about one segment, TID 1410 about one of a radiograph, TID 1501 about several segments or
+//! none; TID 1419 in them.
 //!
 //! TID 1411 refers to exactly one segment (row 7; readers take the first and drop the others). A group about two lungs is
 //! therefore TID 1501, whose Source of Measurement is the Segmentation with both segment numbers.
 
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
+
 use super::super::codes;
-use super::super::content::{Relationship, code, container, image, number, text, uid_reference, with_children};
+use super::super::content::{Relationship, code, frame_reference, image, number, uid_reference};
+use super::super::evidence::instance_reference;
+use super::super::file;
+use super::super::grid::FrameReference;
 use super::super::identifiers::Identifiers;
-use super::super::plain_text::plain;
+use super::super::plans::Plans;
 use super::super::request::ResultRequest;
-use super::super::segmentation::Plan;
-use super::super::{algorithm, file};
+use super::super::segmentation::PlannedSegment;
+use super::group_context::{algorithm_identification, finding_site, group as group_of, tracking};
 use crate::dicom::data_set::DataSet;
 use crate::inference::prediction::{Measurement, MeasurementGroup};
 
 pub(super) fn measurement_group(
     request: &ResultRequest<'_>,
     identifiers: &Identifiers,
-    segmentation: Option<&Plan<'_>>,
+    plans: &Plans<'_>,
     group: &MeasurementGroup,
 ) -> DataSet {
-    let numbers = segment_numbers(segmentation, group);
-    let about_one = group.segment_numbers.len() == 1 && numbers.len() == 1;
-    let mut items = tracking(identifiers, group);
+    let about: Vec<&PlannedSegment<'_>> =
+        plans.segments().iter().filter(|s| group.segment_numbers.contains(&u16::from(s.label))).collect();
+    let mut items = tracking(&group.label, &identifiers.tracking(&group.label));
     items.extend(finding(request, group));
-    items.extend(algorithm_identification(request));
-    items.extend(references(request, identifiers, &numbers, about_one));
+    items.extend(algorithm_identification(request, &[]));
+    let radiograph = request.grid.filter(|grid| grid.stack().is_none()).and_then(|grid| grid.reference(0));
+    let template = match (&about[..], group.segment_numbers.len(), radiograph) {
+        ([segment], 1, Some(source)) => {
+            items.extend(planar_references(identifiers, plans, segment, source));
+            "1410"
+        }
+        ([segment], 1, None) => {
+            items.extend(volumetric_references(request, identifiers, segment));
+            "1411"
+        }
+        (several, ..) => {
+            let numbers: Vec<u16> = several.iter().map(|segment| segment.number).collect();
+            items.extend(segmentation_source(identifiers, &numbers));
+            "1501"
+        }
+    };
     items.extend(group.measurements.iter().map(measurement));
-    let template = if about_one { "1411" } else { "1501" };
-    container(Relationship::Contains, &codes::MEASUREMENT_GROUP, Some(template), items)
+    group_of(template, items)
 }
 
-/// Segment Numbers in the Segmentation of those segments of the group that have voxels.
-pub(in super::super) fn segment_numbers(segmentation: Option<&Plan<'_>>, group: &MeasurementGroup) -> Vec<u16> {
-    let segments = segmentation.map_or(&[][..], |plan| &plan.segments);
-    let of_group = |label: u8| group.segment_numbers.contains(&u16::from(label));
-    segments.iter().filter(|segment| of_group(segment.label)).map(|segment| segment.number).collect()
-}
-
-/// TID 4108, Tracking Identifier.
-fn tracking(identifiers: &Identifiers, group: &MeasurementGroup) -> Vec<DataSet> {
-    let context = Relationship::HasObsContext;
-    vec![
-        text(context, &codes::TRACKING_IDENTIFIER, &plain(&group.label, 64)),
-        uid_reference(context, &codes::TRACKING_UNIQUE_IDENTIFIER, identifiers.tracking(&group.label).as_str()),
-    ]
+/// Source of Measurement: segments of the Segmentation, where there are any.
+pub(super) fn segmentation_source(identifiers: &Identifiers, numbers: &[u16]) -> Option<DataSet> {
+    let reference = (!numbers.is_empty()).then(|| segment_reference(identifiers, numbers))??;
+    Some(image(Relationship::Contains, &codes::SOURCE_OF_MEASUREMENT, reference))
 }
 
 fn finding(request: &ResultRequest<'_>, group: &MeasurementGroup) -> Vec<DataSet> {
@@ -54,44 +65,47 @@ fn finding(request: &ResultRequest<'_>, group: &MeasurementGroup) -> Vec<DataSet
     let mut items: Vec<DataSet> =
         category.map(|c| code(Relationship::Contains, &codes::FINDING_CATEGORY, c)).into_iter().collect();
     items.push(code(Relationship::Contains, &codes::FINDING, &group.finding));
-    if let Some(site) = &group.finding_site {
-        let laterality = group.laterality.iter();
-        let laterality = laterality.map(|side| code(Relationship::HasConceptMod, &codes::LATERALITY, side)).collect();
-        items.push(with_children(code(Relationship::HasConceptMod, &codes::FINDING_SITE, site), laterality));
-    }
+    items.extend(group.finding_site.as_ref().map(|site| finding_site(site, group.laterality.as_ref())));
     items
 }
 
-/// TID 4019, Algorithm Identification.
-fn algorithm_identification(request: &ResultRequest<'_>) -> Vec<DataSet> {
-    let modifier = Relationship::HasConceptMod;
-    let identity = request.algorithm;
-    let mut items = vec![
-        text(modifier, &codes::ALGORITHM_NAME, &plain(&identity.name, 64)),
-        text(modifier, &codes::ALGORITHM_VERSION, &identity.version),
-        text(modifier, &codes::ALGORITHM_MANUFACTURER, &identity.manufacturer),
-    ];
-    let parameters = algorithm::parameters(request);
-    items.extend(parameters.iter().map(|parameter| text(modifier, &codes::ALGORITHM_PARAMETERS, parameter)));
-    items.push(code(modifier, &codes::ALGORITHM_FAMILY, &identity.family));
-    items
-}
-
-fn references(
+/// TID 1411: the segment, and the series that it was found in.
+fn volumetric_references(
     request: &ResultRequest<'_>,
     identifiers: &Identifiers,
-    numbers: &[u16],
-    about_one: bool,
+    segment: &PlannedSegment<'_>,
 ) -> Vec<DataSet> {
-    let (false, Ok(class)) = (numbers.is_empty(), file::segmentation_storage()) else { return Vec::new() };
-    if !about_one {
-        return vec![image(&codes::SOURCE_OF_MEASUREMENT, &class, &identifiers.segmentation, numbers)];
-    }
+    let Some(reference) = segment_reference(identifiers, &[segment.number]) else { return Vec::new() };
     let series = request.source.series_instance_uid.as_str();
     vec![
-        image(&codes::REFERENCED_SEGMENT, &class, &identifiers.segmentation, numbers),
+        image(Relationship::Contains, &codes::REFERENCED_SEGMENT, reference),
         uid_reference(Relationship::Contains, &codes::SOURCE_SERIES_FOR_SEGMENTATION, series),
     ]
+}
+
+/// TID 1410: the one frame of the segment, and the image that it was found in.
+fn planar_references(
+    identifiers: &Identifiers,
+    plans: &Plans<'_>,
+    segment: &PlannedSegment<'_>,
+    source: FrameReference<'_>,
+) -> Vec<DataSet> {
+    let Some(mut reference) = segment_reference(identifiers, &[segment.number]) else { return Vec::new() };
+    let frames = plans.segmentation.as_ref().map_or(&[][..], |plan| &plan.frames);
+    if let Some(at) = frames.iter().position(|frame| frame.segment_number == segment.number) {
+        reference.put_text(tags::REFERENCED_FRAME_NUMBER, VR::IS, &(at + 1).to_string());
+    }
+    let contains = Relationship::Contains;
+    vec![
+        image(contains, &codes::REFERENCED_SEGMENTATION_FRAME, reference),
+        image(contains, &codes::SOURCE_IMAGE_FOR_SEGMENTATION, frame_reference(source)),
+    ]
+}
+
+fn segment_reference(identifiers: &Identifiers, numbers: &[u16]) -> Option<DataSet> {
+    let mut reference = instance_reference(&file::segmentation_storage().ok()?, &identifiers.segmentation);
+    reference.put_us(tags::REFERENCED_SEGMENT_NUMBER, numbers);
+    Some(reference)
 }
 
 /// TID 1419 row 5, with its derivation.

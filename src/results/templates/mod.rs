@@ -2,7 +2,17 @@
 
 mod image_library;
 
+mod group_context;
+
+mod finding_group;
+
+mod slice_scores;
+
+mod region_groups;
+
 mod measurement_group;
+
+mod attention;
 
 mod measurement_report;
 

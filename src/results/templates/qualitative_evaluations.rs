@@ -1,73 +1,113 @@
 //! Qualitative Evaluations of TID 1500 (rows 12 to 14): what became of the analysis, in codes for machines (CID 6042,
 //! CID 6047, CID 240) and in sentences for people. Only CODE and TEXT may stand here.
 
-use super::super::acquisition;
 use super::super::algorithm::UNTRAINED;
-use super::super::codes;
-use super::super::content::{Relationship, code, container, text};
+use super::super::content::{Relationship, code, container, text, text_bytes, with_children};
 use super::super::plain_text::plain;
+use super::super::plans::Plans;
 use super::super::request::{Outcome, ResultRequest};
-use super::super::segmentation::Plan;
+use super::super::segmentation::PlannedSegment;
+use super::super::{acquisition, codes, conclusion, generated_text};
+use super::finding_group::answer;
+use super::region_groups;
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
+use crate::inference::prediction::Decision;
 
-pub(super) fn qualitative_evaluations(request: &ResultRequest<'_>, segmentation: Option<&Plan<'_>>) -> DataSet {
+pub(super) fn qualitative_evaluations(request: &ResultRequest<'_>, plans: &Plans<'_>) -> DataSet {
     let mut items = Vec::new();
     if request.algorithm.untrained {
         items.push(comment(UNTRAINED));
     }
-    let (status, summary) = status(request, segmentation);
+    let (status, summary) = status(request, plans);
     if request.options.status_codes {
         items.push(code(Relationship::Contains, &codes::SUMMARY_OF_ANALYSES, &status));
         items.push(code(Relationship::Contains, &codes::FINDINGS_SUMMARY, &summary));
     }
+    let findings = request.findings();
+    items.extend(conclusion::sentences(&findings).iter().map(|sentence| comment(sentence)));
+    items.extend(findings.iter().map(|finding| answer(finding)));
     if summary == codes::WITHOUT_FINDINGS {
-        items.extend(absent(request));
+        items.extend(absent(request, plans));
     }
+    items.extend(generated_text(request));
     if let Some(reason) = request.outcome.reason() {
         let verb = if request.outcome.is_failure() { "The analysis failed" } else { "Not suitable for this analysis" };
         items.push(comment(&format!("{verb}: {} [{}]", plain(reason.text, 2000), plain(reason.code, 64))));
     }
     items.push(comment(&acquisition::facts(request).sentence()));
-    items.extend(warnings(request).iter().map(|warning| comment(&format!("Note: {warning}"))));
+    items.extend(warnings(request, plans).iter().map(|warning| comment(&format!("Note: {warning}"))));
     container(Relationship::Contains, &codes::QUALITATIVE_EVALUATIONS, None, items)
 }
 
+/// The words that a model wrote, with what they are as a modifier and above them (TID 1500 row 14).
+fn generated_text(request: &ResultRequest<'_>) -> Option<DataSet> {
+    let wording = generated_text::wording(request)?;
+    let algorithm = request.algorithm;
+    let modifier = Relationship::HasConceptMod;
+    let modifiers = vec![
+        text(modifier, &codes::COMMENT, generated_text::HEADING),
+        text(modifier, &codes::ALGORITHM_NAME, &plain(&algorithm.name, 64)),
+        text(modifier, &codes::ALGORITHM_VERSION, &algorithm.version),
+    ];
+    Some(with_children(text_bytes(Relationship::Contains, &codes::FINDING, wording.bytes), modifiers))
+}
+
 /// Status of the analysis (CID 6042) and summary of its findings (CID 6047).
-fn status(request: &ResultRequest<'_>, segmentation: Option<&Plan<'_>>) -> (CodedConcept, CodedConcept) {
+fn status(request: &ResultRequest<'_>, plans: &Plans<'_>) -> (CodedConcept, CodedConcept) {
     if matches!(request.outcome, Outcome::Failed { .. }) {
         return (codes::FAILED, codes::NONE_SUCCEEDED);
     }
-    if request.outcome.reading().is_none() {
+    let Some(prediction) = request.outcome.reading() else {
         return (codes::NOT_ATTEMPTED, codes::NONE_SUCCEEDED);
-    }
-    let measured = request.groups().iter().flat_map(|g| &g.measurements).any(|m| m.value.is_some_and(f64::is_finite));
-    let found = segmentation.is_some() || measured;
+    };
+    let found = if prediction.findings.is_empty() {
+        let mut measurements = prediction.measurement_groups.iter().flat_map(|group| &group.measurements);
+        !plans.segments().is_empty() || measurements.any(|m| m.value.is_some_and(f64::is_finite))
+    } else {
+        // Where a model answers for findings, segments and numbers of organs are none. What is undetermined is to be
+        // looked at: it must not be filtered out as «without findings».
+        let abnormal = |s: &PlannedSegment<'_>| !codes::same(&s.description.category, &codes::ANATOMICAL_STRUCTURE);
+        prediction.findings.iter().any(|f| f.decision != Decision::Absent) || plans.segments().iter().any(abnormal)
+    };
     (codes::SUCCEEDED, if found { codes::WITH_FINDINGS } else { codes::WITHOUT_FINDINGS })
 }
 
-/// «Absent» for each kind of thing that was looked for.
-fn absent(request: &ResultRequest<'_>) -> Vec<DataSet> {
-    let mut targets: Vec<&CodedConcept> = Vec::new();
+/// «Absent» for each kind of thing that was to be segmented and is nowhere.
+fn absent(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<DataSet> {
+    let mut known: Vec<&CodedConcept> =
+        plans.segments().iter().map(|segment| &segment.description.property_type).collect();
+    known.extend(request.findings().into_iter().map(|finding| &finding.concept));
+    let mut items = Vec::new();
     for segment in request.outcome.reading().map_or(&[][..], |prediction| &prediction.segments) {
-        if !targets.contains(&&segment.property_type) {
-            targets.push(&segment.property_type);
+        let target = &segment.property_type;
+        if !known.iter().any(|k| codes::same(k, target)) {
+            known.push(target);
+            items.push(code(Relationship::Contains, target, &codes::ABSENT));
         }
     }
-    targets.into_iter().map(|target| code(Relationship::Contains, target, &codes::ABSENT)).collect()
+    items
 }
 
-fn warnings(request: &ResultRequest<'_>) -> Vec<String> {
-    let mut warnings: Vec<String> = request.grid.map_or(&[][..], |grid| grid.warnings).to_vec();
+fn warnings(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<String> {
+    let mut warnings: Vec<String> = request.grid.map_or(&[][..], |grid| grid.warnings()).to_vec();
     warnings.extend_from_slice(request.outcome.warnings());
-    let missing = request.grid.map_or(0, |grid| grid.slices.iter().filter(|slice| slice.is_none()).count());
+    let missing = request.grid.map_or(0, |grid| grid.missing_slices());
     if missing > 0 {
         warnings.push(format!(
-            "{missing} slices are missing in the source; they are interpolated in the measurements and have no frame in the segmentation"
+            "{missing} slices are missing in the source; they are interpolated in the measurements and have no frame in the objects"
         ));
     }
     let empty = request.groups().iter().filter(|g| g.measurements.iter().any(|m| m.value.is_none()));
     warnings.extend(empty.map(|group| format!("{}: some values could not be computed", group.label)));
+    warnings.extend(region_groups::unmarked(request, plans));
+    if let Some(wording) = generated_text::wording(request).filter(|wording| wording.lost > 0) {
+        let lost = wording.lost;
+        warnings.push(format!("{lost} characters of the generated text are not in the character set of the study"));
+    }
+    if request.outcome.reading().and_then(|p| p.text.as_ref()).is_some() && generated_text::wording(request).is_none() {
+        warnings.push("the model wrote no text".to_owned());
+    }
     warnings
 }
 

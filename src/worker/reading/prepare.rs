@@ -7,14 +7,17 @@ use super::ReadingError;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::tags;
 use crate::dicom::uid::FrameOfReferenceUid;
-use crate::inference::manifest::Manifest;
+use crate::inference::engine::Engine;
+use crate::inference::manifest::{InputKind, Manifest};
+use crate::inference::subject::Subject;
+use crate::volume::radiograph::RadiographOptions;
 use crate::volume::{AssembleError, AssembleOptions, InstanceSource, Series, SourceSeries, Volume};
 
 /// A series made ready for one model.
 #[derive(Debug, Clone)]
 pub enum Prepared {
     /// The model reads it.
-    Volume(Arc<Volume>),
+    Subject(Subject),
     /// The model does not read it: a result and no failure.
     NotSuitable {
         /// What a report can say of the series.
@@ -52,13 +55,15 @@ impl SeriesInstances {
         self.sources.iter().filter(|source| matches!(source, InstanceSource::Decoded(_))).count()
     }
 
-    /// Reads the headers, holds the series against what the model accepts, and decodes the pixels only then. Blocks.
+    /// Reads the headers, holds the series against what the model and its gate accept, and decodes the pixels only then.
+    /// Blocks.
     ///
     /// # Errors
     /// [`ReadingError::File`] and [`ReadingError::Unreadable`]. A series that the model does not read is no error.
-    pub fn prepare(&mut self, manifest: &Manifest) -> Result<Prepared, ReadingError> {
-        match self.accepted(manifest) {
-            Ok(volume) => Ok(Prepared::Volume(volume)),
+    pub fn prepare(&mut self, manifest: &Manifest, engine: &Engine) -> Result<Prepared, ReadingError> {
+        let gate = manifest.accepts.gate.as_ref().and_then(|gate| engine.manifest(gate));
+        match self.accepted(manifest, gate) {
+            Ok(subject) => Ok(Prepared::Subject(subject)),
             Err(NoVolume::File(cause)) => Err(ReadingError::File(cause)),
             Err(NoVolume::NotSuitable { code, reason }) => {
                 let source = Box::new(self.source().ok_or(ReadingError::Unreadable)?);
@@ -82,18 +87,23 @@ impl SeriesInstances {
         })
     }
 
-    fn accepted(&mut self, manifest: &Manifest) -> Result<Arc<Volume>, NoVolume> {
+    fn accepted(&mut self, manifest: &Manifest, gate: Option<&Manifest>) -> Result<Subject, NoVolume> {
         let options = assemble_options(manifest);
         let series = Series::read(self.sources.clone())?;
-        if let Err(refusal) = manifest.accepts(&series.facts(&options)) {
-            return Err(NoVolume::NotSuitable { code: refusal.code, reason: refusal.reason });
+        for manifest in [Some(manifest), gate].into_iter().flatten() {
+            let accepted = manifest.accepts(&series.facts(&assemble_options(manifest)));
+            accepted.map_err(|refusal| NoVolume::NotSuitable { code: refusal.code, reason: refusal.reason })?;
+        }
+        if let InputKind::Image { voi } = manifest.input.kind {
+            let options = RadiographOptions { voi, ..RadiographOptions::default() };
+            return Ok(series.radiograph(&options)?.into());
         }
         if let Some(volume) = self.volume.as_ref().filter(|volume| suffices(volume, &options)) {
-            return Ok(volume.clone());
+            return Ok(volume.into());
         }
         let volume = Arc::new(series.assemble(&options)?);
         self.volume = Some(volume.clone());
-        Ok(volume)
+        Ok(Subject::Volume(volume))
     }
 }
 

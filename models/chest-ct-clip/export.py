@@ -1,0 +1,91 @@
+"""Makes backbone.pt, binary.pt and findings.pt from PyTorch weights, or from random ones.
+
+    python export.py --weights CT-CLIP_v2.pt [HEAD.pt ...]   a CT-CLIP or ClassFine (CT_LiPro) checkpoint; binary head as `binary.*`
+    python export.py --untrained                             random weights at full size
+    python export.py --tiny --seed 0                         the package in tiny/
+
+Heads that are not among the weights are random: exchange them by what train_head.py writes.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import torchscript as ts  # noqa: E402
+from model import BinaryHead, FindingsHead, ImageBranch, Size  # noqa: E402
+
+# What a checkpoint holds beside the image branch: the text branch, the decoder of the pre-training, statistics of the codebook.
+NOT_USED = (r"text_transformer\.|to_text_latent|to_visual_latent_extra|temperature|dropout"
+            r"|visual_transformer\.(to_patch_emb_first_frame|to_pixels|discr|vgg|vq\.(?!_codebook\.embed$))"
+            r"|visual_transformer\.enc_.*\.(context_norm\.|null_kv$)|visual_transformer\.dec_")
+
+TINY_SIZE = Size(depth=24, side=48, slab=4, patch=8, width=32, heads=2, head_width=16, layers=2, codes=64, latent=32)
+TINY = {
+    'name = "chest-ct-clip"': 'name = "chest-ct-clip-tiny"',
+    'title = "Chest CT, CT-CLIP"': 'title = "Chest CT, CT-CLIP, tiny"',
+    "mm = [1.5, 0.75, 0.75]": "mm = [15, 7.5, 7.5]",
+    "size = [240, 480, 480]": "size = [24, 48, 48]",
+    '"spacing=1.5x0.75x0.75 mm", "size=240x480x480"': '"spacing=15x7.5x7.5 mm", "size=24x48x48"',
+    "# [1, 512]": "# [1, 32]",
+    "memory_mb = 4500": "memory_mb = 100",
+}
+
+
+def build(small: bool) -> dict[str, nn.Module]:
+    """The modules with random weights, by file name without `.pt`."""
+    size = TINY_SIZE if small else Size()
+    parts = {"backbone": ImageBranch(size), "binary": BinaryHead(size.latent, 16 if small else 256), "findings": FindingsHead(size.latent)}
+    if small:
+        with torch.no_grad():
+            parts["binary"].net[-1].weight.mul_(6)
+            parts["findings"].classifier.weight.mul_(6)
+    return parts
+
+
+def modules(size: Size, parts: dict[str, nn.Module]) -> dict[str, torch.jit.ScriptModule]:
+    """The three compiled modules by their file names."""
+    latent = torch.zeros(1, size.latent)
+    return {
+        "backbone.pt": ts.traced(parts["backbone"], torch.zeros(1, 1, size.depth, size.side, size.side)),
+        "binary.pt": ts.traced(parts["binary"], latent),
+        "findings.pt": ts.traced(parts["findings"], latent),
+    }
+
+
+def tiny() -> None:
+    """Writes tiny/."""
+    size = TINY_SIZE
+    compiled = modules(size, build(small=True))
+    voxels = ts.phantom(1, 1, size.depth, size.side, size.side) * 2 - 1
+    latent = compiled["backbone.pt"](voxels)
+    golden = {"voxels": voxels, "latent": latent, "binary_logits": compiled["binary.pt"](latent), "finding_logits": compiled["findings.pt"](latent)}
+    ts.write_tiny(HERE, {name: ts.archive(module) for name, module in compiled.items()}, TINY, {name: value.numpy() for name, value in golden.items()})
+
+
+def main() -> None:
+    given = ts.arguments(__doc__)
+    if given.tiny:
+        tiny()
+        return
+    parts = build(small=False)
+    if given.weights:
+        tensors = {re.sub(r"^(trained_model|clip)\.", "", name): value for name, value in ts.state_dict(given.weights).items()}
+        for name, head, pattern in (("findings", parts["findings"], r"^(?:findings\.)?(classifier\..*)"), ("binary", parts["binary"], r"^binary\.(.*)")):
+            found = {match[1]: tensors.pop(key) for key in list(tensors) if (match := re.match(pattern, key))}
+            if found:
+                ts.load(head, found)
+            else:
+                print(f"no weights for the head «{name}»: it is random until it is exchanged")
+        ts.load(parts["backbone"], tensors, unused=NOT_USED)
+    files = {name: ts.archive(module) for name, module in modules(Size(), parts).items()}
+    ts.write_full(HERE, files, "trained" if given.weights else "untrained")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+//! Types, shapes and finiteness of the tensors that a manifest names.
+
+use std::fmt;
+
+use tch::{Kind, Tensor};
+
+use super::super::fault::Fault;
+use super::super::returned::Named;
+use crate::inference::manifest::{AttentionOver, Manifest, Reduce, SegmentationEncoding, SegmentationGrid};
+use crate::inference::sliding_window::Plan;
+use crate::inference::steps::Field;
+
+/// No embedding needs more; it is kept beside the series.
+const LARGEST_EMBEDDING: i64 = 64 << 20;
+
+const FLOAT: &[Kind] = &[Kind::Float, Kind::Double];
+
+/// What a tensor must be.
+struct Expected<'m> {
+    tensor: &'m str,
+    kinds: &'static [Kind],
+    /// One of these; empty for any.
+    shapes: Vec<Vec<Extent>>,
+    /// Whether NaN and infinities are faults.
+    finite: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Extent {
+    Is(i64),
+    Any(&'static str),
+}
+
+/// Checks what was returned for an input on the grid of `field`.
+///
+/// # Errors
+/// The first tensor that is not as the manifest says: its name, what it must be and what it is.
+pub(in super::super) fn check(manifest: &Manifest, tensors: &Named, field: &Field) -> Result<(), Fault> {
+    for expected in expectations(manifest, field) {
+        let name = expected.tensor;
+        let tensor = tensors.get(name).ok_or_else(|| Fault::Wrong(format!("«{name}» is missing")))?;
+        expected.check(tensor)?;
+    }
+    for name in &manifest.output.embeddings {
+        let count = tensors.get(name).map_or(0, |tensor| tensor.numel() as i64);
+        if count > LARGEST_EMBEDDING {
+            return Err(Fault::Wrong(format!(
+                "«{name}» has {count} values, an embedding may have {LARGEST_EMBEDDING}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl Expected<'_> {
+    fn check(&self, tensor: &Tensor) -> Result<(), Fault> {
+        let (name, kind, found) = (self.tensor, tensor.f_kind()?, tensor.size());
+        let fits = |shape: &Vec<Extent>| {
+            shape.len() == found.len() && shape.iter().zip(&found).all(|(extent, found)| extent.fits(*found))
+        };
+        if !self.kinds.contains(&kind) || !(self.shapes.is_empty() || self.shapes.iter().any(fits)) {
+            return Err(Fault::Wrong(format!("«{name}» must be {self}, it is {kind:?}{found:?}")));
+        }
+        if !self.finite || !FLOAT.contains(&kind) {
+            return Ok(());
+        }
+        if tensor.numel() == 0 {
+            return Err(Fault::Wrong(format!("«{name}» is empty: {found:?}")));
+        }
+        // The sum is finite where every value is; the rare sum that grows too large is looked at value by value.
+        if tensor.f_sum(Kind::Double)?.f_double_value(&[])?.is_finite() {
+            return Ok(());
+        }
+        let bad = tensor.f_isfinite()?.f_logical_not()?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+        match bad {
+            0 => Ok(()),
+            bad => {
+                let of = tensor.numel();
+                Err(Fault::Wrong(format!("«{name}» holds NaN or infinity: {bad} of {of} values, {kind:?}{found:?}")))
+            }
+        }
+    }
+}
+
+impl Extent {
+    const fn fits(self, found: i64) -> bool {
+        match self {
+            Self::Is(extent) => extent == found,
+            Self::Any(_) => found > 0,
+        }
+    }
+}
+
+impl fmt::Display for Expected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, shape) in self.shapes.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" or ")?;
+            }
+            let extents: Vec<_> = shape
+                .iter()
+                .map(|extent| match extent {
+                    Extent::Is(extent) => extent.to_string(),
+                    Extent::Any(name) => (*name).to_owned(),
+                })
+                .collect();
+            write!(f, "{:?}[{}]", self.kinds[0], extents.join(", "))?;
+        }
+        if self.shapes.is_empty() {
+            write!(f, "{:?}", self.kinds[0])?;
+        }
+        Ok(())
+    }
+}
+
+fn expectations<'m>(manifest: &'m Manifest, field: &Field) -> Vec<Expected<'m>> {
+    let grid: Vec<Extent> = field.after().iter().map(|extent| Extent::Is(*extent as i64)).collect();
+    let any: Vec<Extent> = ["Z", "Y", "X"][3 - grid.len()..].iter().map(|name| Extent::Any(name)).collect();
+    let output = &manifest.output;
+    let mut list = Vec::new();
+    let mut expect = |tensor: &'m str, kinds, shapes, finite| list.push(Expected { tensor, kinds, shapes, finite });
+    if let Some(output) = &output.segmentation {
+        let channels = match output.encoding {
+            SegmentationEncoding::Labels => None,
+            SegmentationEncoding::Scores => Some(output.segments.len() as i64 + 1),
+            SegmentationEncoding::Probabilities => Some(output.segments.len() as i64),
+        };
+        let grid = if output.grid == SegmentationGrid::Patches { &any } else { &grid };
+        let shape = channels.map_or_else(|| grid.clone(), |channels| with(&[1, channels], grid));
+        let kinds: &[Kind] = if channels.is_some() { &[Kind::Float] } else { &[Kind::Uint8] };
+        expect(&output.tensor, kinds, vec![shape], true);
+    }
+    if let Some(output) = &output.measurement {
+        let shape = with(&[output.groups.len() as i64, output.columns.len() as i64], &[]);
+        expect(&output.tensor, &[Kind::Double, Kind::Float], vec![shape], false);
+    }
+    if let Some(output) = &output.verdict {
+        expect(&output.tensor, &[Kind::Int64], vec![Vec::new()], true);
+    }
+    for output in &output.classifications {
+        let labels = output.labels.len() as i64;
+        let shapes = match output.reduce {
+            Reduce::None => vec![with(&[1, labels], &[]), with(&[labels], &[])],
+            _ => vec![vec![Extent::Any("B"), Extent::Is(labels)]],
+        };
+        expect(&output.tensor, FLOAT, shapes, true);
+    }
+    if let Some(output) = &output.text {
+        expect(&output.tensor, &[Kind::Int64], vec![vec![Extent::Is(1), Extent::Any("T")]], true);
+    }
+    if let Some(output) = &output.attention {
+        let shapes = match output.over {
+            AttentionOver::Windows => vec![with(&[windows(manifest, field)], &[])],
+            AttentionOver::Grid => vec![any.clone(), with(&[1], &any), with(&[1, 1], &any)],
+        };
+        expect(&output.tensor, FLOAT, shapes, true);
+    }
+    for tensor in &output.embeddings {
+        expect(tensor, FLOAT, Vec::new(), true);
+    }
+    list
+}
+
+fn with(leading: &[i64], grid: &[Extent]) -> Vec<Extent> {
+    leading.iter().map(|extent| Extent::Is(*extent)).chain(grid.iter().copied()).collect()
+}
+
+/// How many windows the grid has.
+fn windows(manifest: &Manifest, field: &Field) -> i64 {
+    match (&manifest.inference.window, &field.after()[..]) {
+        (Some(window), [slices, rows, columns]) => Plan::new([*slices, *rows, *columns], window).starts.len() as i64,
+        _ => 0,
+    }
+}

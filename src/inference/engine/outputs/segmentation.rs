@@ -1,0 +1,85 @@
+//! Labels on the source grid from labels, scores or probabilities on that of the modules.
+
+use tch::{Kind, Tensor};
+
+use super::super::fault::Fault;
+use super::super::inputs::{Source, turned};
+use super::to_vec;
+use crate::inference::manifest::{SegmentationEncoding, SegmentationGrid, SegmentationOutput};
+use crate::inference::prediction::LabelMap;
+use crate::inference::steps::{Back, Field, argmax_back, back, each_slab_back};
+
+/// The label map of a tensor that was checked.
+pub(super) fn label_map(
+    output: &SegmentationOutput,
+    tensor: &Tensor,
+    source: &Source,
+    field: &Field,
+) -> Result<LabelMap, Fault> {
+    let coarse = match output.grid {
+        SegmentationGrid::Input => None,
+        SegmentationGrid::Patches => field.coarse(&super::shape(tensor)[2..]),
+    };
+    let field = coarse.as_ref().unwrap_or(field);
+    let labels = match output.encoding {
+        SegmentationEncoding::Labels => {
+            in_range(output, tensor)?;
+            if is_whole(field) {
+                tensor.shallow_clone()
+            } else {
+                back(&tensor.f_unsqueeze(0)?, field, Back::Nearest, 0.0)?.f_squeeze_dim(0)?
+            }
+        }
+        SegmentationEncoding::Scores => {
+            let scores = tensor.f_select(0, 0)?;
+            if is_whole(field) {
+                scores.f_argmax(0, false)?.f_to_kind(Kind::Uint8)?
+            } else {
+                argmax_back(&scores, field)?
+            }
+        }
+        SegmentationEncoding::Probabilities => probable(output, tensor, field)?,
+    };
+    let labels = if labels.dim() == 2 { labels.f_unsqueeze(0)? } else { labels };
+    let labels = to_vec(&turned(&labels, &source.turn.inverse())?)?;
+    Ok(LabelMap { shape: source.shape, labels })
+}
+
+/// Whether the steps left the grid as it was.
+pub(super) fn is_whole(field: &Field) -> bool {
+    *field == Field::whole(&field.before())
+}
+
+fn in_range(output: &SegmentationOutput, labels: &Tensor) -> Result<(), Fault> {
+    let largest = labels.f_max()?.f_int64_value(&[])?;
+    let count = output.segments.len();
+    if usize::try_from(largest).is_ok_and(|largest| largest <= count) {
+        return Ok(());
+    }
+    Err(Fault::Wrong(format!("«{}» holds label {largest}, the manifest has segments 1 to {count}", output.tensor)))
+}
+
+/// Of the segments that reach their threshold the likeliest, slab by slab.
+fn probable(output: &SegmentationOutput, tensor: &Tensor, field: &Field) -> Result<Tensor, Fault> {
+    let (least, largest) = (tensor.f_min()?.f_double_value(&[])?, tensor.f_max()?.f_double_value(&[])?);
+    if !(-1e-3..=1.001).contains(&least) || !(-1e-3..=1.001).contains(&largest) {
+        let name = &output.tensor;
+        return Err(Fault::Wrong(format!("«{name}» holds {least} to {largest}, probabilities are 0 to 1")));
+    }
+    let size: Vec<i64> = field.before().iter().map(|extent| *extent as i64).collect();
+    let device = tensor.device();
+    let labels = Tensor::f_zeros(&size, (Kind::Uint8, device))?;
+    let mut each = vec![1; size.len() + 1];
+    each[0] = -1;
+    let thresholds: Vec<f32> = output.thresholds.iter().map(|threshold| *threshold as f32).collect();
+    let thresholds = Tensor::f_from_slice(&thresholds)?.f_view(each.as_slice())?.f_to_device(device)?;
+    each_slab_back(&tensor.f_select(0, 0)?, field, Back::Linear, 0.0, |first, slab| {
+        // Below every probability where the threshold is not reached.
+        let reached = slab.f_where_self(&slab.f_ge_tensor(&thresholds)?, &slab.f_full_like(-1.0)?)?;
+        let (best, channel) = reached.f_max_dim(0, false)?;
+        let label = channel.f_add_scalar(1)?.f_mul(&best.f_ge(0.0)?)?;
+        labels.f_narrow(0, first as i64, slab.size()[1])?.f_copy_(&label)?;
+        Ok::<_, Fault>(())
+    })?;
+    Ok(labels)
+}

@@ -1,0 +1,172 @@
+//! The modules of a package, run in order, each once.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use tch::{CModule, Cuda, Device, IValue, Tensor};
+
+use super::decode::decode;
+use super::fault::Fault;
+use super::inputs::ModuleInput;
+use super::ladder::Rung;
+use super::returned::{Named, results, widened};
+use crate::inference::libtorch::Autocast;
+use crate::inference::manifest::{Manifest, Module, Over, Precision, SPACING, VOXELS, WINDOW_POSITIONS, Window};
+use crate::inference::sliding_window::Plan;
+use crate::inference::sliding_window::blend::{Pace, over_windows, positions};
+
+/// One package on one device, about to run.
+pub(super) struct Run<'a> {
+    pub(super) manifest: &'a Manifest,
+    /// In the order of the manifest.
+    pub(super) modules: &'a [CModule],
+    pub(super) device: Device,
+    pub(super) rung: Rung,
+    /// When it is given up.
+    pub(super) until: Instant,
+}
+
+impl Run<'_> {
+    /// The tensors that the outputs name, without those of modules that none of `wanted` depends on.
+    ///
+    /// # Errors
+    /// What the first module that failed says.
+    pub(super) fn outputs(&self, input: &ModuleInput, wanted: &[&str]) -> Result<Named, Fault> {
+        let mut store = Store::new(input)?;
+        self.fill(&mut store, wanted)?;
+        if let Device::Cuda(number) = self.device {
+            // Kernels run on after the call; their errors and their time belong to this stage.
+            Cuda::synchronize(number as i64);
+        }
+        Ok(store.take(wanted))
+    }
+
+    /// In what the modules compute here.
+    pub(super) fn precision(&self) -> Precision {
+        let precisions = self.manifest.inference.precision;
+        if self.device == Device::Cpu { precisions.cpu } else { precisions.cuda }
+    }
+
+    fn fill(&self, store: &mut Store, wanted: &[&str]) -> Result<(), Fault> {
+        let needed = needed(&self.manifest.modules, wanted);
+        let _autocast = Autocast::of(self.precision(), self.device).map_err(Fault::Torch)?;
+        let several = self.manifest.modules.len() > 1;
+        for (index, (module, compiled)) in self.manifest.modules.iter().zip(self.modules).enumerate() {
+            if !needed.contains(&index) {
+                continue;
+            }
+            let found = self.module(module, compiled, store);
+            let found = found.map_err(|fault| if several { fault.within(&module.name) } else { fault })?;
+            store.tensors.extend(module.results.iter().cloned().zip(found));
+        }
+        Ok(())
+    }
+
+    fn module(&self, module: &Module, compiled: &CModule, store: &mut Store) -> Result<Vec<Tensor>, Fault> {
+        self.in_time()?;
+        match (&module.over, &self.manifest.inference.window) {
+            (Over::Windows(gathers), Some(window)) => {
+                let sums = if self.rung.sums_on_host { Device::Cpu } else { self.device };
+                let pace = Pace { batch: self.rung.batch, sums };
+                let call = |windows: &Tensor| {
+                    self.in_time()?;
+                    forward(compiled, &[windows.shallow_clone()], &module.results)
+                };
+                over_windows(store.get(VOXELS)?, window, gathers, pace, call)
+            }
+            _ => {
+                let arguments = store.arguments(&module.arguments, self.manifest.inference.window.as_ref())?;
+                match &module.generate {
+                    Some(generate) => {
+                        let step = |ids: &Tensor, memory: &[Tensor]| {
+                            self.in_time()?;
+                            let mut arguments = vec![ids.shallow_clone()];
+                            arguments.extend(memory.iter().map(Tensor::shallow_clone));
+                            forward(compiled, &arguments, &module.results).map(|mut found| found.remove(0))
+                        };
+                        decode(generate, &arguments, self.device, step).map(|ids| vec![ids])
+                    }
+                    None => forward(compiled, &arguments, &module.results),
+                }
+            }
+        }
+    }
+
+    fn in_time(&self) -> Result<(), Fault> {
+        if Instant::now() < self.until { Ok(()) } else { Err(Fault::Late) }
+    }
+}
+
+/// Indices of the modules that make `wanted`, and of those that they depend on.
+fn needed(modules: &[Module], wanted: &[&str]) -> BTreeSet<usize> {
+    let mut names: BTreeSet<&str> = wanted.iter().copied().collect();
+    let mut needed = BTreeSet::new();
+    for (index, module) in modules.iter().enumerate().rev() {
+        if module.results.iter().any(|name| names.contains(name.as_str())) {
+            needed.insert(index);
+            names.extend(module.arguments.iter().map(String::as_str));
+        }
+    }
+    needed
+}
+
+/// Inputs and results of a run, by name.
+struct Store {
+    tensors: Named,
+}
+
+impl Store {
+    fn new(input: &ModuleInput) -> Result<Self, Fault> {
+        let mut tensors = Named::new();
+        for (name, tensor) in [(VOXELS, &input.voxels), (SPACING, &input.spacing)] {
+            tensors.insert(name.to_owned(), tensor.shallow_clone());
+        }
+        Ok(Self { tensors })
+    }
+
+    fn get(&self, name: &str) -> Result<&Tensor, Fault> {
+        self.tensors.get(name).ok_or_else(|| Fault::Wrong(format!("«{name}» was never made")))
+    }
+
+    fn arguments(&mut self, names: &[String], window: Option<&Window>) -> Result<Vec<Tensor>, Fault> {
+        if let Some(window) = window
+            && names.iter().any(|name| name == WINDOW_POSITIONS)
+            && !self.tensors.contains_key(WINDOW_POSITIONS)
+        {
+            let voxels = self.get(VOXELS)?;
+            let [.., slices, rows, columns] = voxels.size()[..] else {
+                return Err(Fault::Wrong("the voxels have no windows".to_owned()));
+            };
+            let plan = Plan::new([slices, rows, columns].map(|extent| extent as usize), window);
+            let positions = positions(&plan, window, voxels.device())?;
+            self.tensors.insert(WINDOW_POSITIONS.to_owned(), positions);
+        }
+        names.iter().map(|name| self.get(name).map(Tensor::shallow_clone)).collect()
+    }
+
+    fn take(mut self, wanted: &[&str]) -> Named {
+        self.tensors.retain(|name, _| wanted.contains(&name.as_str()));
+        self.tensors
+    }
+}
+
+/// Lets a tensor's memory go although something may still refer to it: `tch` leaks a reference to every argument of a module
+/// that raises an error. The tensor must not be a view, which would keep its base alive.
+fn empty(tensor: &mut Tensor) {
+    // Fails only where libtorch is out of order altogether; then there is nothing left to free.
+    let _ = tensor.f_set_();
+}
+
+/// One call of a module. Gives tensors in float32 where they were computed in less.
+fn forward(module: &CModule, arguments: &[Tensor], names: &[String]) -> Result<Vec<Tensor>, Fault> {
+    // The data without their history: no view.
+    let mut own = arguments.iter().map(Tensor::f_data).collect::<Result<Vec<_>, _>>()?;
+    let inputs: Vec<IValue> = own.iter().map(|tensor| IValue::Tensor(tensor.shallow_clone())).collect();
+    let returned = module.forward_is(&inputs);
+    drop(inputs);
+    if returned.is_err() {
+        own.iter_mut().for_each(empty);
+    }
+    let tensors = results(returned?, names).map_err(Fault::Wrong)?;
+    tensors.into_iter().map(|tensor| Ok(widened(tensor)?)).collect()
+}

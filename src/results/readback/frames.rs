@@ -1,0 +1,129 @@
+//! The frames of a multi-frame object as they were read: the slice that each says it was made from, and where it lies.
+
+use bytes::Bytes;
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::super::grid::SourceGrid;
+use super::{Checked, ensure};
+use crate::dicom::data_set::DataSet;
+use crate::volume::SourceFrame;
+
+/// Frames of an object, on the grid that they were made from.
+pub(super) struct Frames<'a> {
+    items: &'a [DataSet],
+    shared: &'a DataSet,
+    grid: SourceGrid<'a>,
+    /// Pixel Data, as many bytes as there must be.
+    pub(super) pixels: &'a Bytes,
+}
+
+/// Where one frame lies: in the patient, mm, or on the radiograph, pixels.
+pub(super) struct Place {
+    pub(super) slice: usize,
+    origin: [f64; 3],
+    /// From one row to the next.
+    row_step: [f64; 3],
+    /// From one column to the next.
+    column_step: [f64; 3],
+}
+
+impl Place {
+    pub(super) fn of(&self, row: f64, column: f64) -> [f64; 3] {
+        std::array::from_fn(|axis| self.origin[axis] + row * self.row_step[axis] + column * self.column_step[axis])
+    }
+}
+
+impl<'a> Frames<'a> {
+    /// Frames of `bits` bits a pixel.
+    pub(super) fn read(object: &'a DataSet, grid: SourceGrid<'a>, bits: usize) -> Checked<Self> {
+        let size = |tag| object.integer(tag).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let [_, rows, columns] = grid.shape();
+        ensure((size(tags::ROWS), size(tags::COLUMNS)) == (rows, columns), || "rows or columns differ".into())?;
+        ensure(size(tags::BITS_ALLOCATED) == bits, || "the pixels have another depth".into())?;
+        let items = object.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
+        ensure(size(tags::NUMBER_OF_FRAMES) == items.len(), || "the number of frames differs".into())?;
+        let pixels = object.bytes(tags::PIXEL_DATA).ok_or("there is no pixel data")?;
+        let needed = (items.len() * rows * columns * bits).div_ceil(8);
+        ensure(pixels.len() == needed + needed % 2, || {
+            format!("{} bytes of pixel data, {needed} are needed", pixels.len())
+        })?;
+        let shared = object.items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first().ok_or("no shared groups")?;
+        Ok(Self { items, shared, grid, pixels })
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// A functional group of a frame, its own or the shared one.
+    pub(super) fn group(&self, at: usize, group: Tag) -> Option<&'a DataSet> {
+        self.items[at].items(group).first().or_else(|| self.shared.items(group).first())
+    }
+
+    /// Where a frame lies, after comparing it with its source.
+    pub(super) fn place(&self, at: usize) -> Checked<Place> {
+        let missing = |what: &str| format!("frame {} has no {what}", at + 1);
+        let slice = self.source_slice(at).ok_or_else(|| missing("source frame in the series"))?;
+        let Some(stack) = self.grid.stack() else {
+            let placed = self.group(at, tags::PLANE_POSITION_SEQUENCE).is_some();
+            ensure(!placed, || format!("frame {} of a radiograph has a place in the patient", at + 1))?;
+            return Ok(Place { slice, origin: [0.0; 3], row_step: [0.0, 1.0, 0.0], column_step: [0.0, 0.0, 1.0] });
+        };
+        let place = self.group(at, tags::PLANE_POSITION_SEQUENCE).ok_or_else(|| missing("position"))?;
+        let orientation = self.group(at, tags::PLANE_ORIENTATION_SEQUENCE).ok_or_else(|| missing("orientation"))?;
+        let measures = self.group(at, tags::PIXEL_MEASURES_SEQUENCE).ok_or_else(|| missing("pixel measures"))?;
+        let source = stack.slices[slice].as_ref().ok_or_else(|| missing("source frame"))?;
+        for (written, tag, text) in [
+            (place, tags::IMAGE_POSITION_PATIENT, &source.image_position_patient),
+            (orientation, tags::IMAGE_ORIENTATION_PATIENT, &source.image_orientation_patient),
+            (measures, tags::PIXEL_SPACING, &source.pixel_spacing),
+        ] {
+            let same = written.text(tag).as_deref() == Some(text.trim_matches([' ', '\0']));
+            ensure(same, || format!("frame {}: {tag} is not the source's", at + 1))?;
+        }
+        let (origin, cosines, spacing) = (
+            place.numbers(tags::IMAGE_POSITION_PATIENT),
+            orientation.numbers(tags::IMAGE_ORIENTATION_PATIENT),
+            measures.numbers(tags::PIXEL_SPACING),
+        );
+        ensure((origin.len(), cosines.len(), spacing.len()) == (3, 6, 2), || missing("complete geometry"))?;
+        Ok(Place {
+            slice,
+            origin: std::array::from_fn(|axis| origin[axis]),
+            row_step: std::array::from_fn(|axis| cosines[3 + axis] * spacing[0]),
+            column_step: std::array::from_fn(|axis| cosines[axis] * spacing[1]),
+        })
+    }
+
+    /// The slice of the grid that a frame says it was derived from.
+    fn source_slice(&self, at: usize) -> Option<usize> {
+        let derivation = self.items[at].items(tags::DERIVATION_IMAGE_SEQUENCE).first()?;
+        let image = derivation.items(tags::SOURCE_IMAGE_SEQUENCE).first()?;
+        let instance = image.text(tags::REFERENCED_SOP_INSTANCE_UID)?;
+        let number = image.integer(tags::REFERENCED_FRAME_NUMBER);
+        let Some(stack) = self.grid.stack() else {
+            let image = self.grid.reference(0)?;
+            let same = image.sop_instance_uid.as_str() == instance && image.frame_number.map(i64::from) == number;
+            return same.then_some(0);
+        };
+        let place = self.group(at, tags::PLANE_POSITION_SEQUENCE)?.text(tags::IMAGE_POSITION_PATIENT)?;
+        let is_it = |frame: &SourceFrame| {
+            frame.sop_instance_uid.as_str() == instance
+                && frame.frame_number.map(i64::from) == number
+                && frame.image_position_patient.trim_matches([' ', '\0']) == place
+        };
+        stack.slices.iter().position(|slice| slice.as_ref().is_some_and(is_it))
+    }
+}
+
+/// Where the grid says that a pixel lies.
+pub(super) fn position(grid: SourceGrid<'_>, index: [f64; 3]) -> [f64; 3] {
+    grid.stack().map_or(index, |stack| stack.geometry.position(index))
+}
+
+/// Half the least distance of two neighbouring pixels.
+pub(super) fn tolerance(grid: SourceGrid<'_>) -> f64 {
+    let spacing = grid.stack().map_or([1.0; 3], |stack| stack.geometry.spacing);
+    spacing.iter().fold(f64::INFINITY, |least, s| least.min(*s)) / 2.0
+}

@@ -1,0 +1,76 @@
+//! Engines on packages of the fixtures, and volumes to run them on.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use overread::dicom::data_set::DataSet;
+use overread::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
+use overread::inference::device::DeviceChoice;
+use overread::inference::engine::Engine;
+use overread::inference::error::EngineError;
+use overread::inference::manifest::Manifest;
+use overread::inference::package::VerifiedModel;
+use overread::inference::prediction::Prediction;
+use overread::inference::subject::{Context, Subject};
+use overread::volume::{Geometry, SourceSeries, Volume, Voxels};
+
+/// A folder below `tests/fixtures`.
+pub(crate) fn fixtures(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder)
+}
+
+/// An engine that serves packages, each by the path of its folder below `tests/fixtures`.
+pub(crate) fn engine(folders: &[&str]) -> Engine {
+    let package = |folder: &&str| -> VerifiedModel { Manifest::load(&fixtures(folder)).unwrap() };
+    let engine = Engine::start(DeviceChoice::Cpu, folders.iter().map(package).collect()).unwrap();
+    let refused: Vec<_> = engine.refused().map(|(package, error)| (package.folder(), error)).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    engine
+}
+
+/// Later than any test takes.
+pub(crate) fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(300)
+}
+
+/// What a model says of a volume or an image.
+pub(crate) fn predict(engine: &Engine, model: &str, subject: impl Into<Subject>) -> Result<Prediction, EngineError> {
+    engine.predict(model, &subject.into(), &Context::default(), soon())
+}
+
+/// Slices to Superior, rows to Posterior, columns to Left.
+pub(crate) fn volume(shape: [usize; 3], voxels: Voxels) -> Volume {
+    Volume {
+        geometry: Geometry {
+            shape,
+            origin: [0.0; 3],
+            slice_direction: [0.0, 0.0, 1.0],
+            row_direction: [0.0, 1.0, 0.0],
+            column_direction: [1.0, 0.0, 0.0],
+            spacing: [2.0, 0.5, 0.25],
+        },
+        voxels,
+        slices: vec![None; shape[0]],
+        source: source(),
+        missing_share: 0.0,
+        warnings: Vec::new(),
+    }
+}
+
+/// A series of no instances.
+pub(crate) fn source() -> SourceSeries {
+    SourceSeries {
+        study_instance_uid: StudyInstanceUid::derived(&["study"]),
+        series_instance_uid: SeriesInstanceUid::derived(&["series"]),
+        frame_of_reference_uid: None,
+        header: DataSet::new(),
+        instances: Vec::new(),
+    }
+}
+
+/// The memory of this process.
+pub(crate) fn resident_mb() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+}
