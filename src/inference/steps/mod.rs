@@ -83,6 +83,12 @@ pub enum Step {
         /// How values between voxels are made.
         method: Interpolation,
     },
+    /// Voxels get exactly these distances, the first one stays where it is, values between voxels are linear: MONAI's
+    /// `Spacing` with its defaults. The extents become `(extent - 1) * distance / new distance + 1`, rounded half to even.
+    Resample {
+        /// Slices, rows, columns (or rows, columns), mm.
+        mm: Vec<f64>,
+    },
     /// The grid gets this size over the same field of view.
     Resize {
         /// Slices, rows, columns (or rows, columns).
