@@ -12,6 +12,7 @@ mod testkit;
 
 mod answers_queries;
 mod architecture;
+mod asks_gates;
 mod assembles_volumes;
 mod associations;
 mod character_sets;

@@ -2,7 +2,7 @@
 //! (`models/*/tiny/golden/e2e.json`, made by `python -m reference --golden`).
 
 #![cfg(feature = "torch")]
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests and what they share")]
+#![expect(clippy::unwrap_used, reason = "tests and what they share")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -55,6 +55,12 @@ impl Source {
         Ok(Self { values: values.f_to_device(device)?, spacing, shape, turn, warnings: Vec::new() })
     }
 
+    /// Lets the values go: what was prepared stands for itself.
+    pub(super) fn let_go(&mut self) -> Result<(), TchError> {
+        self.values = Tensor::f_empty([0], (Kind::Float, Device::Cpu))?;
+        Ok(())
+    }
+
     /// Slices in the model's axes; 1 for an image.
     pub(super) fn slices(&self) -> usize {
         self.turn.reorder(self.shape)[0]

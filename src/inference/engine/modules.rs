@@ -160,21 +160,23 @@ fn predict_once(
     clock: &mut Stages,
 ) -> Result<Prediction, Fault> {
     let manifest = run.manifest;
-    let source = source(manifest, subject, run.device)?;
+    let mut source = source(manifest, subject, run.device)?;
+    let per_slice = manifest.input.per_slice().filter(|_| context.per_slice);
     let input = match source.prepared(&manifest.input, context.gate.as_deref())? {
         Ok(input) => input,
         Err(NoSlices::NoGate) => return Err(Fault::NoGate),
         Err(NoSlices::NothingFound) => return Ok(nothing_found(manifest, &source)),
     };
+    if per_slice.is_none() {
+        source.let_go()?;
+    }
     clock.done("input");
     let tensors = run.mirrored(&input)?;
     clock.done("forward");
     let mut prediction = prediction(manifest, &tensors, &source, &input.field, words)?;
     drop((tensors, input));
     clock.done("output");
-    if let (Some(per_slice), true, Verdict::Suitable) =
-        (manifest.input.per_slice(), context.per_slice, &prediction.verdict)
-    {
+    if let (Some(per_slice), Verdict::Suitable) = (per_slice, &prediction.verdict) {
         let scores = run.slice_scores(&source, per_slice)?;
         if scores.is_none() {
             let why = "The slices of the series lie across those of the model: they were not scored one by one.";

@@ -76,6 +76,9 @@ impl Run<'_> {
             }
             _ => {
                 let arguments = store.arguments(&module.arguments, self.manifest.inference.window.as_ref())?;
+                // Scores that were added up on the host are needed on the device again.
+                let arguments =
+                    arguments.iter().map(|tensor| tensor.f_to_device(self.device)).collect::<Result<Vec<_>, _>>()?;
                 match &module.generate {
                     Some(generate) => {
                         let step = |ids: &Tensor, memory: &[Tensor]| {
@@ -169,4 +172,31 @@ fn forward(module: &CModule, arguments: &[Tensor], names: &[String]) -> Result<V
     }
     let tensors = results(returned?, names).map_err(Fault::Wrong)?;
     tensors.into_iter().map(|tensor| Ok(widened(tensor)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::npz;
+
+    #[test]
+    fn only_what_is_wanted_is_run_and_nothing_after_the_time_is_over() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/modules/several");
+        let package = Manifest::load(std::path::Path::new(folder)).unwrap();
+        let manifest = package.manifest();
+        assert_eq!(needed(&manifest.modules, &["other"]), BTreeSet::from([0, 2]));
+        assert_eq!(needed(&manifest.modules, &["scores"]), BTreeSet::from([0]));
+        assert_eq!(needed(&manifest.modules, &["attention", "other"]).len(), 3);
+        let load = |module: &Module| CModule::load(format!("{folder}/{}", module.weights)).unwrap();
+        let modules: Vec<CModule> = manifest.modules.iter().map(load).collect();
+        let arrays = npz::read(std::fs::File::open(format!("{folder}/golden/case.npz")).unwrap()).unwrap();
+        let input = ModuleInput::of_arrays(&manifest.input, |name| arrays.get(name), Device::Cpu).unwrap();
+        let run = |until| {
+            let run = Run { manifest, modules: &modules, device: Device::Cpu, rung: Rung::first(2), until };
+            run.outputs(&input, &["other"])
+        };
+        assert!(matches!(run(Instant::now()), Err(Fault::Late)));
+        let found = run(Instant::now() + std::time::Duration::from_secs(300)).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["other"]);
+    }
 }

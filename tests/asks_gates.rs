@@ -1,0 +1,52 @@
+//! A package that runs before another one: its verdict ends the reading, and it is asked once for each revision of a series.
+
+#![cfg(feature = "torch")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests and what they share")]
+
+use overread::inference::prediction::{Prediction, Verdict};
+use overread::volume::{Volume, Voxels};
+use overread::worker::reading::{Asked, Gates, Inferred, Prepared, infer};
+
+use crate::testkit::models::{engine, soon, volume};
+
+/// Dense voxels in some slices; the gate finds nothing where there are none.
+fn dense_in(slices: std::ops::Range<i16>) -> Volume {
+    let value = |index: i16| if slices.contains(&(index / 6)) { 10 * (index / 6) } else { -1000 };
+    volume([9, 2, 3], Voxels::I16((0..54).map(value).collect()))
+}
+
+fn ask(gates: &Gates, series: &str, volume: Volume) -> Prediction {
+    let engine = engine(&["modules/slices-over-gate", "models/good"]);
+    let manifest = engine.manifest("slices-over-gate").unwrap();
+    let asked = Asked { engine: &engine, gates, series, per_slice: false, deadline: soon() };
+    match infer(Prepared::Subject(volume.into()), manifest, &asked).unwrap() {
+        Inferred::Predicted { prediction, .. } => *prediction,
+        Inferred::NotSuitable { .. } => panic!(),
+    }
+}
+
+#[test]
+fn what_the_gate_finds_not_suitable_is_not_read_and_the_gates_reason_is_given() {
+    let found = ask(&Gates::default(), "a", dense_in(0..0));
+    let Verdict::NotSuitable { code, reason } = &found.verdict else { panic!("{found:?}") };
+    assert_eq!((code.as_str(), reason.as_str()), ("nothing-dense", "Nothing in the series is dense."));
+    assert!(found.findings.is_empty() && found.warnings[0].starts_with("good decided"), "{:?}", found.warnings);
+}
+
+#[test]
+fn slices_are_chosen_from_the_gates_label_map() {
+    // Dense are slices 2 to 6: 2, 4 and 6 are looked at.
+    let found = ask(&Gates::default(), "a", dense_in(2..7));
+    let logit: f64 = (20.0 + 80.0 + 180.0) / 100.0;
+    let probability = 1.0 / (1.0 + (-logit).exp());
+    assert!((found.findings[0].probability - probability).abs() < 1e-5, "{:?}", found.findings);
+}
+
+#[test]
+fn a_gate_is_asked_once_for_each_revision() {
+    let gates = Gates::default();
+    assert_eq!(ask(&gates, "series revision 1", dense_in(2..7)).verdict, Verdict::Suitable);
+    // Another volume under the same name: the answer is the one that was kept.
+    assert_eq!(ask(&gates, "series revision 1", dense_in(0..0)).verdict, Verdict::Suitable);
+    assert_ne!(ask(&gates, "series revision 2", dense_in(0..0)).verdict, Verdict::Suitable);
+}
