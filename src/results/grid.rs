@@ -1,6 +1,7 @@
 //! The pixels that a prediction is about, without their values: where they lie and which source frame each slice is.
 
 use crate::dicom::uid::{SopClassUid, SopInstanceUid};
+use crate::volume::radiograph::{Radiograph, SourceImage};
 use crate::volume::{Geometry, SourceFrame, Volume};
 
 /// The grid that label maps and attention maps are on.
@@ -52,6 +53,28 @@ pub struct FrameReference<'a> {
 impl<'a> From<&'a Volume> for SourceGrid<'a> {
     fn from(volume: &'a Volume) -> Self {
         Self::Stack(StackGrid { geometry: &volume.geometry, slices: &volume.slices, warnings: &volume.warnings })
+    }
+}
+
+impl<'a> From<&'a Radiograph> for SourceGrid<'a> {
+    fn from(radiograph: &'a Radiograph) -> Self {
+        Self::Image(ImageGrid {
+            rows: radiograph.rows,
+            columns: radiograph.columns,
+            image: FrameReference::from(&radiograph.image),
+            pixel_spacing: radiograph.pixel_spacing,
+            warnings: &radiograph.warnings,
+        })
+    }
+}
+
+impl<'a> From<&'a SourceImage> for FrameReference<'a> {
+    fn from(image: &'a SourceImage) -> Self {
+        Self {
+            sop_class_uid: &image.sop_class_uid,
+            sop_instance_uid: &image.sop_instance_uid,
+            frame_number: image.frame_number,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
+use super::super::algorithm;
 use super::super::codes;
 use super::super::content::{Relationship, code, frame_reference, image, number, uid_reference};
 use super::super::evidence::instance_reference;
@@ -30,7 +31,7 @@ pub(super) fn measurement_group(
         plans.segments().iter().filter(|s| group.segment_numbers.contains(&u16::from(s.label))).collect();
     let mut items = tracking(&group.label, &identifiers.tracking(&group.label));
     items.extend(finding(request, group));
-    items.extend(algorithm_identification(request, &[]));
+    items.extend(algorithm_identification(request, &algorithm::parameters(request)));
     let radiograph = request.grid.filter(|grid| grid.stack().is_none()).and_then(|grid| grid.reference(0));
     let template = match (&about[..], group.segment_numbers.len(), radiograph) {
         ([segment], 1, Some(source)) => {

@@ -60,9 +60,8 @@ fn region_group(
     let laterality = description.laterality.as_ref();
     items.extend(description.region.as_ref().map(|site| finding_site(site, laterality)));
     items.extend(algorithm_identification(request, &[]));
-    let mut of_region = vec![code(Relationship::HasConceptMod, &codes::GEOMETRIC_PURPOSE, &codes::BOUNDED_BY)];
     let source = request.grid.and_then(|grid| grid.reference(0)).map(frame_reference);
-    of_region.extend(source.map(|r| image(Relationship::SelectedFrom, &codes::SOURCE_IMAGE_OF_REGION, r)));
-    items.push(rectangle(contains, &codes::IMAGE_REGION, region, of_region));
+    let source = source.map(|r| image(Relationship::SelectedFrom, &codes::SOURCE_IMAGE_OF_REGION, r));
+    items.push(rectangle(contains, &codes::IMAGE_REGION, region, source.into_iter().collect()));
     group("1410", items)
 }
