@@ -61,8 +61,12 @@ pub(super) fn plan(request: &ResultRequest<'_>) -> Option<Plan> {
 
 /// The stored value of a map value from 0 to 1, to the nearest.
 pub(super) fn stored(value: f32) -> u16 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the range")]
-    let stored = (f64::from(value).clamp(0.0, 1.0) * f64::from(FULL)).round() as u16;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the range, and meant to be cut"
+    )]
+    let stored = (f64::from(value.clamp(0.0, 1.0)) * f64::from(FULL) + 0.5) as u16;
     stored
 }
 
@@ -80,9 +84,12 @@ pub(super) fn encode(
     let object = data_set(request, identifiers, plan, grid, attention)?;
     let class = file::parametric_map_storage()?;
     let mut out = file::begin(&object, &class, &identifiers.parametric_map, Some((VR::OW, length)))?;
-    for slice in &plan.slices {
+    let begin = out.len();
+    out.resize(begin + length as usize, 0);
+    let frames = out[begin..].as_chunks_mut::<2>().0.chunks_mut(slice_size);
+    for (slice, frame) in plan.slices.iter().zip(frames) {
         let values = &attention.values[slice * slice_size..][..slice_size];
-        out.extend(values.iter().flat_map(|value| stored(*value).to_le_bytes()));
+        frame.iter_mut().zip(values).for_each(|(pixel, value)| *pixel = stored(*value).to_le_bytes());
     }
     Ok(out.into())
 }

@@ -264,14 +264,6 @@ pub(super) fn judged_on(
     study.extend(std::fs::read_dir(at.join("source")).unwrap().map(|entry| entry.unwrap().path()));
     let entities = judge("dcentvfy", &study);
     assert_eq!(errors(&entities), Vec::<&str>::new(), "{}", entities.text);
-    if let Ok(k) = std::env::var("KEEP") {
-        std::process::Command::new("cp")
-            .arg("-r")
-            .arg(at)
-            .arg(format!("{k}/{}", std::thread::current().name().unwrap().replace("::", "_")))
-            .status()
-            .unwrap();
-    }
     let highdicom = python("check_results.py", &[at]);
     assert!(highdicom.success, "{}", highdicom.text);
     dump.text

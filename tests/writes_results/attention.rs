@@ -77,7 +77,8 @@ fn a_segmentation_a_map_and_a_report_stand_together() {
     let series_uids: std::collections::BTreeSet<_> =
         results.objects.iter().map(|object| object.series_instance_uid.as_str().to_owned()).collect();
     assert_eq!(series_uids.len(), 3);
-    judged_by_others(&series, &results, &said);
+    let dump = judged_by_others(&series, &results, &said);
+    assert!(dump.contains("key slices, the most important first, 4, 7 of 7"), "{dump}");
 }
 
 #[test]

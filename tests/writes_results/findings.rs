@@ -115,7 +115,7 @@ fn the_peak_slice_and_every_slice_that_is_not_absent_name_their_image() {
         let said = Prediction { slice_scores: Some(scores(&values)), ..answering(four()) };
         let results = Asked::of(&series, Outcome::Predicted(&said)).encode().unwrap();
         let dump = judged_by_others(&series, &results, &said);
-        assert!(dump.contains("Peak slice: 5 of 7"), "{dump}");
+        assert!(dump.contains("Pathology: peak slice 5 of 7"), "{dump}");
     }
 }
 
@@ -129,7 +129,7 @@ fn a_peak_where_the_source_has_a_gap_is_named_without_an_image() {
     let said = Prediction { slice_scores: Some(scores(&values)), ..answering(four()) };
     let results = Asked::of(&series, Outcome::Predicted(&said)).encode().unwrap();
     let dump = judged_by_others(&series, &results, &said);
-    assert!(dump.contains("Peak slice: 4 of 7") && dump.contains("which the source lacks"), "{dump}");
+    assert!(dump.contains("Pathology: peak slice 4 of 7") && dump.contains("which the source lacks"), "{dump}");
 }
 
 #[test]

@@ -84,18 +84,19 @@ fn volumetric_references(
     ]
 }
 
-/// TID 1410: the one frame of the segment, and the image that it was found in.
+/// TID 1410: the one frame of the segment, and the image that it was found in. A frame has one segment, whose number may
+/// not stand beside its own (PS3.3 Table C.18.4-1).
 fn planar_references(
     identifiers: &Identifiers,
     plans: &Plans<'_>,
     segment: &PlannedSegment<'_>,
     source: FrameReference<'_>,
 ) -> Vec<DataSet> {
-    let Some(mut reference) = segment_reference(identifiers, &[segment.number]) else { return Vec::new() };
     let frames = plans.segmentation.as_ref().map_or(&[][..], |plan| &plan.frames);
-    if let Some(at) = frames.iter().position(|frame| frame.segment_number == segment.number) {
-        reference.put_text(tags::REFERENCED_FRAME_NUMBER, VR::IS, &(at + 1).to_string());
-    }
+    let at = frames.iter().position(|frame| frame.segment_number == segment.number);
+    let (Some(at), Ok(class)) = (at, file::segmentation_storage()) else { return Vec::new() };
+    let mut reference = instance_reference(&class, &identifiers.segmentation);
+    reference.put_text(tags::REFERENCED_FRAME_NUMBER, VR::IS, &(at + 1).to_string());
     let contains = Relationship::Contains;
     vec![
         image(contains, &codes::REFERENCED_SEGMENTATION_FRAME, reference),

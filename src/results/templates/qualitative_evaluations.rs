@@ -9,7 +9,7 @@ use super::super::request::{Outcome, ResultRequest};
 use super::super::segmentation::PlannedSegment;
 use super::super::{acquisition, codes, conclusion, generated_text};
 use super::finding_group::answer;
-use super::region_groups;
+use super::{attention, region_groups, slice_scores};
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
 use crate::inference::prediction::Decision;
@@ -26,6 +26,10 @@ pub(super) fn qualitative_evaluations(request: &ResultRequest<'_>, plans: &Plans
     }
     let findings = request.findings();
     items.extend(conclusion::sentences(&findings).iter().map(|sentence| comment(sentence)));
+    items.extend(slice_scores::sentence(request).iter().map(|sentence| comment(sentence)));
+    if plans.parametric_map.is_some() {
+        items.extend(attention::sentence(request).iter().map(|sentence| comment(sentence)));
+    }
     items.extend(findings.iter().map(|finding| answer(finding)));
     if summary == codes::WITHOUT_FINDINGS {
         items.extend(absent(request, plans));
