@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use dicom_dictionary_std::uids;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +116,7 @@ fn is_proposed(association: &Requestor<TcpStream>, sop_class: &SopClassUid) -> b
 /// syntax, and in the plain ones to fall back on.
 fn proposals(instance: &OutgoingInstance) -> Vec<ContextProposal> {
     let usual =
-        [dicom_dictionary_std::uids::SEGMENTATION_STORAGE, dicom_dictionary_std::uids::COMPREHENSIVE3_DSR_STORAGE];
+        [uids::SEGMENTATION_STORAGE, uids::PARAMETRIC_MAP_STORAGE, uids::COMPREHENSIVE3_DSR_STORAGE];
     let mut classes = vec![instance.sop_class().clone()];
     classes.extend(usual.iter().filter_map(|uid| SopClassUid::parse(uid).ok()).filter(|c| c != instance.sop_class()));
     let mut proposals = Vec::new();
