@@ -12,7 +12,7 @@ import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from servers import ROOT, Memory, Server, available, blast, free_port
+from servers import ROOT, Memory, Server, available, blast, free_port, sweep
 
 PARTS = ("ingest", "find", "scale", "reading")
 ASSOCIATIONS = (1, 2, 4, 8)
@@ -279,7 +279,10 @@ def main():
     if unknown := set(chosen) - set(PARTS):
         sys.exit(f"bench: no such part: {', '.join(sorted(unknown))}")
     for part in (p for p in PARTS if p in chosen):
-        {"ingest": ingest, "find": find, "scale": scale, "reading": reading}[part](bench)
+        try:
+            {"ingest": ingest, "find": find, "scale": scale, "reading": reading}[part](bench)
+        finally:
+            sweep()
     bench.table()
 
 

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bytes::Bytes;
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use overread::clock::{Clock, Timestamp};
@@ -67,7 +66,7 @@ async fn send(store: Store, association: u32, side: u16, count: u32) -> Result<V
         let header = header(association, number, side);
         let mut data_set = header.clone();
         data_set.put_bytes(tags::PIXEL_DATA, VR::OW, vec![0; usize::from(side) * usize::from(side) * 2]);
-        let encoded = Bytes::from(encode(&data_set, Layout::ExplicitLe));
+        let encoded = encode(&data_set, Layout::ExplicitLe);
         let announced = NewInstance {
             sop_class_uid: SopClassUid::parse(uids::CT_IMAGE_STORAGE)?,
             sop_instance_uid: header.uid(tags::SOP_INSTANCE_UID, SopInstanceUid::parse)?,
@@ -77,7 +76,7 @@ async fn send(store: Store, association: u32, side: u16, count: u32) -> Result<V
         let begun = Instant::now();
         let mut file = store.begin_instance(announced)?;
         for at in (0..encoded.len()).step_by(FRAGMENT) {
-            file.write(encoded.slice(at..encoded.len().min(at + FRAGMENT))).await?;
+            file.write(&encoded[at..encoded.len().min(at + FRAGMENT)]).await?;
         }
         let reception = Reception {
             header: &header,

@@ -1,4 +1,4 @@
-//! The node: store, models and the four loops; started in order, drained in order.
+//! The node: store, models and the five loops; started in order, drained in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,8 +22,9 @@ use crate::results::{EncodingOptions, Equipment};
 use crate::scp::{BindError, Listener, ScpOptions};
 use crate::scu::Delivery;
 use crate::scu::outcome::Patience;
-use crate::store::{Store, StoreError, StoreOptions};
+use crate::store::{InstanceKey, Store, StoreError, StoreOptions};
 use crate::worker::Worker;
+use crate::worker::early::{EarlyDecoder, EarlySlices};
 use crate::worker::reading::Writing;
 
 /// Jobs that are worked on side by side: while the device is busy with one, the next one's slices are decoded.
@@ -55,6 +56,7 @@ pub struct Node {
     watch: JoinHandle<()>,
     workers: Vec<JoinHandle<()>>,
     delivery: JoinHandle<()>,
+    early_decoder: JoinHandle<()>,
 }
 
 impl Node {
@@ -81,13 +83,17 @@ impl Node {
             "the node is ready"
         );
         let exhausted = CancellationToken::new();
-        let worker = worker(config, &store, &clock, &engine, &exhausted);
+        let early = Arc::new(EarlySlices::new(config.jobs.decode_early_bytes));
+        let last = store.last_instance().await?;
+        let decoder = early_decoder(config, &store, &clock, &models, (&early, last));
+        let early_decoder = tokio::spawn(decoder.run(stop.clone()));
+        let worker = worker(config, &store, &clock, &engine, &early, &exhausted);
         let workers = (0..WORKERS).map(|_| tokio::spawn(worker.clone().run(stop.clone(), drained.clone()))).collect();
         let watch = tokio::spawn(watch(config, &store, &clock, models).run(stop.clone()));
         let delivery = tokio::spawn(delivery(config, &store, &clock).run(stop.clone(), drained.clone()));
         let scp = tokio::spawn(listener.serve(store.clone(), clock, ScpOptions::from(config), stop.clone()));
         let drain = config.association.drain;
-        Ok(Self { addresses, store, stop, drained, exhausted, drain, scp, watch, workers, delivery })
+        Ok(Self { addresses, store, stop, drained, exhausted, drain, scp, watch, workers, delivery, early_decoder })
     }
 
     /// Where associations are accepted.
@@ -122,7 +128,7 @@ impl Node {
             tokio::time::sleep(time).await;
             drained.cancel();
         });
-        for task in [self.scp, self.watch, self.delivery].into_iter().chain(self.workers) {
+        for task in [self.scp, self.watch, self.delivery, self.early_decoder].into_iter().chain(self.workers) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a loop had ended unexpectedly");
             }
@@ -166,6 +172,7 @@ fn worker(
     store: &Store,
     clock: &Clock,
     engine: &Arc<Engine>,
+    early: &Arc<EarlySlices>,
     exhausted: &CancellationToken,
 ) -> Worker {
     Worker {
@@ -175,8 +182,25 @@ fn worker(
         engine: engine.clone(),
         writing: Arc::new(writing(config)),
         report_failures: config.results.send_failures,
+        early: early.clone(),
         exhausted: exhausted.clone(),
     }
+}
+
+/// Decodes early what a model with a route may read.
+fn early_decoder(
+    config: &NodeConfig,
+    store: &Store,
+    clock: &Clock,
+    models: &[Manifest],
+    (slices, last): (&Arc<EarlySlices>, InstanceKey),
+) -> EarlyDecoder {
+    let routed = |model: &&Manifest| config.routes.iter().any(|route| route.model == model.name);
+    let mut modalities: Vec<String> =
+        models.iter().filter(routed).flat_map(|model| model.accepts.modality.clone()).collect();
+    modalities.sort();
+    modalities.dedup();
+    EarlyDecoder { store: store.clone(), clock: clock.clone(), modalities, slices: slices.clone(), last }
 }
 
 /// What goes into every result, and the hash of all of it that changes what a result says.

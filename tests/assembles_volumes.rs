@@ -1,6 +1,8 @@
 //! A series becomes a volume in which every voxel is where the scanner put it, or is refused by name.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "test code outside of test functions")]
 
+use std::sync::Arc;
+
 use dicom_dictionary_std::uids;
 use overread::dicom::data_set::DataSet;
 use overread::dicom::{VR, tags};
@@ -396,16 +398,11 @@ fn an_undecodable_slice_counts_as_missing() {
 fn slices_decoded_as_they_arrive_make_the_same_volume() {
     let series = CtSeries::axial(9);
     let late = volume_of(series.files());
-    let mut decoded = Vec::new();
-    let mut rest = Vec::new();
-    for (index, file) in series.files().into_iter().enumerate() {
-        match file {
-            InstanceSource::Memory(bytes) if index % 2 == 0 => decoded.push(decode_instance(&bytes).unwrap()),
-            other => rest.push(other),
-        }
-    }
-    let series = Series::with_decoded(rest, decoded).unwrap();
-    let early = series.assemble(&AssembleOptions::default()).unwrap();
+    let decoded = |(index, file)| match index % 2 {
+        0 => InstanceSource::Decoded(Arc::new(decode_instance(file).unwrap())),
+        _ => file,
+    };
+    let early = volume_of(series.files().into_iter().enumerate().map(decoded).collect());
     assert_eq!(early.voxels, late.voxels);
     assert_eq!(early.slices, late.slices);
     assert_eq!(early.geometry, late.geometry);
@@ -438,7 +435,7 @@ fn facts_need_no_pixels() {
         .into_iter()
         .filter_map(|file| match file {
             InstanceSource::Memory(bytes) => Some(bytes.slice(..bytes.len() - 240).into()),
-            InstanceSource::File(_) => None,
+            _ => None,
         })
         .collect();
     let read = Series::read(files).unwrap();

@@ -352,7 +352,7 @@ fn the_shared_collection_of_malformed_files_is_survived() {
             let options = AssembleOptions { min_slices: 1, ..AssembleOptions::default() };
             let file = read(&path);
             drop(stored_values(&file));
-            drop(overread::volume::decode_instance(&file));
+            drop(overread::volume::decode_instance(file.clone().into()));
             if let Ok(series) = Series::read(vec![path.as_path().into()]) {
                 drop(series.facts(&options));
             }

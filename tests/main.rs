@@ -17,6 +17,7 @@ mod associations;
 mod character_sets;
 mod checks;
 mod completes_series;
+mod decodes_early;
 mod decodes_pixels;
 mod delivers_results;
 mod documents;

@@ -123,6 +123,8 @@ pub struct Jobs {
     pub retry: Duration,
     /// Silence after which a job is taken from its worker.
     pub lease: Duration,
+    /// Memory for slices that are decoded while their series still arrives.
+    pub decode_early_bytes: usize,
 }
 
 /// What goes into results and which may leave.
@@ -333,8 +335,14 @@ fn read_jobs(s: &Section<'_>) -> Option<Jobs> {
     let attempts = s.whole("attempts", Some(3), 1, 100);
     let retry = seconds(s, "retry_seconds", 30);
     let lease = s.whole("lease_seconds", Some(60), 5, 86_400).map(Duration::from_secs);
+    let early = s.whole("decode_early_mb", Some(512), 0, 1_000_000);
     s.note_unknown();
-    Some(Jobs { attempts: u32::try_from(attempts?).ok()?, retry: retry?, lease: lease? })
+    Some(Jobs {
+        attempts: u32::try_from(attempts?).ok()?,
+        retry: retry?,
+        lease: lease?,
+        decode_early_bytes: usize::try_from(early?).ok()? << 20,
+    })
 }
 
 fn read_results(s: &Section<'_>) -> Option<Results> {

@@ -47,6 +47,11 @@ pub enum Compression {
     Referenced,
 }
 
+/// The transfer syntaxes whose elements and pixels can be written in another order without touching a codec; one of them
+/// deflated.
+pub const NATIVE: [&str; 4] =
+    ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"];
+
 /// Every transfer syntax in which a data set can be sent by C-STORE: PS3.6 annex A, retired ones and the one vendor's
 /// that is widely met included. Left out are those that are no encoding of a stored data set: MIME, XML, SMPTE ST 2110.
 const STORABLE: &[(&str, Compression)] = &[

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::conversation::{Caller, Tally};
@@ -14,9 +13,6 @@ use crate::dicom::scan::Scanner;
 use crate::dicom::status::Status;
 use crate::dicom::transfer_syntax::Encoding;
 use crate::store::{IncomingFile, NewInstance, Reception, Recorded, StoredInstance};
-
-/// How much is collected before it is handed to the store.
-const PORTION: usize = 256 * 1024;
 
 /// Serves a C-STORE. What is refused may have left some of its data set unread.
 pub(super) async fn store<S>(
@@ -45,11 +41,7 @@ where
         Err(error) => return Ok(Err(error.into())),
     };
     while let Some(bytes) = association.next_data().await? {
-        let taken = arriving.take(bytes);
-        if let Err(refusal) = taken {
-            return Ok(Err(refusal));
-        }
-        if let Err(refusal) = arriving.hand_over().await {
+        if let Err(refusal) = arriving.take(bytes).await {
             return Ok(Err(refusal));
         }
     }
@@ -66,44 +58,26 @@ where
 struct Arriving {
     file: IncomingFile,
     scanner: Scanner,
-    portion: BytesMut,
     bytes: u64,
     limit: u64,
 }
 
 impl Arriving {
     fn new(file: IncomingFile, encoding: Encoding, limit: u64) -> Self {
-        Self { file, scanner: Scanner::new(encoding), portion: BytesMut::new(), bytes: 0, limit }
+        Self { file, scanner: Scanner::new(encoding), bytes: 0, limit }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    async fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.bytes += bytes.len() as u64;
         if self.bytes > self.limit {
             return Err(Refusal::TooLong(self.limit));
         }
         self.scanner.feed(bytes)?;
-        if self.portion.capacity() == 0 {
-            // One data set after another: small ones need little, and what has grown is not copied again.
-            self.portion.reserve(if self.bytes > bytes.len() as u64 { PORTION } else { bytes.len().max(16 * 1024) });
-        }
-        self.portion.extend_from_slice(bytes);
-        Ok(())
+        Ok(self.file.write(bytes).await?)
     }
 
-    /// Gives a full portion to the store.
-    async fn hand_over(&mut self) -> Result<(), Refusal> {
-        if self.portion.len() < PORTION - 64 * 1024 {
-            return Ok(());
-        }
-        let portion = std::mem::take(&mut self.portion).freeze();
-        Ok(self.file.write(portion).await?)
-    }
-
-    async fn record(mut self, caller: &Caller, shared: &Shared) -> Result<Recorded, Refusal> {
+    async fn record(self, caller: &Caller, shared: &Shared) -> Result<Recorded, Refusal> {
         let header = self.scanner.finish()?;
-        if !self.portion.is_empty() {
-            self.file.write(self.portion.freeze()).await?;
-        }
         let reception = Reception {
             header: &header,
             association_id: &caller.association_id,

@@ -28,6 +28,10 @@ pub(super) async fn drain(
         let claimed = match delivery.store.claim_delivery(destination, delivery.clock.now()).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => break,
+            Err(error @ StoreError::UnreadableDelivery { .. }) => {
+                tracing::error!(%destination, %error, "delivery dead");
+                continue;
+            }
             Err(error) => {
                 tracing::error!(%destination, %error, "no delivery could be claimed");
                 rest_until = Some(delivery.clock.now().plus(AFTER_ERROR));

@@ -1,7 +1,4 @@
-//! The one writer of instance rows: it commits all rows that wait, of all associations, in one transaction.
-//!
-//! While one transaction is being made durable the next rows gather; nothing waits on purpose. The writer is a thread
-//! of its own because it syncs folders, which blocks.
+//! Instance rows are committed in groups: all rows that wait, of all associations, in one transaction.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,7 +6,7 @@ use std::sync::Arc;
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, oneshot};
 
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
@@ -19,9 +16,6 @@ use super::known::{Known, KnownSeries};
 use super::layout::{Origin, sync_folder};
 use super::row::IndexRow;
 use crate::clock::Timestamp;
-
-/// How many rows one transaction takes: below SQLite's number of parameters, and short enough not to hold others up.
-const MOST_ROWS: usize = 64;
 
 /// The connection that writes. Whoever writes holds it.
 pub(super) type Writer = Arc<Mutex<SqliteConnection>>;
@@ -64,46 +58,8 @@ pub(super) enum Committed {
     Taken(NewRow, Reservation),
 }
 
-/// What the writer thread is told.
-#[derive(Debug)]
-pub(super) enum Message {
-    Commit(Box<Commit>),
-    /// End, after everything sent before.
-    Stop(oneshot::Sender<()>),
-}
-
-/// Commits what comes until it is told to stop, or nobody is left to tell it.
-pub(super) fn run(
-    mut messages: mpsc::Receiver<Message>,
-    writer: &Writer,
-    series_changed: &watch::Sender<()>,
-    runtime: &tokio::runtime::Handle,
-) {
-    let mut known = Known::default();
-    while let Some(first) = messages.blocking_recv() {
-        let mut batch = Vec::new();
-        let mut next = Some(first);
-        let mut stop = None;
-        while let Some(message) = next {
-            match message {
-                Message::Commit(commit) => batch.push(*commit),
-                Message::Stop(done) => stop = Some(done),
-            }
-            next = if batch.len() < MOST_ROWS && stop.is_none() { messages.try_recv().ok() } else { None };
-        }
-        if !batch.is_empty() {
-            commit_all(batch, &mut known, writer, runtime);
-            series_changed.send_replace(());
-        }
-        if let Some(done) = stop {
-            let _ = done.send(());
-            return;
-        }
-    }
-}
-
 /// Commits a batch and answers everyone in it; where one row is in the way of the others, each goes alone.
-fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer, runtime: &tokio::runtime::Handle) {
+pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer, runtime: &tokio::runtime::Handle) {
     let (rows, rest): (Vec<NewRow>, Vec<_>) = batch.into_iter().map(|c| (c.new, (c.reservation, c.reply))).unzip();
     let committed = sync_folders(&rows, known)
         .and_then(|()| runtime.block_on(async { commit_rows(&mut *writer.lock().await, known, &rows).await }));

@@ -46,6 +46,14 @@ pub enum StoreError {
     /// The delivery is no longer this lane's.
     #[error("delivery {0} is no longer being sent from here")]
     NotSending(DeliveryId),
+    /// The index cannot name the instance of a delivery, which is dead from here on. Ours to act: `overread reindex`.
+    #[error("delivery {id} is given up: the index is damaged: {cause}")]
+    UnreadableDelivery {
+        /// Which one.
+        id: DeliveryId,
+        /// What is wrong with its row.
+        cause: String,
+    },
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,

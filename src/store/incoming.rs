@@ -1,22 +1,28 @@
 //! An instance on its way in: a Part 10 file that grows in `incoming/` while its data set arrives.
+//!
+//! What must be durable before it is acknowledged gains nothing from the page cache: a large file is written past it
+//! (`O_DIRECT`), without a second copy and without pages that the sync would have to look for. Only what does not fill
+//! a block at its end goes through the cache. A small file, or one on a file system that has no direct writes, goes
+//! through the cache as a whole.
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
 use super::error::StoreError;
 use super::layout::Layout;
+use super::portion::{BLOCK, Portion};
 use crate::dicom::ae::AeTitle;
 use crate::dicom::encode::part10_header;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
-/// What arrives is handed to a blocking thread in portions of this size, so that writing overlaps with receiving and
-/// at most two portions are held in memory.
-const PORTION: usize = 256 * 1024;
+/// Files whose first portion is smaller than this go through the page cache.
+const DIRECT_FROM: usize = 64 * 1024;
 
 /// What is known of an instance before its data set arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +44,7 @@ pub struct IncomingFile {
     pub(super) data_set_offset: u64,
     layout: Arc<Layout>,
     /// Not yet handed to a thread.
-    waiting: Vec<Bytes>,
-    waiting_bytes: usize,
+    portion: Portion,
     total_bytes: u64,
     state: Writing,
 }
@@ -60,13 +65,15 @@ impl IncomingFile {
             &instance.transfer_syntax_uid,
             Some(instance.calling_ae_title.as_str()),
         );
+        let mut portion = layout.portions.next();
+        // A header has some hundred bytes.
+        portion.take(&header);
         Self {
             instance,
             layout,
             data_set_offset: header.len() as u64,
-            waiting_bytes: header.len(),
             total_bytes: header.len() as u64,
-            waiting: vec![header.into()],
+            portion,
             state: Writing::NotBegun,
         }
     }
@@ -83,23 +90,24 @@ impl IncomingFile {
         self.total_bytes - self.data_set_offset
     }
 
-    /// Appends bytes of the data set, exactly as they came. Waits only where the disk is slower than the peer.
+    /// Appends bytes of the data set, exactly as they came. Full portions go to a blocking thread, so that writing
+    /// overlaps with receiving and at most two portions are held; waits only where the disk is slower than the peer.
     ///
     /// # Errors
     /// [`StoreError::File`] from an earlier portion; the instance is lost then.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        self.waiting_bytes += bytes.len();
+    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         self.total_bytes += bytes.len() as u64;
-        self.waiting.push(bytes);
-        if self.waiting_bytes < PORTION {
-            return Ok(());
+        loop {
+            bytes = self.portion.take(bytes);
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            let spool = self.spool().await?;
+            let portion = std::mem::replace(&mut self.portion, self.layout.portions.next());
+            let layout = self.layout.clone();
+            let append = move || Spool::append(spool, &layout, portion.bytes());
+            self.state = Writing::Busy(tokio::task::spawn_blocking(append));
         }
-        let spool = self.spool().await?;
-        let portion = std::mem::take(&mut self.waiting);
-        self.waiting_bytes = 0;
-        let layout = self.layout.clone();
-        self.state = Writing::Busy(tokio::task::spawn_blocking(move || Spool::append(spool, &layout, &portion)));
-        Ok(())
     }
 
     /// Takes the file out, waiting for the portion that is being written; nothing where none has been.
@@ -129,7 +137,7 @@ impl IncomingFile {
             Writing::Idle(spool) => Some(spool),
             Writing::Busy(_) => return Err(StoreError::Closed),
         };
-        let spool = Spool::append(spool, &self.layout, &self.waiting)?;
+        let spool = Spool::append(spool, &self.layout, self.portion.bytes())?;
         Ok(Arrived { spool, file_bytes: self.total_bytes, data_set_offset: self.data_set_offset })
     }
 }
@@ -147,29 +155,61 @@ pub(super) struct Arrived {
 pub(super) struct Spool {
     pub(super) file: File,
     path: Option<PathBuf>,
+    /// Whether writes go past the page cache.
+    direct: bool,
 }
 
 impl Spool {
-    fn create(layout: &Layout) -> Result<Self, StoreError> {
+    fn create(layout: &Layout, direct: bool) -> Result<Self, StoreError> {
         let path = layout.next_incoming();
         let file = File::create_new(&path).map_err(StoreError::file("make", &path))?;
-        Ok(Self { file, path: Some(path) })
+        // Asked of the open file: some file systems make the file and then refuse to open it like this.
+        let direct = direct && set_direct(&file, true).is_ok();
+        Ok(Self { file, path: Some(path), direct })
     }
 
-    /// Appends to the file, made now where there is none.
-    fn append(spool: Option<Self>, layout: &Layout, portion: &[Bytes]) -> Result<Self, StoreError> {
+    /// Appends to the file, made now where there is none. Every portion but the last is a multiple of [`BLOCK`].
+    fn append(spool: Option<Self>, layout: &Layout, portion: &[u8]) -> Result<Self, StoreError> {
         let mut spool = match spool {
             Some(spool) => spool,
-            None => Self::create(layout)?,
+            None => Self::create(layout, portion.len() >= DIRECT_FROM)?,
         };
-        let mut slices: Vec<IoSlice<'_>> = portion.iter().map(|b| IoSlice::new(b)).collect();
-        write_all(&mut spool.file, &mut slices).map_err(StoreError::file("write", spool.path()))?;
+        spool.write(portion).map_err(StoreError::file("write", spool.path()))?;
         Ok(spool)
     }
 
+    fn write(&mut self, portion: &[u8]) -> io::Result<()> {
+        let mut rest = portion;
+        while self.direct && rest.len() >= BLOCK {
+            let whole = rest.len() - rest.len() % BLOCK;
+            match self.file.write(&rest[..whole]) {
+                Ok(written) if written % BLOCK == 0 && written > 0 => rest = &rest[written..],
+                Ok(written) => {
+                    rest = &rest[written..];
+                    self.through_the_cache()?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Blocks larger than ours, or no direct writes after all.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => self.through_the_cache()?,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.direct && !rest.is_empty() {
+            self.through_the_cache()?;
+        }
+        self.file.write_all(rest)
+    }
+
+    fn through_the_cache(&mut self) -> io::Result<()> {
+        self.direct = false;
+        set_direct(&self.file, false)
+    }
+
     /// A file with this content, written and not synced.
-    pub(super) fn with(layout: &Layout, content: &Bytes) -> Result<Self, StoreError> {
-        Self::append(None, layout, std::slice::from_ref(content))
+    pub(super) fn with(layout: &Layout, content: &[u8]) -> Result<Self, StoreError> {
+        let mut spool = Self::create(layout, false)?;
+        spool.write(content).map_err(StoreError::file("write", spool.path()))?;
+        Ok(spool)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -191,15 +231,8 @@ impl Drop for Spool {
     }
 }
 
-fn write_all(file: &mut File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-    IoSlice::advance_slices(&mut slices, 0);
-    while !slices.is_empty() {
-        match file.write_vectored(slices) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut slices, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+fn set_direct(file: &File, direct: bool) -> io::Result<()> {
+    let mut flags = fcntl_getfl(file)?;
+    flags.set(OFlags::DIRECT, direct);
+    Ok(fcntl_setfl(file, flags)?)
 }

@@ -13,10 +13,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use super::error::StoreError;
+use super::portion::Portions;
 use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 
 /// Where an instance comes from, and so in which folder it lies.
@@ -59,12 +61,14 @@ impl Origin {
 pub(super) struct Layout {
     root: PathBuf,
     next_incoming: AtomicU64,
+    /// What files are written from.
+    pub(super) portions: Arc<Portions>,
 }
 
 impl Layout {
     /// Makes the folders where they are missing, and their names durable.
     pub(super) fn create(root: &Path) -> Result<Self, StoreError> {
-        let layout = Self { root: root.to_owned(), next_incoming: AtomicU64::new(0) };
+        let layout = Self { root: root.to_owned(), next_incoming: AtomicU64::new(0), portions: Arc::default() };
         for folder in
             [layout.folder(Origin::Received), layout.folder(Origin::Result), layout.aside(), layout.incoming()]
         {

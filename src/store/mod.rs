@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
 
@@ -36,6 +36,8 @@ mod row;
 
 mod instance;
 
+mod portion;
+
 mod incoming;
 
 mod in_flight;
@@ -49,6 +51,8 @@ mod columns;
 mod known;
 
 mod commit;
+
+mod queue;
 
 mod aside;
 
@@ -98,9 +102,10 @@ pub use story::{
     StudyStory,
 };
 
-use commit::{Message, Writer};
+use commit::Writer;
 use in_flight::InFlight;
 use layout::Layout;
+use queue::CommitQueue;
 
 /// How the store behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +139,7 @@ struct Inner {
     boot: String,
     writer: Writer,
     readers: SqlitePool,
-    messages: mpsc::Sender<Message>,
+    queue: CommitQueue,
     in_flight: Arc<InFlight>,
     changes: Changes,
     /// Held as long as the store is open for running; nothing for a tool that looks in beside a running node.
@@ -193,7 +198,8 @@ impl Store {
             jobs: watch::Sender::new(()),
             deliveries: watch::Sender::new(()),
         };
-        let messages = start_writer(writer.clone(), changes.series.clone())?;
+        let runtime = tokio::runtime::Handle::current();
+        let queue = CommitQueue::new(writer.clone(), changes.series.clone(), runtime);
         Ok(Self {
             inner: Arc::new(Inner {
                 layout: Arc::new(layout),
@@ -202,7 +208,7 @@ impl Store {
                 boot: uuid::Uuid::new_v4().to_string(),
                 writer,
                 readers,
-                messages,
+                queue,
                 in_flight: Arc::default(),
                 changes,
                 lock,
@@ -215,10 +221,7 @@ impl Store {
     /// # Errors
     /// What the disk or the database says; everything acknowledged is durable all the same.
     pub async fn close(&self) -> Result<(), StoreError> {
-        let (done, ended) = oneshot::channel();
-        if self.inner.messages.send(Message::Stop(done)).await.is_ok() {
-            let _ = ended.await;
-        }
+        self.inner.queue.close().await;
         self.inner.readers.close().await;
         let mut writer = self.inner.writer.lock().await;
         sqlx::query("PRAGMA optimize").execute(&mut *writer).await?;
@@ -267,14 +270,4 @@ fn connect_options(database: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", "-32768")
         .pragma("temp_store", "MEMORY")
         .disable_statement_logging()
-}
-
-fn start_writer(writer: Writer, series_changed: watch::Sender<()>) -> Result<mpsc::Sender<Message>, StoreError> {
-    let (messages, inbox) = mpsc::channel(1024);
-    let runtime = tokio::runtime::Handle::current();
-    std::thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || commit::run(inbox, &writer, &series_changed, &runtime))
-        .map_err(StoreError::file("start the thread that commits to", Path::new("index.sqlite")))?;
-    Ok(messages)
 }

@@ -67,10 +67,11 @@ impl Store {
         rows.iter().map(|row| Ok((title(row)?, Timestamp(row.try_get("next")?)))).collect()
     }
 
-    /// Gives the next delivery for a destination to this lane: the one that has waited longest.
+    /// Gives the next delivery for a destination to this lane: the one that has waited longest. One whose instance the
+    /// index cannot name any more is dead from here on and says so; it holds up no other.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// [`StoreError::UnreadableDelivery`] for such a one: ask for the next. Otherwise when the database cannot be written.
     pub async fn claim_delivery(
         &self,
         destination: &AeTitle,
@@ -95,11 +96,27 @@ impl Store {
              JOIN delivery ON delivery.instance_key = instance.instance_key WHERE delivery.delivery_id = $1"
         );
         let row = sqlx::query(AssertSqlSafe(sql)).bind(id).fetch_one(&mut *transaction).await?;
+        let instance = match from_row(&row, &self.inner.layout) {
+            Ok(instance) => instance,
+            Err(StoreError::Damaged(cause)) => {
+                sqlx::query(
+                    "UPDATE delivery SET state = 'dead', lease_token = NULL, last_status = NULL, last_comment = $1 \
+                     WHERE delivery_id = $2",
+                )
+                .bind(&cause)
+                .bind(id)
+                .execute(&mut *transaction)
+                .await?;
+                transaction.commit().await?;
+                return Err(StoreError::UnreadableDelivery { id, cause });
+            }
+            Err(error) => return Err(error),
+        };
         let delivery = ClaimedDelivery {
             id,
             token,
             destination: destination.clone(),
-            instance: from_row(&row, &self.inner.layout)?,
+            instance,
             attempt: row.try_get("attempts")?,
             created_at: Timestamp(row.try_get("created_at")?),
         };

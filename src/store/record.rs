@@ -1,7 +1,7 @@
 //! Recording an instance that has arrived: the first of the four hand-overs.
 //!
-//! file written → named → synced (a blocking thread) → folder synced, row committed with all others that wait (the
-//! writer) → the caller may acknowledge. What was begun goes on to its end even where the caller has gone.
+//! file written → named → synced (a blocking thread) → folder synced, row committed with all others that wait
+//! ([`super::queue`]) → the caller may acknowledge. What was begun goes on to its end even where the caller has gone.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use sqlx::AssertSqlSafe;
 use tokio::sync::oneshot;
 
 use super::aside::{KeptAside, blocking, keep_aside};
-use super::commit::{Commit, Committed, Message, NewRow, Source};
+use super::commit::{Commit, Committed, NewRow, Source};
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
 use super::in_flight::Reservation;
@@ -136,7 +136,7 @@ impl Inner {
                 Placing::Exists => Ok(Step::Exists(Box::new(recording), reservation)),
             }
         });
-        // The answer comes from the writer, past the blocking thread, which ends unobserved where all goes well.
+        // The answer comes from whoever commits, past the blocking thread, which ends unobserved where all goes well.
         match answer.await {
             Ok(committed) => self.clone().committed(committed?).await,
             Err(_) => match step.await.map_err(|_| StoreError::Closed)?? {
@@ -152,8 +152,7 @@ impl Inner {
         reservation: Reservation,
         reply: oneshot::Sender<Result<Committed, StoreError>>,
     ) -> Result<(), StoreError> {
-        let commit = Message::Commit(Box::new(Commit { new, reservation, reply }));
-        self.messages.blocking_send(commit).map_err(|_| StoreError::Closed)
+        self.queue.commit(Commit { new, reservation, reply })
     }
 
     async fn committed(self: Arc<Self>, committed: Committed) -> Result<Recorded, StoreError> {

@@ -1,14 +1,15 @@
 //! Series that are receiving, and the second hand-over: a series is complete, its jobs are queued.
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row};
 
 use super::Store;
 use super::error::StoreError;
-use super::ids::{JobId, SeriesKey};
+use super::ids::{InstanceKey, JobId, SeriesKey};
 use super::instance::{COLUMNS, StoredInstance, TABLES, from_row, uid, unsigned};
 use crate::clock::Timestamp;
 use crate::dicom::ae::AeTitle;
+use crate::dicom::transfer_syntax::NATIVE;
 use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 
 /// A series that is still receiving, as far as it is known.
@@ -132,6 +133,44 @@ impl Store {
             "SELECT {COLUMNS} FROM {TABLES} WHERE instance.series_key = $1 ORDER BY instance.instance_key LIMIT $2"
         );
         let rows = sqlx::query(AssertSqlSafe(sql)).bind(series).bind(revision).fetch_all(self.readers()).await?;
+        rows.iter().map(|row| from_row(row, &self.inner.layout)).collect()
+    }
+
+    /// The instance that was recorded last; a number below all others where there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn last_instance(&self) -> Result<InstanceKey, StoreError> {
+        let last = sqlx::query_scalar("SELECT coalesce(max(instance_key), 0) FROM instance");
+        Ok(last.fetch_one(self.readers()).await?)
+    }
+
+    /// The instances after this one that came compressed, of series of these modalities that are still receiving, in
+    /// the order in which they came; at most so many.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn compressed_arrivals(
+        &self,
+        after: InstanceKey,
+        modalities: &[String],
+        most: u32,
+    ) -> Result<Vec<StoredInstance>, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
+        query.push(COLUMNS).push(" FROM ").push(TABLES);
+        query.push(" WHERE series.state = 'receiving' AND instance.instance_key > ").push_bind(after);
+        query.push(" AND instance.transfer_syntax_uid NOT IN (");
+        let mut native = query.separated(", ");
+        for syntax in NATIVE {
+            native.push_bind(syntax);
+        }
+        query.push(") AND series.modality IN (");
+        let mut wanted = query.separated(", ");
+        for modality in modalities {
+            wanted.push_bind(modality);
+        }
+        query.push(") ORDER BY instance.instance_key LIMIT ").push_bind(most);
+        let rows = query.build().fetch_all(self.readers()).await?;
         rows.iter().map(|row| from_row(row, &self.inner.layout)).collect()
     }
 

@@ -5,10 +5,10 @@ use rayon::prelude::*;
 use super::Voxels;
 use super::decode::{DecodeError, PixelData};
 use super::frame_header::FrameHeader;
-use super::instance::{InstanceError, InstanceHeader, pixel_data};
+use super::instance::{InstanceError, InstanceHeader, InstanceSource, pixel_data};
 use super::plan::{FramePlace, Plan};
 use super::rescale::{into_f32, into_i16};
-use super::series::{Member, Pixels, rescale_of};
+use super::series::{Member, rescale_of};
 
 /// The form that voxels are wanted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +138,8 @@ fn fill_with<T: Value>(members: &mut [Member], plan: &Plan) -> Result<Option<Sli
     }
     // What was decoded early is of no use any more: the volume has it.
     for member in members {
-        if let Pixels::Decoded(frames) = &mut member.pixels {
-            *frames = Vec::new();
+        if let InstanceSource::Decoded(early) = &member.source {
+            member.source = early.encoded.clone();
         }
     }
     broken.sort_by_key(|(slot, _)| *slot);
@@ -152,8 +152,9 @@ fn fill_from<T: Value>(member: &Member, slices: Vec<(usize, FramePlace, &mut [T]
         return Vec::new();
     }
     let header = &member.header;
-    let opened = match &member.pixels {
-        Pixels::Encoded(source) => match source.open() {
+    let opened = match &member.source {
+        InstanceSource::Decoded(_) => None,
+        source => match source.open() {
             Ok(file) => Some(pixel_data(&file, header)),
             Err(error) => {
                 return match slices.first() {
@@ -162,20 +163,19 @@ fn fill_from<T: Value>(member: &Member, slices: Vec<(usize, FramePlace, &mut [T]
                 };
             }
         },
-        Pixels::Decoded(_) => None,
     };
-    let write = |place: FramePlace, out: &mut [T]| match (&member.pixels, &opened) {
+    let write = |place: FramePlace, out: &mut [T]| match (&member.source, &opened) {
         (_, Some(Ok(pixels))) => match header.frames.get(place.frame) {
             Some(frame) => T::write(pixels, header, frame, out),
             None => Err(Failure::Decode(DecodeError::NoFrame(place.frame))),
         },
         (_, Some(Err(error))) => Err(Failure::Decode(error.clone())),
-        (Pixels::Decoded(frames), None) => match frames.get(place.frame) {
+        (InstanceSource::Decoded(early), None) => match early.frames.get(place.frame) {
             Some(Ok(decoded)) => T::copy(decoded, out),
             Some(Err(error)) => Err(Failure::Decode(error.clone())),
             None => Err(Failure::Decode(DecodeError::NoFrame(place.frame))),
         },
-        (Pixels::Encoded(_), None) => Err(Failure::Decode(DecodeError::NoFrame(place.frame))),
+        (_, None) => Err(Failure::Decode(DecodeError::NoFrame(place.frame))),
     };
     slices
         .into_par_iter()

@@ -2,11 +2,13 @@
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::compression::Compression;
 use super::decode::{DecodeError, PixelData};
+use super::early::DecodedInstance;
 use super::frame_header::{FrameHeader, frame_headers};
 use super::pixel_format::{PixelFormat, PixelFormatError};
 use crate::dicom::data_set::DataSet;
@@ -28,6 +30,8 @@ pub enum InstanceSource {
     Memory(Bytes),
     /// A Part 10 file.
     File(PathBuf),
+    /// A Part 10 file whose pixels were decoded already.
+    Decoded(Arc<DecodedInstance>),
 }
 
 impl From<Bytes> for InstanceSource {
@@ -104,6 +108,9 @@ impl InstanceSource {
     /// # Errors
     /// [`InstanceError`].
     pub fn header(&self) -> Result<InstanceHeader, InstanceError> {
+        if let Self::Decoded(early) = self {
+            return Ok(early.header.clone());
+        }
         if let Self::File(path) = self {
             let prefix = read_prefix(path).map_err(|cause| InstanceError::Read { path: path.clone(), cause })?;
             // A prefix that ends inside the header is no header yet; one that deflates cannot be read in part.
@@ -122,6 +129,7 @@ impl InstanceSource {
     pub fn open(&self) -> Result<Bytes, InstanceError> {
         match self {
             Self::Memory(bytes) => Ok(bytes.clone()),
+            Self::Decoded(early) => early.encoded.open(),
             Self::File(path) => match std::fs::read(path) {
                 Ok(bytes) => Ok(bytes.into()),
                 Err(cause) => Err(InstanceError::Read { path: path.clone(), cause }),

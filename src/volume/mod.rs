@@ -42,19 +42,22 @@ pub mod facts;
 
 pub mod series;
 
+pub mod early;
+
 pub mod radiograph;
 
 mod fill;
 
 use crate::dicom::data_set::DataSet;
 use crate::dicom::uid::{FrameOfReferenceUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
+pub use early::{DecodedInstance, decode_instance};
 pub use facts::SeriesFacts;
 pub use geometry::Geometry;
 pub use instance::InstanceSource;
 pub use options::AssembleOptions;
 pub use radiograph::{Radiograph, RadiographOptions};
 pub use refusal::{AssembleError, Refusal};
-pub use series::{DecodedInstance, Series, decode_instance};
+pub use series::Series;
 
 /// Reads and assembles a series in one step.
 ///

@@ -6,11 +6,11 @@ mod lookup;
 mod voi;
 
 use super::SourceSeries;
-use super::decode::{DecodeError, PixelData};
+use super::decode::PixelData;
 use super::instance::{InstanceHeader, pixel_data};
 use super::pixel_format::NativeFrame;
 use super::refusal::{AssembleError, Refusal};
-use super::series::{Member, Pixels, Series};
+use super::series::{Member, Series};
 use crate::dicom::tags;
 use crate::dicom::uid::{FrameOfReferenceUid, SopClassUid, SopInstanceUid};
 use choose::{View, check, in_order};
@@ -110,11 +110,7 @@ impl Series {
 fn read(member: &Member, options: &RadiographOptions) -> Result<Radiograph, AssembleError> {
     let header = &member.header;
     let format = check(header, options)?;
-    let frame = match &member.pixels {
-        Pixels::Encoded(source) => pixel_data(&source.open()?, header).and_then(|pixels: PixelData| pixels.frame(0)),
-        // What was decoded early is in modality units, and stored values are needed.
-        Pixels::Decoded(_) => Err(DecodeError::NoFrame(0)),
-    };
+    let frame = pixel_data(&member.source.open()?, header).and_then(|pixels: PixelData| pixels.frame(0));
     let frame: NativeFrame = frame.map_err(|first| Refusal::Undecodable { failed: 1, total: 1, first })?;
     let shown = displayed(header, &frame, options.voi)?;
     Ok(Radiograph {

@@ -1,16 +1,15 @@
 //! A series on its way to a volume: headers first, facts and plan from them, pixels last.
 
-use bytes::Bytes;
 use rayon::prelude::*;
 
 use super::facts::SeriesFacts;
 use super::fill::{Filled, Wanted, fill};
 use super::frame_header::FrameHeader;
-use super::instance::{InstanceError, InstanceHeader, InstanceSource, pixel_data, read_header};
+use super::instance::{InstanceError, InstanceHeader, InstanceSource, pixel_data};
 use super::options::AssembleOptions;
 use super::plan::{FramePlace, Plan, check_missing, plan};
 use super::refusal::{AssembleError, Refusal};
-use super::rescale::{Rescale, into_f32, into_i16};
+use super::rescale::Rescale;
 use super::{SourceFrame, SourceSeries, Volume, Voxels};
 use crate::dicom::tags;
 use crate::dicom::uid::FrameOfReferenceUid;
@@ -24,47 +23,7 @@ pub struct Series {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) header: InstanceHeader,
-    pub(super) pixels: Pixels,
-}
-
-#[derive(Debug)]
-pub(super) enum Pixels {
-    Encoded(InstanceSource),
-    /// One for each frame.
-    Decoded(Vec<Result<Voxels, super::decode::DecodeError>>),
-}
-
-/// An instance whose pixels were decoded before its series was complete.
-#[derive(Debug)]
-pub struct DecodedInstance(Member);
-
-/// Decodes one instance at once, as it arrives: worth it for compressed ones. What is wrong with its pixels is kept and
-/// weighed when the series is assembled.
-///
-/// # Errors
-/// [`InstanceError`] where it has no readable header.
-pub fn decode_instance(file: &Bytes) -> Result<DecodedInstance, InstanceError> {
-    let header = read_header(file)?;
-    let pixels = pixel_data(file, &header);
-    let frames = header
-        .frames
-        .par_iter()
-        .map(|frame| {
-            let native = pixels.as_ref().map_err(Clone::clone)?.frame(frame.index)?;
-            let count = native.bytes.len() / native.cell_bytes;
-            let rescale = rescale_of(frame);
-            if let Some(whole) = rescale.whole() {
-                let mut out = vec![0_i16; count];
-                if into_i16(&native, whole, header.padding.as_ref(), &mut out).is_ok() {
-                    return Ok(Voxels::I16(out));
-                }
-            }
-            let mut out = vec![0_f32; count];
-            into_f32(&native, rescale, &mut out);
-            Ok(Voxels::F32(out))
-        })
-        .collect();
-    Ok(DecodedInstance(Member { header, pixels: Pixels::Decoded(frames) }))
+    pub(super) source: InstanceSource,
 }
 
 /// What a frame's values are multiplied by and shifted by; stored values as they are where it does not say.
@@ -78,21 +37,9 @@ impl Series {
     /// # Errors
     /// [`AssembleError::Read`] where a file cannot be opened; [`Refusal::UnreadableInstance`] where one is broken.
     pub fn read(sources: Vec<InstanceSource>) -> Result<Self, AssembleError> {
-        Self::with_decoded(sources, Vec::new())
-    }
-
-    /// The same, with instances that were decoded early.
-    ///
-    /// # Errors
-    /// See [`Series::read`].
-    pub fn with_decoded(sources: Vec<InstanceSource>, decoded: Vec<DecodedInstance>) -> Result<Self, AssembleError> {
-        let read: Result<Vec<Member>, InstanceError> = sources
-            .into_par_iter()
-            .map(|source| Ok(Member { header: source.header()?, pixels: Pixels::Encoded(source) }))
-            .collect();
-        let mut members = read?;
-        members.extend(decoded.into_iter().map(|instance| instance.0));
-        Ok(Self { members })
+        let read: Result<Vec<Member>, InstanceError> =
+            sources.into_par_iter().map(|source| Ok(Member { header: source.header()?, source })).collect();
+        Ok(Self { members: read? })
     }
 
     pub(super) fn members(&self) -> &[Member] {
@@ -117,24 +64,15 @@ impl Series {
     /// Whether two frames hold the same image, to the bit of what was sent.
     fn same_pixels(&self, a: FramePlace, b: FramePlace) -> bool {
         let (one, other) = (&self.members[a.member], &self.members[b.member]);
-        match (&one.pixels, &other.pixels) {
-            (Pixels::Decoded(x), Pixels::Decoded(y)) => match (x.get(a.frame), y.get(b.frame)) {
-                (Some(Ok(x)), Some(Ok(y))) => x == y,
-                _ => false,
-            },
-            (Pixels::Encoded(x), Pixels::Encoded(y)) => {
-                let encoded = |source: &InstanceSource, header: &InstanceHeader, frame: usize| {
-                    let pixels = pixel_data(&source.open().ok()?, header).ok()?;
-                    pixels.encoded_frame(frame).ok()
-                };
-                let (x, y) = (encoded(x, &one.header, a.frame), encoded(y, &other.header, b.frame));
-                one.header.compression == other.header.compression
-                    && one.header.format == other.header.format
-                    && x.is_some()
-                    && x == y
-            }
-            _ => false,
-        }
+        let encoded = |member: &Member, frame: usize| {
+            let pixels = pixel_data(&member.source.open().ok()?, &member.header).ok()?;
+            pixels.encoded_frame(frame).ok()
+        };
+        let (x, y) = (encoded(one, a.frame), encoded(other, b.frame));
+        one.header.compression == other.header.compression
+            && one.header.format == other.header.format
+            && x.is_some()
+            && x == y
     }
 
     /// Decodes all slices, in parallel, straight into the volume.
@@ -151,9 +89,9 @@ impl Series {
 
     /// 16 bits where every slope and intercept is a whole number; whether the values fit is seen when they are there.
     fn wanted(&self) -> Wanted {
-        let fits = |member: &Member| match &member.pixels {
-            Pixels::Encoded(_) => member.header.frames.iter().all(|frame| rescale_of(frame).whole().is_some()),
-            Pixels::Decoded(frames) => !frames.iter().any(|f| matches!(f, Ok(Voxels::F32(_)))),
+        let fits = |member: &Member| match &member.source {
+            InstanceSource::Decoded(early) => !early.frames.iter().any(|f| matches!(f, Ok(Voxels::F32(_)))),
+            _ => member.header.frames.iter().all(|frame| rescale_of(frame).whole().is_some()),
         };
         if self.members.iter().all(fits) { Wanted::I16 } else { Wanted::F32 }
     }

@@ -1,5 +1,7 @@
 //! The job loop: claim → read → finish, the third hand-over. What may pass is tried again, what will not is failed.
 
+pub mod early;
+
 pub mod reading;
 
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::results::{DocumentReference, ResultKind, ResultSet};
 use crate::store::{ClaimedJob, JobEnd, NewResult, Store, StoreError, StoredInstance};
+use early::EarlySlices;
 use reading::{Assignment, Reading, ReadingError, Writing};
 
 /// The longest time without a look for jobs: one that waits for its next attempt has become due.
@@ -40,6 +43,8 @@ pub struct Worker {
     pub writing: Arc<Writing>,
     /// Whether a job that failed for good leaves a report that says so.
     pub report_failures: bool,
+    /// What was decoded while it arrived.
+    pub early: Arc<EarlySlices>,
     /// Cancelled when the engine takes no more work: then only a new process helps.
     pub exhausted: CancellationToken,
 }
@@ -96,14 +101,14 @@ impl Worker {
         });
         let ended = match outcome {
             Ok(reading) => {
-                let Reading { outcome, results, times } = reading;
+                let Reading { outcome, results, times, decoded_early } = reading;
                 let count = results.objects.len();
                 let saved = self.store.finish_job(job, &outcome, new_results(results), self.clock.now()).await;
                 saved.map(|_| {
                     tracing::info!(
                         job.id = %id, model.name = model, series.uid = %series, outcome, results = count,
                         assemble_ms = milliseconds(times.assemble), infer_ms = milliseconds(times.infer),
-                        encode_ms = milliseconds(times.encode), duration_ms = milliseconds(begun.elapsed()),
+                        encode_ms = milliseconds(times.encode), decoded_early, duration_ms = milliseconds(begun.elapsed()),
                         "job done"
                     );
                 })
@@ -135,7 +140,7 @@ impl Worker {
         let package = package.ok_or_else(|| EngineError::UnknownModel { model: model.to_owned() })?;
         let manifest = package.manifest();
         reading::read(Assignment {
-            files: prepared.files,
+            instances: prepared.files.iter().map(|path| self.early.take(path)).collect::<Vec<_>>().into(),
             manifest,
             engine: &self.engine,
             writing: &self.writing,

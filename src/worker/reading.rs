@@ -1,26 +1,30 @@
 //! One series read by one model: files → volume → prediction → objects. No store, no clock; blocks.
+//!
+//! [`read`] does it in one go, for a job. Its three stages, [`SeriesInstances::prepare`], [`infer`] and [`encode`], can
+//! also be called apart, so that one series is prepared while another one is inferred.
+
+mod prepare;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::Timestamp;
-use crate::dicom::data_set::DataSet;
-use crate::dicom::tags;
-use crate::dicom::uid::FrameOfReferenceUid;
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::inference::manifest::Manifest;
-use crate::inference::prediction::Verdict;
+use crate::inference::prediction::{Prediction, Verdict};
 use crate::results::{
     self, DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultRequest, ResultSet, SourceGrid,
 };
-use crate::volume::{AssembleError, AssembleOptions, InstanceSource, Series, SourceSeries};
+use crate::volume::{SourceSeries, Volume};
+
+pub use prepare::{Prepared, SeriesInstances};
 
 /// What to read, by what, and how to write it down.
 pub struct Assignment<'a> {
-    /// The files of one revision of a series, in the order in which they came.
-    pub files: Vec<PathBuf>,
+    /// The instances of one revision of a series, in the order in which they came.
+    pub instances: SeriesInstances,
     /// The model.
     pub manifest: &'a Manifest,
     /// Who runs it.
@@ -55,6 +59,8 @@ pub struct Reading {
     pub results: ResultSet,
     /// How long each part took.
     pub times: Times,
+    /// Slices that were decoded while the series arrived.
+    pub decoded_early: usize,
 }
 
 /// How long each part of a job took.
@@ -108,35 +114,106 @@ impl ReadingError {
     }
 }
 
-/// Reads the series.
+/// What came of a series that was prepared.
+#[derive(Debug, Clone)]
+pub enum Inferred {
+    /// The model ran; its verdict may still be «not suitable».
+    Predicted {
+        /// What it ran on.
+        volume: Arc<Volume>,
+        /// What it said.
+        prediction: Box<Prediction>,
+    },
+    /// It did not run.
+    NotSuitable {
+        /// What a report can say of the series.
+        source: Box<SourceSeries>,
+        /// A short stable word, such as `gantry-tilt`.
+        code: &'static str,
+        /// One sentence for the radiologist.
+        reason: String,
+    },
+}
+
+impl Inferred {
+    /// `read`, or why the series was not suitable, in a stable word.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Self::NotSuitable { code, .. } => code,
+            Self::Predicted { prediction, .. } => match &prediction.verdict {
+                Verdict::Suitable => "read",
+                Verdict::NotSuitable { code, .. } => code,
+            },
+        }
+    }
+}
+
+/// Second stage: waits for the device and runs the model; a series that the model does not read passes through.
+///
+/// # Errors
+/// [`ReadingError::Engine`].
+pub fn infer(
+    prepared: Prepared,
+    manifest: &Manifest,
+    engine: &Engine,
+    deadline: Instant,
+) -> Result<Inferred, ReadingError> {
+    match prepared {
+        Prepared::Volume(volume) => {
+            let prediction = Box::new(engine.predict(&manifest.name, &volume, deadline)?);
+            Ok(Inferred::Predicted { volume, prediction })
+        }
+        Prepared::NotSuitable { source, code, reason } => Ok(Inferred::NotSuitable { source, code, reason }),
+    }
+}
+
+/// Who signs the objects, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Signature<'a> {
+    /// The model.
+    pub manifest: &'a Manifest,
+    /// How the results are written.
+    pub writing: &'a Writing,
+    /// The report that this one replaces.
+    pub predecessor: Option<&'a DocumentReference>,
+    /// The date of all objects.
+    pub date: Timestamp,
+}
+
+/// Third stage: the objects, each read back and compared.
+///
+/// # Errors
+/// [`ReadingError::Result`].
+pub fn encode(inferred: &Inferred, signature: &Signature<'_>) -> Result<ResultSet, ReadingError> {
+    match inferred {
+        Inferred::Predicted { volume, prediction } => {
+            let grid = SourceGrid::from(&**volume);
+            written(&volume.source, Some(grid), Outcome::Predicted(prediction), signature)
+        }
+        Inferred::NotSuitable { source, code, reason } => {
+            written(source, None, Outcome::NotSuitable { code, reason }, signature)
+        }
+    }
+}
+
+/// Reads the series: the three stages one after the other.
 ///
 /// # Errors
 /// [`ReadingError::may_pass`] says whether to try again. A series that the model does not read is no error.
 pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
+    let Assignment { mut instances, manifest, engine, writing, predecessor, date, deadline } = assignment;
     let started = Instant::now();
-    let mut times = Times::default();
-    let sources: Vec<InstanceSource> = assignment.files.iter().cloned().map(InstanceSource::File).collect();
-    let options = assemble_options(assignment.manifest);
-    let volume = accepted(sources.clone(), assignment.manifest, &options);
-    times.assemble = started.elapsed();
-    let volume = match volume {
-        Ok(volume) => Arc::new(volume),
-        Err(NoVolume::File(cause)) => return Err(ReadingError::File(cause)),
-        Err(NoVolume::NotSuitable { code, reason }) => {
-            let source = source_without_volume(&sources).ok_or(ReadingError::Unreadable)?;
-            let outcome = Outcome::NotSuitable { code, reason: &reason };
-            return finish(&assignment, &source, None, outcome, code.to_owned(), times);
-        }
-    };
-    let before = Instant::now();
-    let prediction = assignment.engine.predict(&assignment.manifest.name, &volume, assignment.deadline)?;
-    times.infer = before.elapsed();
-    let word = match &prediction.verdict {
-        Verdict::Suitable => "read".to_owned(),
-        Verdict::NotSuitable { code, .. } => code.clone(),
-    };
-    let grid = SourceGrid::from(&*volume);
-    finish(&assignment, &volume.source, Some(grid), Outcome::Predicted(&prediction), word, times)
+    let decoded_early = instances.decoded_early();
+    let prepared = instances.prepare(manifest)?;
+    drop(instances);
+    let assemble = started.elapsed();
+    let inferred = infer(prepared, manifest, engine, deadline)?;
+    let infer = started.elapsed() - assemble;
+    let signature = Signature { manifest, writing, predecessor: predecessor.as_ref(), date };
+    let results = encode(&inferred, &signature)?;
+    let times = Times { assemble, infer, encode: started.elapsed() - assemble - infer };
+    Ok(Reading { outcome: inferred.word().to_owned(), results, times, decoded_early })
 }
 
 /// The report of a job that has failed for good.
@@ -150,94 +227,29 @@ pub fn report_failure(
     date: Timestamp,
     error: &ReadingError,
 ) -> Result<ResultSet, ReadingError> {
-    let sources: Vec<InstanceSource> = files.iter().cloned().map(InstanceSource::File).collect();
-    let source = source_without_volume(&sources).ok_or(ReadingError::Unreadable)?;
+    let source = SeriesInstances::from(files).source().ok_or(ReadingError::Unreadable)?;
     let cause = error.to_string();
-    let request = ResultRequest {
-        source: &source,
-        grid: None,
-        outcome: Outcome::Failed { code: error.code(), cause: &cause },
-        algorithm: &manifest.identity(),
-        configuration_hash: &writing.configuration_hash,
-        equipment: &writing.equipment,
-        predecessor: None,
-        now: date,
-        options: &writing.options,
-    };
-    Ok(results::encode(&request)?)
+    let signature = Signature { manifest, writing, predecessor: None, date };
+    written(&source, None, Outcome::Failed { code: error.code(), cause: &cause }, &signature)
 }
 
-enum NoVolume {
-    NotSuitable { code: &'static str, reason: String },
-    File(String),
-}
-
-impl From<AssembleError> for NoVolume {
-    fn from(error: AssembleError) -> Self {
-        match error {
-            AssembleError::Refused(refusal) => Self::NotSuitable { code: refusal.code(), reason: refusal.to_string() },
-            AssembleError::Read(cause) => Self::File(cause.to_string()),
-        }
-    }
-}
-
-/// The volume of a series that the model accepts; pixels are decoded only then.
-fn accepted(
-    sources: Vec<InstanceSource>,
-    manifest: &Manifest,
-    options: &AssembleOptions,
-) -> Result<crate::volume::Volume, NoVolume> {
-    let series = Series::read(sources)?;
-    if let Err(refusal) = manifest.accepts(&series.facts(options)) {
-        return Err(NoVolume::NotSuitable { code: refusal.code, reason: refusal.reason });
-    }
-    Ok(series.assemble(options)?)
-}
-
-fn assemble_options(manifest: &Manifest) -> AssembleOptions {
-    AssembleOptions {
-        min_slices: manifest.accepts.least_slices.max(1),
-        max_missing_share: manifest.accepts.largest_missing_share,
-        ..AssembleOptions::default()
-    }
-}
-
-/// What a report can say of a series that is no volume: its readable instances, in the order in which they came.
-fn source_without_volume(sources: &[InstanceSource]) -> Option<SourceSeries> {
-    let headers: Vec<_> = sources.iter().filter_map(|source| source.header().ok()).collect();
-    let first = headers.first()?;
-    let header: DataSet = first.data_set.clone();
-    Some(SourceSeries {
-        study_instance_uid: first.study_instance_uid.clone(),
-        series_instance_uid: first.series_instance_uid.clone(),
-        frame_of_reference_uid: header.uid(tags::FRAME_OF_REFERENCE_UID, FrameOfReferenceUid::parse).ok(),
-        instances: headers.iter().map(|h| (h.sop_class_uid.clone(), h.sop_instance_uid.clone())).collect(),
-        header,
-    })
-}
-
-fn finish(
-    assignment: &Assignment<'_>,
+fn written(
     source: &SourceSeries,
     grid: Option<SourceGrid<'_>>,
     outcome: Outcome<'_>,
-    word: String,
-    mut times: Times,
-) -> Result<Reading, ReadingError> {
-    let before = Instant::now();
-    let writing = assignment.writing;
+    signature: &Signature<'_>,
+) -> Result<ResultSet, ReadingError> {
+    let writing = signature.writing;
     let request = ResultRequest {
         source,
         grid,
         outcome,
-        algorithm: &assignment.manifest.identity(),
+        algorithm: &signature.manifest.identity(),
         configuration_hash: &writing.configuration_hash,
         equipment: &writing.equipment,
-        predecessor: assignment.predecessor.as_ref(),
-        now: assignment.date,
+        predecessor: signature.predecessor,
+        now: signature.date,
         options: &writing.options,
     };
-    let results = results::encode(&request)?;
-    times.encode = before.elapsed();
-    Ok(Reading { outcome: word, results, times })
+    Ok(results::encode(&request)?)
 }

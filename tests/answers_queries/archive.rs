@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use overread::clock::{Clock, Timestamp};
 use overread::dicom::ae::AeTitle;
 use overread::dicom::data_set::DataSet;
@@ -153,7 +152,7 @@ async fn record(store: &Store, row: &Row) {
         calling_ae_title: AeTitle::parse("MODALITY").unwrap(),
     };
     let mut file = store.begin_instance(instance).unwrap();
-    file.write(Bytes::from(encode(&header, Layout::ExplicitLe))).await.unwrap();
+    file.write(&encode(&header, Layout::ExplicitLe)).await.unwrap();
     let reception = Reception {
         header: &header,
         association_id: "a1",

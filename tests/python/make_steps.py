@@ -16,7 +16,9 @@ from monai.transforms import (
     ResizeWithPadOrCrop,
     ScaleIntensityRange,
     ScaleIntensityRangePercentiles,
+    Spacing,
 )
+from monai.data import MetaTensor
 from torchvision.transforms import v2
 from torchvision.transforms.functional import InterpolationMode, center_crop
 
@@ -115,6 +117,9 @@ def roundings(volume, out):
     for name, rounded in (("floor", np.floor), ("nearest", np.round), ("ceiling", np.ceil)):
         size = [max(1, int(rounded(extent * mm / 1.3))) for extent, mm in zip(volume.shape, (2.5, 0.7, 1.1))]
         out[f"spacing-{name}"] = interpolated(volume, size, "nearest-exact")
+    affine = torch.diag(torch.tensor([2.5, 0.7, 1.1, 1.0], dtype=torch.float64))
+    for name, pixdim in (("fine", (1.3, 0.45, 0.9)), ("coarse", (4.0, 1.5, 2.75))):
+        out[f"resample-{name}"] = Spacing(pixdim)(MetaTensor(volume[None], affine=affine))
 
 
 def backs(generator, out):

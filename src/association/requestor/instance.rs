@@ -7,10 +7,8 @@ use bytes::Bytes;
 use crate::dicom::encode::{Layout, encode};
 use crate::dicom::parse::{ParseError, parse};
 use crate::dicom::part10::{Part10, Part10Error};
+use crate::dicom::transfer_syntax::NATIVE;
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
-
-/// The transfer syntaxes whose elements and pixels can be written in another order without touching a codec.
-const NATIVE: [&str; 4] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"];
 
 /// A DICOM file that is to be sent.
 #[derive(Debug, Clone, PartialEq)]

@@ -94,7 +94,9 @@ pub enum Positions {
 }
 
 impl Along {
-    fn whole(extent: usize) -> Self {
+    /// Before any step.
+    #[must_use]
+    pub fn whole(extent: usize) -> Self {
         let kept = [-0.5, extent as f64 - 0.5];
         Self { scale: 1.0, offset: 0.0, before: extent, after: extent, kept }
     }
@@ -104,6 +106,12 @@ impl Along {
     pub fn resized(&self, extent: usize, positions: Positions) -> Self {
         let (scale, offset) = if extent == self.after { (1.0, 0.0) } else { positions.map(self.after, extent) };
         Self { scale: self.scale * scale, offset: self.scale.mul_add(offset, self.offset), after: extent, ..*self }
+    }
+
+    /// After a step that leaves the first voxel in place and puts another every `scale` voxels.
+    #[must_use]
+    pub fn spread(&self, extent: usize, scale: f64) -> Self {
+        Self { scale: self.scale * scale, after: extent, ..*self }
     }
 
     /// After a step that begins at voxel `start` (below 0: filling comes first) and goes on for `extent` voxels.

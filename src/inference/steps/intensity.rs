@@ -92,25 +92,47 @@ pub(super) fn select_there(values: &Tensor, ranks: &[usize]) -> Result<Vec<f32>,
 /// MONAI's `NormalizeIntensity`: what does not vary is only shifted, and where all are zero nothing happens.
 fn z_score(state: State, nonzero: bool) -> Result<State, TchError> {
     if !nonzero {
-        let (mean, deviation) = moments(&state.values)?;
-        return state.changed(|values| values.f_sub_scalar_(mean)?.f_div_scalar_(deviation));
+        let mean = state.values.f_mean(Kind::Float)?.f_double_value(&[])?;
+        let deviation = state.values.f_std(false)?.f_double_value(&[])?;
+        return state.changed(|values| values.f_sub_scalar_(mean)?.f_div_scalar_(divisor(deviation)));
     }
-    let counted = state.values.f_ne(0.0)?;
-    let chosen = state.values.f_masked_select(&counted)?;
-    if chosen.numel() == 0 {
-        return Ok(state);
-    }
-    let (mean, deviation) = moments(&chosen)?;
-    drop(chosen);
-    let zeros = counted.f_logical_not()?;
-    state.changed(|values| values.f_sub_scalar_(mean)?.f_div_scalar_(deviation)?.f_masked_fill_(&zeros, 0.0))
+    let Some((mean, deviation)) = moments_of_nonzero(&state.values)? else { return Ok(state) };
+    state.changed(|values| {
+        for slice in slices(values)? {
+            let (mut slice, zeros) = (slice.shallow_clone(), slice.f_eq(0.0)?);
+            let _ = slice.f_sub_scalar_(mean)?.f_div_scalar_(divisor(deviation))?.f_masked_fill_(&zeros, 0.0)?;
+        }
+        Ok(values.shallow_clone())
+    })
 }
 
-/// Mean and population deviation; 1 where there is no deviation to divide by.
-fn moments(values: &Tensor) -> Result<(f64, f64), TchError> {
-    let mean = values.f_mean(Kind::Float)?.f_double_value(&[])?;
-    let deviation = values.f_std(false)?.f_double_value(&[])?;
-    Ok((mean, if deviation == 0.0 { 1.0 } else { deviation }))
+const fn divisor(deviation: f64) -> f64 {
+    if deviation == 0.0 { 1.0 } else { deviation }
+}
+
+/// Mean and population deviation of what is not zero; `None` where all is. Slice by slice, so that no more than one of
+/// them is copied.
+fn moments_of_nonzero(values: &Tensor) -> Result<Option<(f64, f64)>, TchError> {
+    let chosen = |slice: &Tensor| slice.f_masked_select(&slice.f_ne(0.0)?)?.f_to_kind(Kind::Double);
+    let sum = |values: &Tensor| values.f_sum(Kind::Double)?.f_double_value(&[]);
+    let (mut count, mut total) = (0, 0.0);
+    for slice in slices(values)? {
+        let chosen = chosen(&slice)?;
+        (count, total) = (count + chosen.numel(), total + sum(&chosen)?);
+    }
+    if count == 0 {
+        return Ok(None);
+    }
+    let (mean, mut squares) = (total / count as f64, 0.0);
+    for slice in slices(values)? {
+        squares += sum(&chosen(&slice)?.f_sub_scalar_(mean)?.f_square()?)?;
+    }
+    Ok(Some((mean, (squares / count as f64).sqrt())))
+}
+
+/// Views of the values, one for each slice or row.
+fn slices(values: &Tensor) -> Result<Vec<Tensor>, TchError> {
+    (0..values.size()[1]).map(|slice| values.f_narrow(1, slice, 1)).collect()
 }
 
 fn standardise(mut state: State, mean: &[f64], deviation: &[f64]) -> Result<State, TchError> {

@@ -19,6 +19,12 @@ mod smooth;
 mod crop;
 
 #[cfg(feature = "torch")]
+mod rows;
+
+#[cfg(feature = "torch")]
+mod way;
+
+#[cfg(feature = "torch")]
 mod back;
 
 #[cfg(feature = "torch")]
@@ -76,6 +82,12 @@ pub enum Step {
         rounding: Rounding,
         /// How values between voxels are made.
         method: Interpolation,
+    },
+    /// Voxels get exactly these distances, the first one stays where it is, values between voxels are linear: MONAI's
+    /// `Spacing` with its defaults. The extents become `(extent - 1) * distance / new distance + 1`, rounded half to even.
+    Resample {
+        /// Slices, rows, columns (or rows, columns), mm.
+        mm: Vec<f64>,
     },
     /// The grid gets this size over the same field of view.
     Resize {

@@ -1,6 +1,6 @@
 //! The steps, in order, on a tensor.
 
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::field::Field;
 use super::{Step, crop, intensity, resample};
@@ -16,8 +16,9 @@ pub struct Prepared {
 
 /// Does the steps, in their order.
 ///
-/// `values` is float32 [slices, rows, columns] in the model's axes, or [rows, columns]; what it shares with others is not
-/// written to. `spacing_mm` has one distance an axis.
+/// `values` is [slices, rows, columns] in the model's axes, or [rows, columns], of any type; what it shares with others is
+/// not written to. `spacing_mm` has one distance an axis. Beside the values and what comes of them, room is taken for one
+/// more copy at most.
 ///
 /// # Errors
 /// [`TchError`] where a step does not suit the dimensions, would leave nothing, or memory ends.
@@ -28,7 +29,9 @@ pub fn apply(values: Tensor, spacing_mm: &[f64], steps: &[Step]) -> Result<Prepa
             "values of extents {extents:?} with distances {spacing_mm:?} cannot be prepared"
         )));
     }
-    let mut state = State { values: values.f_unsqueeze(0)?, field: Field::whole(&extents), owned: false };
+    let owned = values.f_kind()? != Kind::Float;
+    let values = values.f_to_kind(Kind::Float)?.f_unsqueeze(0)?;
+    let mut state = State { values, field: Field::whole(&extents), owned };
     for step in steps {
         state = state.after(step, spacing_mm)?;
     }
@@ -62,6 +65,7 @@ impl State {
                 let size = resample::extents_at(&self.field, spacing_mm, mm, *rounding)?;
                 resample::resize(self, &size, *method)
             }
+            Step::Resample { mm } => resample::spread(self, spacing_mm, mm),
             Step::Resize { size, method } => resample::resize(self, size, *method),
             Step::ShorterSide { length, method } => {
                 let size = resample::shorter_side(&self.field.after(), *length)?;

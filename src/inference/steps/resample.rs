@@ -2,6 +2,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
+use super::back::{Back, back};
 use super::field::{Along, Field, Positions};
 use super::prepare::State;
 use super::smooth;
@@ -18,20 +19,42 @@ pub(super) fn extents_at(
     let spacing = field.spacing_after(spacing_mm);
     let extents = field.axes.iter().zip(&spacing).zip(wanted_mm).map(|((axis, mm), wanted)| {
         let extent = axis.after as f64 * mm / wanted;
-        let rounded = match rounding {
+        whole(match rounding {
             Rounding::Floor => extent.floor(),
             Rounding::Nearest => extent.round_ties_even(),
             Rounding::Ceiling => extent.ceil(),
-        };
-        // At least one voxel, and never so many that a wrong distance asks for all memory there is.
-        (rounded.is_finite() && rounded < LARGEST_EXTENT).then_some((rounded as usize).max(1))
+        })
     });
-    let wrong = || TchError::Shape(format!("voxels of {spacing:?} mm cannot become voxels of {wanted_mm:?} mm"));
-    extents.collect::<Option<_>>().ok_or_else(wrong)
+    extents.collect::<Option<_>>().ok_or_else(|| no_grid(&spacing, wanted_mm))
 }
 
 /// More voxels along an axis are the mark of a wrong distance.
 const LARGEST_EXTENT: f64 = 65_536.0;
+
+/// At least one voxel, and never so many that a wrong distance asks for all memory there is.
+fn whole(extent: f64) -> Option<usize> {
+    (extent.is_finite() && extent < LARGEST_EXTENT).then_some((extent as usize).max(1))
+}
+
+fn no_grid(spacing: &[f64], wanted_mm: &[f64]) -> TchError {
+    TchError::Shape(format!("voxels of {spacing:?} mm cannot become voxels of {wanted_mm:?} mm"))
+}
+
+/// Puts voxels at exactly these distances, from the first one on.
+pub(super) fn spread(state: State, spacing_mm: &[f64], wanted_mm: &[f64]) -> Result<State, TchError> {
+    one_an_axis(&state.field, wanted_mm.len())?;
+    let spacing = state.field.spacing_after(spacing_mm);
+    let (mut forth, mut wanted) = (Vec::new(), Vec::new());
+    for ((axis, mm), wanted_mm) in state.field.axes.iter().zip(&spacing).zip(wanted_mm) {
+        let extent = ((axis.after - 1) as f64 * mm / wanted_mm).round_ties_even() + 1.0;
+        let extent = whole(extent).filter(|_| *wanted_mm > 0.0).ok_or_else(|| no_grid(&spacing, &[*wanted_mm]))?;
+        forth.push(axis.spread(extent, wanted_mm / mm));
+        // What brings scores back brings values forth, between the two grids the other way round.
+        wanted.push(Along::whole(extent).spread(axis.after, mm / wanted_mm));
+    }
+    let values = back(&state.values, &Field { axes: wanted }, Back::Linear, 0.0)?;
+    Ok(State { values, field: Field { axes: forth }, owned: true })
+}
 
 /// Rows and columns after the shorter of them has become `length`; the longer one is cut to whole pixels, as torchvision
 /// does it.

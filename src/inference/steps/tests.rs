@@ -69,6 +69,9 @@ fn volume_cases() -> Vec<Case> {
         let step = Step::Spacing { mm: vec![1.3; 3], rounding, method: Interpolation::NearestExact };
         add(format!("spacing-{name}"), volume, [2.5, 0.7, 1.1], vec![step]);
     }
+    for (name, mm) in [("fine", [1.3, 0.45, 0.9]), ("coarse", [4.0, 1.5, 2.75])] {
+        add(format!("resample-{name}"), volume, [2.5, 0.7, 1.1], vec![Step::Resample { mm: mm.to_vec() }]);
+    }
     let to_percent = |clip| vec![Step::Percentile { percentiles: [0.5, 99.5], to: [0.0, 1.0], clip }];
     for (name, steps) in [
         ("clip", vec![Step::Clip([-1.5, 1.25])]),
@@ -179,6 +182,14 @@ fn values_that_do_not_vary_are_only_shifted() {
 }
 
 #[test]
+fn whole_numbers_are_taken_as_they_are() {
+    let whole = Tensor::arange(60, (Kind::Int16, tch::Device::Cpu)).view([3, 4, 5]);
+    let prepared =
+        apply(whole.shallow_clone(), &[1.0; 3], &[Step::Scale { from: [0.0, 2.0], to: [0.0, 1.0] }]).unwrap();
+    assert_eq!(difference(&prepared.values.squeeze(), &(whole.to_kind(Kind::Float) / 2.0)), 0.0);
+}
+
+#[test]
 fn steps_that_do_not_suit_the_values_are_refused() {
     let volume = || Tensor::zeros([3, 4, 5], (Kind::Float, tch::Device::Cpu));
     let image = || Tensor::zeros([4, 5], (Kind::Float, tch::Device::Cpu));
@@ -191,6 +202,8 @@ fn steps_that_do_not_suit_the_values_are_refused() {
         Step::Resize { size: vec![3, 4, 6], method: cubic(false, NONE) },
         Step::ShorterSide { length: 8, method: linear(false, NONE) },
         Step::Spacing { mm: vec![1e-9; 3], rounding: Rounding::Floor, method: Interpolation::Nearest },
+        Step::Resample { mm: vec![0.0; 3] },
+        Step::Resample { mm: vec![1.0; 2] },
         Step::Fit { size: vec![3, 0, 3], value: 0.0 },
         Step::Fit { size: vec![3], value: 0.0 },
         standardise,

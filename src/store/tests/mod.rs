@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use tempfile::TempDir;
@@ -68,7 +67,7 @@ impl Bench {
     async fn send_by(&self, sample: &Sample, association_id: &str) -> Result<Recorded, StoreError> {
         let mut file = self.store.begin_instance(sample.announced())?;
         for portion in sample.bytes().chunks(100_000) {
-            file.write(Bytes::copy_from_slice(portion)).await?;
+            file.write(portion).await?;
         }
         let reception = Reception {
             header: &sample.data_set,

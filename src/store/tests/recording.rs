@@ -111,10 +111,31 @@ async fn below_the_reserve_nothing_is_written() {
 async fn an_instance_that_ends_before_it_is_recorded_leaves_nothing() {
     let bench = Bench::new().await;
     let mut file = bench.store.begin_instance(Sample::ct(1, 1, 1).announced()).unwrap();
-    file.write(Bytes::from(vec![0; 300_000])).await.unwrap();
+    file.write(&vec![0; 300_000]).await.unwrap();
     file.settle().await.unwrap();
     assert_eq!(bench.files(), ["incoming/0.part"]);
     drop(file);
+    assert_eq!(bench.files(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn files_of_every_size_hold_what_came_to_the_byte() {
+    let bench = Bench::new().await;
+    let edges = [0, 1, 4095, 4096, 4097, 65_536, 131_071, 262_144, 524_288, 600_001];
+    // The header before the data set is part of the first block: each edge is met from both sides.
+    for length in edges.into_iter().flat_map(|edge: usize| [edge.saturating_sub(400), edge, edge + 1]) {
+        let sent: Vec<u8> = (0..length).map(|index| (index * 31 % 251) as u8).collect();
+        let mut file = bench.store.begin_instance(Sample::ct(1, 1, 1).announced()).unwrap();
+        for fragment in sent.chunks(16_374) {
+            file.write(fragment).await.unwrap();
+        }
+        file.settle().await.unwrap();
+        assert_eq!(file.data_set_bytes(), length as u64);
+        let arrived = file.finish().unwrap();
+        let stored = std::fs::read(arrived.spool.path()).unwrap();
+        assert_eq!(stored.len() as u64, arrived.file_bytes);
+        assert!(stored[arrived.data_set_offset as usize..] == sent, "{length} bytes");
+    }
     assert_eq!(bench.files(), Vec::<String>::new());
 }
 
@@ -126,7 +147,7 @@ async fn a_data_set_that_names_no_series_or_another_instance_is_refused_and_gone
     assert!(matches!(bench.send(&nowhere).await, Err(StoreError::Unusable(Unusable::Series(_)))));
     let mut file = bench.store.begin_instance(Sample::ct(1, 1, 2).announced()).unwrap();
     let sample = Sample::ct(1, 1, 1);
-    file.write(sample.bytes().into()).await.unwrap();
+    file.write(&sample.bytes()).await.unwrap();
     let reception = Reception {
         header: &sample.data_set,
         association_id: "a1",

@@ -227,6 +227,27 @@ async fn results_are_instances_like_any_other_and_go_to_each_destination_once() 
 }
 
 #[tokio::test]
+async fn a_delivery_whose_instance_cannot_be_named_is_dead_and_holds_up_no_other() {
+    let bench = Bench::new().await;
+    bench.complete(&["lung"]).await;
+    let job = bench.claim().await.unwrap();
+    bench.store.finish_job(job, "read", vec![result(1), result(2)], bench.clock.now()).await.unwrap();
+    sqlx::query(
+        "UPDATE instance SET sop_class_uid = 'no uid' WHERE instance_key = (SELECT min(instance_key) FROM delivery)",
+    )
+    .execute(&mut *bench.store.inner.writer.lock().await)
+    .await
+    .unwrap();
+    let (now, pacs) = (bench.clock.now(), title("PACS"));
+    let unreadable = bench.store.claim_delivery(&pacs, now).await;
+    assert!(matches!(unreadable, Err(StoreError::UnreadableDelivery { .. })), "{unreadable:?}");
+    let comment = bench.text("SELECT last_comment FROM delivery WHERE destination = 'PACS' AND state = 'dead'").await;
+    assert!(comment.contains("no uid"), "{comment}");
+    assert!(bench.store.claim_delivery(&pacs, now).await.unwrap().is_some());
+    assert!(bench.store.claim_delivery(&pacs, now).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_result_that_is_made_again_stays_as_it_is_and_is_sent_once() {
     let bench = Bench::new().await;
     bench.complete(&["a", "b"]).await;

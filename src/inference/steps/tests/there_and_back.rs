@@ -96,6 +96,47 @@ fn slabs_are_the_whole_in_pieces() {
 }
 
 #[test]
+fn host_and_device_bring_back_the_same() {
+    let volume = Tensor::zeros([21, 40, 33], (Kind::Float, Device::Cpu));
+    let steps = [
+        Step::Spacing { mm: vec![1.7, 1.1, 1.3], rounding: Rounding::Ceiling, method: linear(false, NONE) },
+        Step::Fit { size: vec![24, 30, 20], value: 0.0 },
+    ];
+    let field = apply(volume, &[2.0, 0.9, 0.8], &steps).unwrap().field;
+    let image = Field { axes: field.axes[1..].to_vec() };
+    for (field, size) in [(&field, &[5, 24, 30, 20][..]), (&image, &[5, 30, 20])] {
+        for kind in [Kind::Float, Kind::Half] {
+            let scores = Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(kind);
+            let host = way::Way::new(&scores, field, Back::Linear).unwrap();
+            let mut device = way::Way::new(&scores, field, Back::Linear).unwrap();
+            assert!(host.on_host);
+            device.on_host = false;
+            let values = |way: &way::Way| {
+                let mut slabs = Vec::new();
+                way.slabs::<tch::TchError>(|first, slab| {
+                    slabs.push((first, slab.copy()));
+                    Ok(())
+                })
+                .unwrap();
+                assert!(slabs.windows(2).all(|two| two[0].0 < two[1].0));
+                Tensor::cat(&slabs.into_iter().map(|(_, slab)| slab).collect::<Vec<_>>(), 1)
+            };
+            let labels = |way: &way::Way| {
+                let mut slabs = Vec::new();
+                way.labels(|_, slab| {
+                    slabs.push(slab.copy());
+                    Ok(())
+                })
+                .unwrap();
+                Tensor::cat(&slabs, 0)
+            };
+            assert!(difference(&values(&host), &values(&device)) < 1e-5);
+            assert_eq!(difference(&labels(&host), &labels(&device)), 0.0);
+        }
+    }
+}
+
+#[test]
 fn scores_on_another_grid_are_refused() {
     let field = Field::whole(&[4, 5]);
     for size in [&[2, 4, 6][..], &[4, 5], &[0, 4, 5]] {
@@ -161,10 +202,12 @@ fn a_plane_at_known_millimetres_comes_back_within_half_a_voxel() {
     let turned = Tensor::f_from_slice(&turn.apply(&values, geometry.shape)).unwrap();
     let turned = turned.f_view([z as i64, y as i64, x as i64]).unwrap();
     let mm = turn.reorder(geometry.spacing);
-    for (method, _) in methods() {
+    let mm_after = vec![1.9, 1.0, 0.9];
+    let spacing = |(method, _)| Step::Spacing { mm: mm_after.clone(), rounding: Rounding::Nearest, method };
+    for step in methods().into_iter().map(spacing).chain([Step::Resample { mm: mm_after.clone() }]) {
         let steps = [
             Step::CropBody { above: -9.0, margin_mm: 1.0 },
-            Step::Spacing { mm: vec![1.9, 1.0, 0.9], rounding: Rounding::Nearest, method },
+            step.clone(),
             Step::Fit { size: vec![28, 40, 64], value: -50.0 },
         ];
         let prepared = apply(turned.shallow_clone(), &mm, &steps).unwrap();
@@ -191,8 +234,8 @@ fn a_plane_at_known_millimetres_comes_back_within_half_a_voxel() {
                 }
             }
         }
-        assert!(right > 20_000, "{method:?}: {right}");
-        assert!(wrong < tolerance, "{method:?}: {wrong} mm");
+        assert!(right > 20_000, "{step:?}: {right}");
+        assert!(wrong < tolerance, "{step:?}: {wrong} mm");
     }
 }
 
@@ -210,34 +253,43 @@ fn looked_at(field: &Field, turn: &Reorientation, shape: [usize; 3]) -> Vec<bool
     turn.inverse().apply(&seen, [z, y, x])
 }
 
+/// Those of images.
+fn image_methods() -> Vec<(Interpolation, f64)> {
+    let mut all = vec![(Interpolation::Nearest, 0.5), (Interpolation::NearestExact, 0.5), (Interpolation::Area, 0.5)];
+    for align_corners in [false, true] {
+        for antialias in [NONE, Antialias::Kernel, Antialias::Gaussian] {
+            all.extend([(linear(align_corners, antialias), 0.05), (cubic(align_corners, antialias), 0.05)]);
+        }
+    }
+    all
+}
+
 #[test]
 fn a_voxel_after_the_steps_shows_what_lies_where_the_field_says() {
-    for (method, tolerance) in methods() {
+    let cases = [(3, methods()), (2, image_methods())];
+    for (dimensions, (method, tolerance)) in
+        cases.into_iter().flat_map(|(d, methods)| methods.into_iter().map(move |m| (d, m)))
+    {
         for (extent, new) in [(60, 20), (60, 25), (40, 64), (50, 49), (30, 90), (64, 32)] {
             // A ramp: each value is its own place.
-            let ramp =
-                Tensor::arange(extent, (Kind::Float, Device::Cpu)).view([-1, 1, 1]).expand([extent, 4, 4], false);
-            let resize = Step::Resize { size: vec![new, 4, 4], method };
-            let cut = Step::Fit { size: vec![new - 6, 4, 4], value: 0.0 };
-            let prepared = apply(ramp, &[1.0; 3], &[resize, cut]).unwrap();
-            let shown: Vec<f32> = Vec::try_from(prepared.values.select(2, 0).select(2, 0).view([-1])).unwrap();
+            let (mut size, mut resized, mut cut) = (vec![4; dimensions], vec![4; dimensions], vec![4; dimensions]);
+            (size[0], resized[0], cut[0]) = (extent, new, new - 6);
+            let ramp = Tensor::arange(extent, (Kind::Float, Device::Cpu));
+            let ramp = ramp.view(&[-1, 1, 1][..dimensions]).expand(&size, false);
+            let steps = [Step::Resize { size: resized, method }, Step::Fit { size: cut, value: 0.0 }];
+            let prepared = apply(ramp, &vec![1.0; dimensions], &steps).unwrap();
+            let middle = prepared.values.flatten(2, -1).select(2, 2).view([-1]);
+            let shown: Vec<f32> = Vec::try_from(middle).unwrap();
             let axis = prepared.field.axes[0];
             let coarser = axis.scale.max(1.0);
-            // The kernel of a Gaussian looks beyond the ends; the middle says where a voxel lies.
-            for (index, shown) in shown.iter().enumerate().skip(4).take(new - 14) {
-                let says = axis.scale.mul_add(index as f64, axis.offset);
-                let away = (f64::from(*shown) - says).abs() / coarser;
-                assert!(away <= tolerance + 1e-4, "{method:?} {extent} to {new} at {index}: {shown} for {says}");
-            }
-            let mean_away: f64 = shown
-                .iter()
-                .enumerate()
-                .skip(4)
-                .take(new - 14)
-                .map(|(index, shown)| f64::from(*shown) - axis.scale.mul_add(index as f64, axis.offset))
-                .sum::<f64>()
-                / (new - 14) as f64;
-            assert!(mean_away.abs() / coarser < 0.1, "{method:?} {extent} to {new}: {mean_away} on average");
+            // Kernels look beyond the ends; the middle says where a voxel lies.
+            let away: Vec<f64> = (4..new - 10)
+                .map(|index| (f64::from(shown[index]) - axis.scale.mul_add(index as f64, axis.offset)) / coarser)
+                .collect();
+            let worst = away.iter().fold(0.0_f64, |worst, away| worst.max(away.abs()));
+            assert!(worst <= tolerance + 1e-4, "{method:?} {extent} to {new}: {worst}");
+            let mean = away.iter().sum::<f64>() / away.len() as f64;
+            assert!(mean.abs() < 0.1, "{method:?} {extent} to {new}: {mean} on average");
         }
     }
 }

@@ -1,0 +1,61 @@
+//! Pixels decoded before their series is complete.
+
+use rayon::prelude::*;
+
+use super::Voxels;
+use super::decode::{DecodeError, PixelData};
+use super::frame_header::FrameHeader;
+use super::instance::{InstanceError, InstanceHeader, InstanceSource, pixel_data, read_header};
+use super::rescale::{into_f32, into_i16};
+use super::series::rescale_of;
+
+/// An instance whose pixels were decoded before its series was complete.
+#[derive(Debug)]
+pub struct DecodedInstance {
+    pub(super) header: InstanceHeader,
+    /// As it came: two instances are the same image only where these are.
+    pub(super) encoded: InstanceSource,
+    /// One for each frame, in modality units.
+    pub(super) frames: Vec<Result<Voxels, DecodeError>>,
+}
+
+impl DecodedInstance {
+    /// How much memory its pixels take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let size = |frame: &Voxels| match frame {
+            Voxels::I16(values) => size_of_val(&values[..]),
+            Voxels::F32(values) => size_of_val(&values[..]),
+        };
+        self.frames.iter().flatten().map(size).sum()
+    }
+}
+
+/// Decodes one instance at once, as it arrives: worth it for compressed ones. What is wrong with its pixels is kept and
+/// weighed when the series is assembled.
+///
+/// # Errors
+/// [`InstanceError`] where it has no readable header.
+pub fn decode_instance(encoded: InstanceSource) -> Result<DecodedInstance, InstanceError> {
+    let file = encoded.open()?;
+    let header = read_header(&file)?;
+    let pixels = pixel_data(&file, &header);
+    let decode = |frame: &FrameHeader| values(pixels.as_ref().map_err(Clone::clone)?, &header, frame);
+    let frames = header.frames.par_iter().map(decode).collect();
+    Ok(DecodedInstance { header, encoded, frames })
+}
+
+fn values(pixels: &PixelData, header: &InstanceHeader, frame: &FrameHeader) -> Result<Voxels, DecodeError> {
+    let native = pixels.frame(frame.index)?;
+    let count = native.bytes.len() / native.cell_bytes;
+    let rescale = rescale_of(frame);
+    if let Some(whole) = rescale.whole() {
+        let mut out = vec![0_i16; count];
+        if into_i16(&native, whole, header.padding.as_ref(), &mut out).is_ok() {
+            return Ok(Voxels::I16(out));
+        }
+    }
+    let mut out = vec![0_f32; count];
+    into_f32(&native, rescale, &mut out);
+    Ok(Voxels::F32(out))
+}

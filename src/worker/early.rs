@@ -1,0 +1,142 @@
+//! Compressed slices are decoded while the rest of their series still arrives: a spare-time job. What it has done saves the
+//! worker that much; what it has not done, or what a crash has taken, the worker does itself.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Timestamp};
+use crate::store::{InstanceKey, Store, StoreError};
+use crate::volume::{DecodedInstance, InstanceSource, decode_instance};
+
+/// What no job has asked for in this time is let go of.
+const KEPT: Duration = Duration::from_secs(900);
+/// After the database could not be read.
+const AFTER_ERROR: Duration = Duration::from_secs(2);
+/// Instances looked up at a time.
+const PAGE: u32 = 64;
+
+/// Slices that were decoded before a job asked for them, by their files, up to a limit of memory.
+#[derive(Debug)]
+pub struct EarlySlices {
+    most_bytes: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: usize,
+    slices: HashMap<PathBuf, (Arc<DecodedInstance>, Timestamp)>,
+}
+
+impl EarlySlices {
+    /// An empty place for so many bytes of pixels.
+    #[must_use]
+    pub fn new(most_bytes: usize) -> Self {
+        Self { most_bytes, kept: Mutex::default() }
+    }
+
+    /// The instance of a file, with its pixels where they are there; they are given away only once.
+    #[must_use]
+    pub fn take(&self, path: &Path) -> InstanceSource {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.slices.remove(path) {
+            Some((slice, _)) => {
+                kept.bytes -= slice.bytes();
+                InstanceSource::Decoded(slice)
+            }
+            None => InstanceSource::File(path.to_owned()),
+        }
+    }
+
+    /// How many slices are there.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).slices.len()
+    }
+
+    fn has_room(&self) -> bool {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).bytes < self.most_bytes
+    }
+
+    /// Lets go of what no job has asked for.
+    fn forget_old(&self, now: Timestamp) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.slices.retain(|_, (_, since)| since.plus(KEPT) > now);
+        kept.bytes = kept.slices.values().map(|(slice, _)| slice.bytes()).sum();
+    }
+
+    fn put(&self, path: PathBuf, slice: DecodedInstance, now: Timestamp) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.bytes += slice.bytes();
+        if let Some((before, _)) = kept.slices.insert(path, (Arc::new(slice), now)) {
+            kept.bytes -= before.bytes();
+        }
+    }
+}
+
+/// The loop that fills [`EarlySlices`] with what arrives compressed and some model may read.
+#[derive(Debug, Clone)]
+pub struct EarlyDecoder {
+    /// Where instances arrive.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// Modalities that a model with a route reads.
+    pub modalities: Vec<String>,
+    /// Where slices go.
+    pub slices: Arc<EarlySlices>,
+    /// What comes after this one is decoded.
+    pub last: InstanceKey,
+}
+
+impl EarlyDecoder {
+    /// Decodes what arrives, one instance at a time, until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut changed = self.store.series_changed();
+        while !stop.is_cancelled() {
+            match self.pass(&stop).await {
+                Ok(()) => tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(KEPT) => {}
+                    _ = changed.changed() => {}
+                },
+                Err(error) => {
+                    tracing::error!(%error, "arriving instances could not be looked up for decoding");
+                    tokio::time::sleep(AFTER_ERROR).await;
+                }
+            }
+        }
+    }
+
+    /// Everything that has arrived since the last pass.
+    async fn pass(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        self.slices.forget_old(self.clock.now());
+        loop {
+            let arrived = self.store.compressed_arrivals(self.last, &self.modalities, PAGE).await?;
+            for instance in &arrived {
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                self.last = instance.key();
+                if self.slices.has_room() {
+                    self.decode(instance.path().to_owned()).await;
+                }
+            }
+            if arrived.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn decode(&self, path: PathBuf) {
+        let source = InstanceSource::File(path.clone());
+        // What cannot be decoded is reported by the job that reads the series.
+        if let Ok(Ok(slice)) = tokio::task::spawn_blocking(move || decode_instance(source)).await {
+            self.slices.put(path, slice, self.clock.now());
+        }
+    }
+}
