@@ -229,6 +229,19 @@ fn the_request_the_study_and_the_time_zone_of_the_source_are_kept() {
 }
 
 #[test]
+fn dates_in_the_old_form_do_not_become_content() {
+    let shape = [4, 8, 8];
+    let mut series = series(Layout3d::axial(shape), identified);
+    series.volume.source.header.put_text(tags::ACQUISITION_DATE, VR::DA, "1993.02.24");
+    series.volume.source.header.put_text(tags::ACQUISITION_TIME, VR::TM, "17:58:00");
+    let prediction = prediction(Some(lungs(shape)));
+    let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
+    let dump = judged_by_others(&series, &results, &prediction);
+    assert!(!dump.contains("Acquisition Date") && !dump.contains("Acquisition Time"), "{dump}");
+    assert!(dump.contains("Content Date") && dump.contains("Content Time"), "{dump}");
+}
+
+#[test]
 fn a_report_names_the_one_it_replaces() {
     let shape = [4, 8, 8];
     let series = series(Layout3d::axial(shape), identified);
