@@ -54,6 +54,11 @@ def check_segmentation(path):
 
 def check_places(seg, labels, present):
     """Each voxel of the label map lies where the Segmentation says, within half a voxel."""
+    groups = seg.PerFrameFunctionalGroupsSequence
+    frames = {result_maps.slice_of(item, expected): at for at, item in enumerate(groups, 1)}
+    result_maps.check_frames(seg, expected, frames)
+    if not expected["geometry"]["even"]:
+        return
     volume = seg.get_volume(allow_missing_positions=True)
     geometry = expected["geometry"]
     spacing = np.array(geometry["spacing"])

@@ -41,6 +41,9 @@ def slice_of(groups, expected):
 def check_places(pm, expected, attention, frames):
     """Each value of the map lies where the object says, within half a voxel."""
     geometry = expected["geometry"]
+    check_frames(pm, expected, frames)
+    if not geometry["even"]:
+        return
     spacing, directions = np.array(geometry["spacing"]), np.array(geometry["directions"])
     volume = pm.get_volume(allow_missing_positions=True, apply_real_world_transform=True)
     where = np.argwhere(attention > 1 / 65535)
@@ -50,6 +53,16 @@ def check_places(pm, expected, attention, frames):
     error = volume.map_indices_to_reference(indices) - positions
     assert np.abs(error).max() < spacing.min() / 2, error
     assert np.abs(volume.array[tuple(indices.T)] - attention[tuple(where.T)]).max() <= 0.5001 / 65535
+
+
+def check_frames(result, expected, frames):
+    """The first pixel of each frame lies where its slice does, within half the distance of two slices."""
+    geometry = expected["geometry"]
+    for slice_, at in frames.items():
+        groups = result.PerFrameFunctionalGroupsSequence[at - 1]
+        read = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        wanted = np.array(geometry["origin"]) + slice_ * geometry["spacing"][0] * np.array(geometry["directions"][0])
+        assert np.abs(read - wanted).max() < min(geometry["spacing"]) / 2, (slice_, read, wanted)
 
 
 def check_peer(pm):

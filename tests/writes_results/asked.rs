@@ -13,7 +13,7 @@ use overread::inference::prediction::{
 };
 use overread::results::{
     DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultKind, ResultRequest, ResultSet,
-    SourceGrid, encode,
+    SourceGrid, StackGrid, encode,
 };
 use overread::volume::SourceSeries;
 use serde_json::json;
@@ -291,7 +291,7 @@ fn expected(grid: SourceGrid<'_>, prediction: &Prediction) -> serde_json::Value 
     let attention = prediction.attention.as_ref();
     let geometry = match grid {
         SourceGrid::Stack(stack) => json!({
-            "origin": stack.geometry.origin, "spacing": stack.geometry.spacing, "directions": [
+            "even": is_even(stack), "origin": stack.geometry.origin, "spacing": stack.geometry.spacing, "directions": [
                 stack.geometry.slice_direction, stack.geometry.row_direction, stack.geometry.column_direction,
             ],
         }),
@@ -303,5 +303,15 @@ fn expected(grid: SourceGrid<'_>, prediction: &Prediction) -> serde_json::Value 
         "slice_scores": scores.map(|s| json!({"label": s.label, "scores": s.scores, "peak": s.peak})),
         "text": prediction.text.as_ref().map(|text| &text.text),
         "attention": attention.map(|a| json!({"label": a.label, "key_slices": a.key_slices})),
+    })
+}
+
+/// Whether the source frames lie just where the grid has its slices.
+fn is_even(stack: StackGrid<'_>) -> bool {
+    let place = |text: &str| text.split('\\').map(|n| n.trim().parse::<f64>().unwrap()).collect::<Vec<f64>>();
+    stack.slices.iter().enumerate().filter_map(|(at, slice)| Some((at, slice.as_ref()?))).all(|(at, slice)| {
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        let expected = stack.geometry.position([at as f64, 0.0, 0.0]);
+        place(&slice.image_position_patient).iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3)
     })
 }

@@ -1,7 +1,7 @@
 //! Where a model looked is a Parametric Map on the source frames, and its key slices are in the report.
 
-use overread::dicom::data_set::DataSet;
-use overread::dicom::tags;
+use overread::dicom::data_set::{DataSet, decimal_string};
+use overread::dicom::{VR, tags};
 use overread::inference::prediction::{AttentionMap, Prediction, Verdict};
 use overread::results::{Outcome, ResultError, ResultKind, ResultSet};
 
@@ -79,6 +79,36 @@ fn a_segmentation_a_map_and_a_report_stand_together() {
     assert_eq!(series_uids.len(), 3);
     let dump = judged_by_others(&series, &results, &said);
     assert!(dump.contains("key slices, the most important first, 4, 7 of 7"), "{dump}");
+}
+
+#[test]
+fn slices_at_unequal_distances_keep_their_own_places() {
+    let shape = [7, 9, 13];
+    for layout in [Layout3d::axial(shape), Layout3d::axial(shape).oblique().reversed()] {
+        let mut series = series(layout, identified);
+        // A third of a millimetre along the normal, and another thickness: still the slice that it was.
+        let normal = series.volume.geometry.slice_direction;
+        let third = series.volume.slices[3].as_mut().unwrap();
+        let place: Vec<f64> = third.image_position_patient.split('\\').map(|n| n.parse().unwrap()).collect();
+        let moved: Vec<String> = place.iter().zip(normal).map(|(p, n)| decimal_string(p + n * 0.3)).collect();
+        third.image_position_patient = moved.join("\\");
+        third.slice_thickness = Some("2.5".into());
+        let place = third.image_position_patient.clone();
+        series.instances[3].put_text(tags::IMAGE_POSITION_PATIENT, VR::DS, &place);
+        let said = Prediction { attention: Some(attention(shape)), ..prediction(Some(lungs(shape))) };
+        let results = Asked::of(&series, Outcome::Predicted(&said)).encode().unwrap();
+        for kind in [ResultKind::Segmentation, ResultKind::ParametricMap] {
+            let written = object(&results, kind).unwrap();
+            let frames = written.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
+            let of = |frame: &DataSet, group, tag| frame.items(group).first().and_then(|item| item.text(tag));
+            let there = |frame: &&DataSet| {
+                of(frame, tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT).as_ref() == Some(&place)
+                    && of(frame, tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS).as_deref() == Some("2.5")
+            };
+            assert!(frames.iter().any(|frame| there(&frame)), "{kind:?}");
+        }
+        judged_by_others(&series, &results, &said);
+    }
 }
 
 #[test]
