@@ -1,272 +1,19 @@
 //! Results are what the model said, on the source's own grid, under the patient's own name, and other people's programs
 //! read them the same way.
 
-use std::path::Path;
+mod asked;
+mod attention;
+mod findings;
+mod radiographs;
+mod words;
 
-use overread::clock::Timestamp;
-use overread::dicom::code::CodedConcept;
-use overread::dicom::data_set::DataSet;
-use overread::dicom::parse::parse;
-use overread::dicom::transfer_syntax::Encoding;
 use overread::dicom::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use overread::dicom::{VR, tags};
-use overread::inference::prediction::{
-    AlgorithmIdentity, LabelMap, Measurement, MeasurementGroup, Prediction, Segment, Verdict,
-};
-use overread::results::{
-    DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultKind, ResultRequest, ResultSet,
-    SourceGrid, encode,
-};
-use serde_json::json;
+use overread::inference::prediction::{LabelMap, Prediction, Verdict};
+use overread::results::{DocumentReference, Outcome, ResultError, ResultKind};
 
-use crate::testkit::peers::{errors, judge, python};
-use crate::testkit::source_series::{Layout3d, Series, series, write};
-
-const LUNG: CodedConcept = CodedConcept::new("39607008", "SCT", "Lung");
-const RIGHT: CodedConcept = CodedConcept::new("24028007", "SCT", "Right");
-const LEFT: CodedConcept = CodedConcept::new("7771000", "SCT", "Left");
-const STRUCTURE: CodedConcept = CodedConcept::new("123037004", "SCT", "Anatomical Structure");
-
-// ---- what is asked for
-
-fn identified(ds: &mut DataSet) {
-    for (tag, vr, text) in [
-        (tags::PATIENT_NAME, VR::PN, "Doe^Jane"),
-        (tags::PATIENT_ID, VR::LO, "4711"),
-        (tags::ISSUER_OF_PATIENT_ID, VR::LO, "HOSPITAL"),
-        (tags::PATIENT_BIRTH_DATE, VR::DA, "19600229"),
-        (tags::PATIENT_SEX, VR::CS, "F"),
-        (tags::PATIENT_AGE, VR::AS, "064Y"),
-        (tags::STUDY_DATE, VR::DA, "20240229"),
-        (tags::STUDY_TIME, VR::TM, "101010"),
-        (tags::ACCESSION_NUMBER, VR::SH, "A1"),
-        (tags::REFERRING_PHYSICIAN_NAME, VR::PN, "Who^Dr"),
-        (tags::STUDY_ID, VR::SH, "S1"),
-        (tags::STUDY_DESCRIPTION, VR::LO, "CT thorax"),
-        (tags::TIMEZONE_OFFSET_FROM_UTC, VR::SH, "+0530"),
-    ] {
-        ds.put_text(tag, vr, text);
-    }
-    let mut request = DataSet::new();
-    request.put_text(tags::REQUESTED_PROCEDURE_ID, VR::SH, "RP7");
-    request.put_text(tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH, "SPS7");
-    ds.put_items(tags::REQUEST_ATTRIBUTES_SEQUENCE, vec![request]);
-}
-
-/// Two shapes that no flip and no turn brings onto themselves or onto each other; the right one is a staircase.
-fn lungs(shape: [usize; 3]) -> LabelMap {
-    let [slices, rows, columns] = shape;
-    let mut labels = vec![0; slices * rows * columns];
-    for slice in 0..slices {
-        for row in 0..rows {
-            for column in 0..columns {
-                let right = slice >= 1 && row >= 2 && row < 4 + slice && (1..3 + slice / 2).contains(&column);
-                let left =
-                    slice + 2 < slices && row >= 1 && column + 1 < columns && column >= columns / 2 + 2 && row % 3 != 1;
-                let label = if right { 1 } else { u8::from(left) * 2 };
-                labels[(slice * rows + row) * columns + column] = label;
-            }
-        }
-    }
-    LabelMap { shape, labels }
-}
-
-fn segment(label: &str, side: CodedConcept, colour: [u8; 3]) -> Segment {
-    Segment {
-        label: label.into(),
-        category: STRUCTURE,
-        property_type: LUNG,
-        laterality: Some(side),
-        region: Some(LUNG),
-        colour,
-    }
-}
-
-fn measurement(
-    label: &str,
-    concept: CodedConcept,
-    derivation: Option<CodedConcept>,
-    unit: [&'static str; 2],
-    value: Option<f64>,
-) -> Measurement {
-    let unit = CodedConcept::new(unit[0], "UCUM", unit[1]);
-    Measurement { label: label.into(), concept, derivation, unit, value }
-}
-
-fn group(label: &str, numbers: &[u16], side: Option<CodedConcept>, scale: f64) -> MeasurementGroup {
-    let hounsfield = ["[hnsf'U]", "Hounsfield unit"];
-    let perc15 = CodedConcept::new("PERC15", "99OVERREAD", "15th percentile");
-    let laa = CodedConcept::new("LAA950", "99OVERREAD", "Lung volume below -950 HU as percent of lung volume");
-    MeasurementGroup {
-        label: label.into(),
-        segment_numbers: numbers.to_vec(),
-        finding: LUNG,
-        finding_site: Some(LUNG),
-        laterality: side,
-        measurements: vec![
-            measurement(
-                "Volume",
-                CodedConcept::new("118565006", "SCT", "Volume"),
-                None,
-                ["cm3", "cubic centimeter"],
-                Some(2_401.123_456_789_012_3 * scale),
-            ),
-            measurement(
-                "Mean density",
-                CodedConcept::new("112181", "DCM", "Mean Attenuation Coefficient"),
-                None,
-                hounsfield,
-                Some(-850.0 - scale / 3.0),
-            ),
-            measurement("LAA-950", laa, None, ["%", "percent"], Some(0.1 * scale)),
-            measurement(
-                "Perc15",
-                CodedConcept::new("112031", "DCM", "Attenuation Coefficient"),
-                Some(perc15),
-                hounsfield,
-                Some(-909.0),
-            ),
-        ],
-    }
-}
-
-fn prediction(label_map: Option<LabelMap>) -> Prediction {
-    Prediction {
-        label_map,
-        segments: vec![segment("Right lung", RIGHT, [220, 80, 60]), segment("Left lung", LEFT, [60, 120, 220])],
-        measurement_groups: vec![
-            group("Right lung", &[1], Some(RIGHT), 1.0),
-            group("Left lung", &[2], Some(LEFT), 0.8),
-            group("Both lungs", &[1, 2], None, 1.8),
-        ],
-        warnings: vec!["Kernel \u{ab}LUNG\u{bb} sharpens: LAA-950 may be too high".into()],
-        ..Prediction::of(Verdict::Suitable)
-    }
-}
-
-fn algorithm() -> AlgorithmIdentity {
-    AlgorithmIdentity {
-        name: "lung-densitometry".into(),
-        version: "1.0.0".into(),
-        title: "Lung densitometry".into(),
-        manufacturer: "overread project".into(),
-        family: CodedConcept::new("123104", "DCM", "Morphological Operations"),
-        weights_sha256: "00".repeat(32),
-        parameters: vec!["threshold_hu=-500".into(), "closing_mm=5".into()],
-        untrained: false,
-    }
-}
-
-fn equipment() -> Equipment {
-    Equipment {
-        manufacturer: "overread project".into(),
-        model_name: "overread".into(),
-        serial_number: "node-1".into(),
-        software_version: "0.1.0".into(),
-    }
-}
-
-struct Asked<'a> {
-    series: &'a Series,
-    outcome: Outcome<'a>,
-    algorithm: AlgorithmIdentity,
-    options: EncodingOptions,
-    predecessor: Option<DocumentReference>,
-    with_grid: bool,
-}
-
-impl<'a> Asked<'a> {
-    fn of(series: &'a Series, outcome: Outcome<'a>) -> Self {
-        let (algorithm, options) = (algorithm(), EncodingOptions::default());
-        Self { series, outcome, algorithm, options, predecessor: None, with_grid: true }
-    }
-
-    fn encode(&self) -> Result<ResultSet, ResultError> {
-        encode(&ResultRequest {
-            source: &self.series.volume.source,
-            grid: self.with_grid.then(|| SourceGrid::from(&self.series.volume)),
-            outcome: self.outcome,
-            algorithm: &self.algorithm,
-            configuration_hash: "c0ffee",
-            equipment: &equipment(),
-            predecessor: self.predecessor.as_ref(),
-            now: Timestamp(1_709_202_600_250),
-            options: &self.options,
-        })
-    }
-}
-
-// ---- what came of it
-
-fn object(results: &ResultSet, kind: ResultKind) -> Option<DataSet> {
-    let object = results.objects.iter().find(|o| o.kind == kind)?;
-    let meta = usize::try_from(u32::from_le_bytes(object.bytes[140..144].try_into().unwrap())).unwrap();
-    Some(parse(&object.bytes.slice(144 + meta..), Encoding::ExplicitLe).unwrap())
-}
-
-fn save(results: &ResultSet, folder: &Path) {
-    for object in &results.objects {
-        let name = if object.kind == ResultKind::Segmentation { "seg.dcm" } else { "sr.dcm" };
-        std::fs::write(folder.join(name), &object.bytes).unwrap();
-    }
-}
-
-/// `(concept, value)` of every CODE directly below Qualitative Evaluations, and the TEXT there.
-fn evaluations(report: &DataSet) -> (Vec<(String, String)>, Vec<String>) {
-    let name = |item: &DataSet, tag| item.items(tag)[0].text(tags::CODE_VALUE).unwrap();
-    let root = report.items(tags::CONTENT_SEQUENCE);
-    let container = root.iter().find(|i| name(i, tags::CONCEPT_NAME_CODE_SEQUENCE) == "C0034375").unwrap();
-    let items = container.items(tags::CONTENT_SEQUENCE);
-    let codes = items.iter().filter(|i| i.contains(tags::CONCEPT_CODE_SEQUENCE));
-    let codes = codes.map(|i| (name(i, tags::CONCEPT_NAME_CODE_SEQUENCE), name(i, tags::CONCEPT_CODE_SEQUENCE)));
-    (codes.collect(), items.iter().filter_map(|i| i.text(tags::TEXT_VALUE)).collect())
-}
-
-/// dciodvfy, dcentvfy, dsrdump and highdicom on the objects beside their source.
-fn judged_by_others(series: &Series, results: &ResultSet, prediction: &Prediction) {
-    let folder = tempfile::tempdir().unwrap();
-    let at = folder.path();
-    write(series, &at.join("source"));
-    save(results, at);
-    let map = prediction.label_map.as_ref();
-    let slices: Vec<_> = series
-        .volume
-        .slices
-        .iter()
-        .map(|slice| slice.as_ref().map(|s| json!({"instance": s.sop_instance_uid.as_str(), "frame": s.frame_number})))
-        .collect();
-    let geometry = &series.volume.geometry;
-    let groups: Vec<_> = prediction.measurement_groups.iter().map(|group| json!({
-        "label": group.label,
-        "segments": group.segment_numbers,
-        "values": group.measurements.iter().map(|m| json!({"code": &*m.concept.value, "unit": &*m.unit.value, "value": m.value})).collect::<Vec<_>>(),
-    })).collect();
-    let expected = json!({
-        "shape": geometry.shape, "slices": slices, "groups": groups,
-        "origin": geometry.origin, "spacing": geometry.spacing,
-        "directions": [geometry.slice_direction, geometry.row_direction, geometry.column_direction],
-    });
-    std::fs::write(at.join("expected.json"), expected.to_string()).unwrap();
-    std::fs::write(at.join("labels.bin"), map.map_or(&[][..], |map| &map.labels)).unwrap();
-
-    let (seg, sr) = (at.join("seg.dcm"), at.join("sr.dcm"));
-    for file in [&seg, &sr].into_iter().filter(|file| file.exists()) {
-        let judgement = judge("dciodvfy", &[file]);
-        assert_eq!(errors(&judgement), Vec::<&str>::new(), "{}", judgement.text);
-    }
-    let dump = judge("dsrdump", &[&sr]);
-    assert!(dump.success && errors(&dump).is_empty(), "{}", dump.text);
-    let mut study = vec![sr.as_path()];
-    study.extend(seg.exists().then_some(seg.as_path()));
-    let files: Vec<_> = std::fs::read_dir(at.join("source")).unwrap().map(|e| e.unwrap().path()).collect();
-    study.extend(files.iter().map(std::path::PathBuf::as_path));
-    let entities = judge("dcentvfy", &study);
-    assert_eq!(errors(&entities), Vec::<&str>::new(), "{}", entities.text);
-    let highdicom = python("check_results.py", &[at]);
-    assert!(highdicom.success, "{}", highdicom.text);
-}
-
-// ---- capabilities
+use crate::testkit::source_series::{Layout3d, series};
+use asked::{Asked, evaluations, identified, judged_by_others, lungs, object, prediction};
 
 #[test]
 fn other_programs_read_the_same_mask_and_the_same_numbers_in_every_orientation() {
@@ -377,7 +124,9 @@ fn nothing_found_not_suitable_and_failed_are_different_reports_without_a_segment
     let mut uids = Vec::new();
     for (outcome, kind, expected, reason) in cases {
         let mut asked = Asked::of(&series, outcome);
-        asked.with_grid = !matches!(outcome, Outcome::NotSuitable { .. });
+        if matches!(outcome, Outcome::NotSuitable { .. }) {
+            asked.grid = None;
+        }
         let results = asked.encode().unwrap();
         assert_eq!(results.objects.len(), 1);
         assert_eq!(results.objects[0].kind, kind);
@@ -477,6 +226,19 @@ fn the_request_the_study_and_the_time_zone_of_the_source_are_kept() {
     // 2024-02-29 10:30:00.250 UTC, at +05:30.
     assert_eq!(report.text(tags::CONTENT_DATE).as_deref(), Some("20240229"));
     assert_eq!(report.text(tags::CONTENT_TIME).as_deref(), Some("160000.250"));
+}
+
+#[test]
+fn dates_in_the_old_form_do_not_become_content() {
+    let shape = [4, 8, 8];
+    let mut series = series(Layout3d::axial(shape), identified);
+    series.volume.source.header.put_text(tags::ACQUISITION_DATE, VR::DA, "1993.02.24");
+    series.volume.source.header.put_text(tags::ACQUISITION_TIME, VR::TM, "17:58:00");
+    let prediction = prediction(Some(lungs(shape)));
+    let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
+    let dump = judged_by_others(&series, &results, &prediction);
+    assert!(!dump.contains("Acquisition Date") && !dump.contains("Acquisition Time"), "{dump}");
+    assert!(dump.contains("Content Date") && dump.contains("Content Time"), "{dump}");
 }
 
 #[test]

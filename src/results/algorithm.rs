@@ -29,14 +29,20 @@ pub(super) fn identification(request: &ResultRequest<'_>) -> DataSet {
     item
 }
 
-/// What the numbers depend on, with what identifies weights and configuration.
+/// What the numbers depend on, with what identifies weights and configuration; first of all that they mean nothing, where
+/// the weights are untrained.
 pub(super) fn parameters(request: &ResultRequest<'_>) -> Vec<String> {
     let algorithm = request.algorithm;
     let mut parameters: Vec<String> = algorithm.parameters.iter().map(|p| plain(p, 1024)).collect();
-    if algorithm.untrained {
-        parameters.insert(0, UNTRAINED.to_owned());
-    }
     parameters.push(format!("weights_sha256={}", plain(&algorithm.weights_sha256, 64)));
     parameters.push(format!("configuration={}", plain(request.configuration_hash, 64)));
+    marked(request, parameters)
+}
+
+/// Parameters with the mark of untrained weights before them.
+pub(super) fn marked(request: &ResultRequest<'_>, mut parameters: Vec<String>) -> Vec<String> {
+    if request.algorithm.untrained {
+        parameters.insert(0, UNTRAINED.to_owned());
+    }
     parameters
 }

@@ -68,14 +68,12 @@ concepts! {
     ALGORITHM_MANUFACTURER = "122405", "DCM", "Algorithm Manufacturer";
     ALGORITHM_PARAMETERS = "111002", "DCM", "Algorithm Parameters";
     ALGORITHM_FAMILY = "111000", "DCM", "Algorithm Family";
-    // Planar ROI: TID 1410, CID 219.
+    // Planar ROI: TID 1410.
     IMAGE_REGION = "111030", "DCM", "Image Region";
     REFERENCED_SEGMENTATION_FRAME = "121214", "DCM", "Referenced Segmentation Frame";
     SOURCE_IMAGE_FOR_SEGMENTATION = "121233", "DCM", "Source image for segmentation";
     SOURCE_IMAGE_OF_REGION = "121324", "DCM", "Source image";
     ANATOMICAL_STRUCTURE = "123037004", "SCT", "Anatomical Structure";
-    GEOMETRIC_PURPOSE = "130400", "DCM", "Geometric purpose of region";
-    BOUNDED_BY = "75958009", "SCT", "Bounded by";
     // Findings: whether there (CID 240), how likely, above what.
     PRESENCE = "121052", "DCM", "Presence of property";
     PRESENT = "52101004", "SCT", "Present";

@@ -26,6 +26,19 @@ pub(super) fn content_time(request: &ResultRequest<'_>) -> ContentTime {
     ContentTime { date_time: format!("{date}{time}"), date, time }
 }
 
+/// Whether a text is a VR DA as it must be today: sources also have `1993.02.24`.
+pub(super) fn is_date(text: &str) -> bool {
+    text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether a text is a VR TM as it must be today: sources also have `17:58:00`.
+pub(super) fn is_time(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let fraction_fits = fraction.is_none_or(|f| whole.len() == 6 && (1..=6).contains(&f.len()) && digits(f));
+    matches!(whole.len(), 2 | 4 | 6) && digits(whole) && fraction_fits
+}
+
 /// `&ZZXX` of PS3.3 C.12.1.1.8.
 fn parsed_offset(text: &str) -> Option<time::UtcOffset> {
     let (sign, digits) = match text.split_at_checked(1)? {
@@ -43,6 +56,17 @@ fn parsed_offset(text: &str) -> Option<time::UtcOffset> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_forms_of_today_are_dates_and_times() {
+        assert!(is_date("19930224") && !is_date("1993.02.24") && !is_date("1993022") && !is_date(""));
+        for good in ["17", "1758", "175800", "175800.1", "175800.123456"] {
+            assert!(is_time(good), "{good}");
+        }
+        for bad in ["", "17:58:00", "1", "17580", "1758.5", "175800.", "175800.1234567", "1758xx"] {
+            assert!(!is_time(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn offsets_are_read_with_their_sign_and_nonsense_is_not() {

@@ -17,6 +17,13 @@ pub(super) fn put_frame_of_reference(object: &mut DataSet, request: &ResultReque
     object.put_bytes(tags::POSITION_REFERENCE_INDICATOR, VR::LO, indicator.unwrap_or_default());
 }
 
+/// How an image without a place in the patient lies, as its source says; empty where it does not (PS3.3 C.7.6.1.1.1,
+/// type 2C).
+pub(super) fn put_patient_orientation(object: &mut DataSet, request: &ResultRequest<'_>) {
+    let orientation = request.source.header.bytes(tags::PATIENT_ORIENTATION).cloned();
+    object.put_bytes(tags::PATIENT_ORIENTATION, VR::CS, orientation.unwrap_or_default());
+}
+
 /// General Image and Image Pixel modules (PS3.3 C.7.6.1, C.7.6.3): grey, unsigned, of `bits` bits, as lossy as the source.
 pub(super) fn put_pixel_description(
     object: &mut DataSet,

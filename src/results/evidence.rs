@@ -109,7 +109,9 @@ pub(super) fn begin(request: &ResultRequest<'_>) -> DataSet {
     let header = &request.source.header;
     let mut object = DataSet::new();
     // First of all, since text that is put afterwards follows it.
-    object.copy(header, tags::SPECIFIC_CHARACTER_SET);
+    if !header.character_set().terms().is_empty() {
+        object.copy(header, tags::SPECIFIC_CHARACTER_SET);
+    }
     object.copy(header, tags::TIMEZONE_OFFSET_FROM_UTC);
     object.copy(header, tags::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED);
     for tag in [PATIENT, GENERAL_STUDY, PATIENT_STUDY].into_iter().flatten() {

@@ -17,8 +17,6 @@ pub(super) enum Dimension {
     Segment,
     /// Image Position (Patient): of stacks only.
     Position,
-    /// Where a frame stands in the object: for images without a position.
-    InStack,
 }
 
 /// The places of the frames of one object.
@@ -74,19 +72,14 @@ impl<'a> Placement<'a> {
     pub(super) fn frame_item(
         &self,
         slice: usize,
-        dimensions: &[(Dimension, u32)],
+        dimension_indices: &[u32],
         derivation: &CodedConcept,
     ) -> Result<DataSet, ResultError> {
         let without = || ResultError::Source("a slice without a source frame was to be written".into());
         let reference = self.grid.reference(slice).ok_or_else(without)?;
         let mut item = DataSet::new();
         let mut content = DataSet::new();
-        if let Some((_, number)) = dimensions.iter().find(|(dimension, _)| *dimension == Dimension::InStack) {
-            content.put_text(tags::STACK_ID, VR::SH, "1");
-            content.put_ul(tags::IN_STACK_POSITION_NUMBER, &[*number]);
-        }
-        let indices: Vec<u32> = dimensions.iter().map(|(_, index)| *index).collect();
-        content.put_ul(tags::DIMENSION_INDEX_VALUES, &indices);
+        content.put_ul(tags::DIMENSION_INDEX_VALUES, dimension_indices);
         item.put_items(tags::FRAME_CONTENT_SEQUENCE, vec![content]);
         item.put_items(tags::DERIVATION_IMAGE_SEQUENCE, vec![derivation_image(reference, derivation)]);
         let Some(shared) = self.shared else { return Ok(item) };
@@ -128,7 +121,6 @@ impl Dimension {
         match self {
             Self::Segment => (tags::REFERENCED_SEGMENT_NUMBER, tags::SEGMENT_IDENTIFICATION_SEQUENCE, "Segment Number"),
             Self::Position => (tags::IMAGE_POSITION_PATIENT, tags::PLANE_POSITION_SEQUENCE, "Image Position Patient"),
-            Self::InStack => (tags::IN_STACK_POSITION_NUMBER, tags::FRAME_CONTENT_SEQUENCE, "In-Stack Position Number"),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Sixteen bits with a Real World Value Mapping and not Float Pixel Data: what shows grey multi-frame images shows these,
 //! and the object is never larger than the pixels of its source. The step is 1/65535.
+//!
+//! Frames of a Parametric Map must have a place in the patient: there is none of a radiograph.
 
 use bytes::Bytes;
 use dicom_core::VR;
@@ -40,9 +42,10 @@ impl Plan {
     }
 }
 
-/// Decides on frames; nothing where the map is zero wherever the source has a slice.
+/// Decides on frames; nothing where the map is zero wherever the source has a slice, and nothing of a radiograph.
 pub(super) fn plan(request: &ResultRequest<'_>) -> Option<Plan> {
     let (grid, attention) = request.attention()?;
+    grid.stack()?;
     let slice_size = grid.slice_size();
     let in_source = |slice: &usize| grid.reference(*slice).is_some();
     let largest_in = |slice: usize| {
@@ -58,8 +61,12 @@ pub(super) fn plan(request: &ResultRequest<'_>) -> Option<Plan> {
 
 /// The stored value of a map value from 0 to 1, to the nearest.
 pub(super) fn stored(value: f32) -> u16 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the range")]
-    let stored = (f64::from(value).clamp(0.0, 1.0) * f64::from(FULL)).round() as u16;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the range, and meant to be cut"
+    )]
+    let stored = (f64::from(value.clamp(0.0, 1.0)) * f64::from(FULL) + 0.5) as u16;
     stored
 }
 
@@ -77,9 +84,12 @@ pub(super) fn encode(
     let object = data_set(request, identifiers, plan, grid, attention)?;
     let class = file::parametric_map_storage()?;
     let mut out = file::begin(&object, &class, &identifiers.parametric_map, Some((VR::OW, length)))?;
-    for slice in &plan.slices {
+    let begin = out.len();
+    out.resize(begin + length as usize, 0);
+    let frames = out[begin..].as_chunks_mut::<2>().0.chunks_mut(slice_size);
+    for (slice, frame) in plan.slices.iter().zip(frames) {
         let values = &attention.values[slice * slice_size..][..slice_size];
-        out.extend(values.iter().flat_map(|value| stored(*value).to_le_bytes()));
+        frame.iter_mut().zip(values).for_each(|(pixel, value)| *pixel = stored(*value).to_le_bytes());
     }
     Ok(out.into())
 }
@@ -104,19 +114,17 @@ fn data_set(
     put_series(&mut object, request, &series);
     put_equipment(&mut object, request, identifiers, &time);
     put_frame_of_reference(&mut object, request, identifiers.frame_of_reference.as_str());
+    // Type 2C, of a paired body part: as the source says, which mostly is nothing.
+    let laterality = request.source.header.bytes(tags::LATERALITY).cloned();
+    object.put_bytes(tags::LATERALITY, VR::CS, laterality.unwrap_or_default());
     put_image(&mut object, request, plan, attention)?;
-    let dimension = dimension_of(grid);
-    put_dimensions(&mut object, identifiers.parametric_map_dimensions.as_str(), &[dimension]);
+    put_dimensions(&mut object, identifiers.parametric_map_dimensions.as_str(), &[Dimension::Position]);
     // Type 2: how the source was acquired is said in the source.
     object.put_items(tags::ACQUISITION_CONTEXT_SEQUENCE, Vec::new());
     put_functional_groups(&mut object, plan, grid, attention)?;
     put_references(&mut object, request);
     coding_schemes::declare(&mut object, request);
     Ok(object)
-}
-
-const fn dimension_of(grid: SourceGrid<'_>) -> Dimension {
-    if grid.stack().is_some() { Dimension::Position } else { Dimension::InStack }
 }
 
 /// Parametric Map Image Module (PS3.3 C.8.32.2). What software has found out is qualified as research, never as product.
@@ -143,10 +151,8 @@ fn put_functional_groups(
     attention: &AttentionMap,
 ) -> Result<(), ResultError> {
     let placement = Placement::of(grid, plan.slices.iter().copied())?;
-    let dimension = dimension_of(grid);
     let items = plan.slices.iter().zip(1_u32..);
-    let items =
-        items.map(|(slice, index)| placement.frame_item(*slice, &[(dimension, index)], &codes::VISUAL_EXPLANATION));
+    let items = items.map(|(slice, index)| placement.frame_item(*slice, &[index], &codes::VISUAL_EXPLANATION));
     let items = items.collect::<Result<Vec<_>, ResultError>>()?;
     let mut shared = placement.shared_item();
     shared.put_items(tags::PARAMETRIC_MAP_FRAME_TYPE_SEQUENCE, vec![frame_type()]);

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
-use super::derived_image::{pixel_length, put_content, put_frame_of_reference, put_pixel_description, put_references};
+use super::derived_image::{
+    pixel_length, put_content, put_frame_of_reference, put_patient_orientation, put_pixel_description, put_references,
+};
 use super::equipment::{ResultSeries, put_equipment, put_series};
 use super::frames::{BitWriter, PlannedFrame, labels_in};
 use super::functional_groups::{Dimension, Placement, put_dimensions};
@@ -146,6 +148,9 @@ fn data_set(
     if grid.stack().is_some() || request.source.frame_of_reference_uid.is_some() {
         put_frame_of_reference(&mut object, request, identifiers.frame_of_reference.as_str());
     }
+    if grid.stack().is_none() {
+        put_patient_orientation(&mut object, request);
+    }
     put_image(&mut object, request, plan, grid.shape())?;
     let dimensions = [Dimension::Segment, Dimension::Position];
     let dimensions = if grid.stack().is_some() { &dimensions[..] } else { &dimensions[..1] };
@@ -176,10 +181,9 @@ fn put_image(
 fn put_functional_groups(object: &mut DataSet, plan: &Plan<'_>, grid: SourceGrid<'_>) -> Result<(), ResultError> {
     let placement = Placement::of(grid, plan.frames.iter().map(|frame| frame.slice))?;
     let item = |frame: &PlannedFrame| {
-        let segment = (Dimension::Segment, u32::from(frame.segment_number));
-        let dimensions = [segment, (Dimension::Position, frame.position_index)];
-        let dimensions = if grid.stack().is_some() { &dimensions[..] } else { &dimensions[..1] };
-        let mut item = placement.frame_item(frame.slice, dimensions, &codes::SEGMENTATION)?;
+        let indices = [u32::from(frame.segment_number), frame.position_index];
+        let indices = if grid.stack().is_some() { &indices[..] } else { &indices[..1] };
+        let mut item = placement.frame_item(frame.slice, indices, &codes::SEGMENTATION)?;
         let mut segment = DataSet::new();
         segment.put_us(tags::REFERENCED_SEGMENT_NUMBER, &[frame.segment_number]);
         item.put_items(tags::SEGMENT_IDENTIFICATION_SEQUENCE, vec![segment]);

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use dicom_dictionary_std::uids;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -118,8 +119,7 @@ fn is_proposed(association: &Requestor<TcpStream>, sop_class: &SopClassUid) -> b
 /// What results are made of, so that one association serves a whole job, and the instance's own class: each in its own
 /// syntax, and in the plain ones to fall back on.
 fn proposals(instance: &OutgoingInstance) -> Vec<ContextProposal> {
-    let usual =
-        [dicom_dictionary_std::uids::SEGMENTATION_STORAGE, dicom_dictionary_std::uids::COMPREHENSIVE3_DSR_STORAGE];
+    let usual = [uids::SEGMENTATION_STORAGE, uids::PARAMETRIC_MAP_STORAGE, uids::COMPREHENSIVE3_DSR_STORAGE];
     let mut classes = vec![instance.sop_class().clone()];
     classes.extend(usual.iter().filter_map(|uid| SopClassUid::parse(uid).ok()).filter(|c| c != instance.sop_class()));
     let mut proposals = Vec::new();

@@ -1,5 +1,6 @@
-"""check_results.py FOLDER: highdicom reads the Segmentation and the report in FOLDER; mask, places and numbers must be
-those of FOLDER/labels.bin and FOLDER/expected.json. Ends with an AssertionError at the first difference."""
+"""check_results.py FOLDER: highdicom reads the Segmentation, the Parametric Map and the report in FOLDER; mask, map, places
+and numbers must be those of FOLDER/labels.bin, FOLDER/attention.bin and FOLDER/expected.json. Ends with an AssertionError
+at the first difference."""
 
 import json
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 import highdicom
 import numpy as np
 import pydicom
+
+import result_findings
+import result_maps
 
 folder = Path(sys.argv[1])
 expected = json.loads((folder / "expected.json").read_text())
@@ -27,7 +31,7 @@ def check_segmentation(path):
     seg = highdicom.seg.segread(path)
     check_identity(seg)
     labels = np.frombuffer((folder / "labels.bin").read_bytes(), np.uint8).reshape(expected["shape"])
-    present = [label for label in (1, 2) if any(
+    present = [label for label in range(1, 256) if any(
         (labels[i] == label).any() for i, s in enumerate(expected["slices"]) if s)]
     assert list(seg.segment_numbers) == list(range(1, len(present) + 1)), seg.segment_numbers
     for i, source in enumerate(expected["slices"]):
@@ -41,21 +45,30 @@ def check_segmentation(path):
                 source["instance"], [source["frame"]], assert_missing_frames_are_empty=True)
         for channel, label in enumerate(present):
             assert np.array_equal(read[0, ..., channel], labels[i] == label), (i, label)
-    check_places(seg, labels, present)
+    if expected["geometry"]:
+        check_places(seg, labels, present)
+    else:
+        assert "PlanePositionSequence" not in seg.PerFrameFunctionalGroupsSequence[0]
     return {label: number for number, label in enumerate(present, 1)}
 
 
 def check_places(seg, labels, present):
     """Each voxel of the label map lies where the Segmentation says, within half a voxel."""
+    groups = seg.PerFrameFunctionalGroupsSequence
+    frames = {result_maps.slice_of(item, expected): at for at, item in enumerate(groups, 1)}
+    result_maps.check_frames(seg, expected, frames)
+    if not expected["geometry"]["even"]:
+        return
     volume = seg.get_volume(allow_missing_positions=True)
-    spacing = np.array(expected["spacing"])
-    directions = np.array(expected["directions"])
+    geometry = expected["geometry"]
+    spacing = np.array(geometry["spacing"])
+    directions = np.array(geometry["directions"])
     keep = [i for i, source in enumerate(expected["slices"]) if source]
     count = 0
     for channel, label in enumerate(present):
         where = np.argwhere(labels == label)
         where = where[np.isin(where[:, 0], keep)]
-        positions = np.array(expected["origin"]) + (where * spacing) @ directions
+        positions = np.array(geometry["origin"]) + (where * spacing) @ directions
         indices = np.rint(volume.map_reference_to_indices(positions)).astype(int)
         error = volume.map_indices_to_reference(indices) - positions
         assert np.abs(error).max() < spacing.min() / 2, error
@@ -73,9 +86,12 @@ def check_report(path, numbers):
     check_identity(report)
     assert report.VerificationFlag == "UNVERIFIED"
     content = report.content
-    groups = (content.get_volumetric_roi_measurement_groups() + content.get_image_measurement_groups())
+    groups = (content.get_volumetric_roi_measurement_groups() + content.get_image_measurement_groups()
+              + content.get_planar_roi_measurement_groups())
     by_label = {group.tracking_identifier: group for group in groups}
-    assert sorted(by_label) == sorted(group["label"] for group in expected["groups"]), by_label
+    labels = result_findings.check(report, expected, by_label)
+    labels += check_regions(by_label)
+    assert sorted(by_label) == sorted(labels + [group["label"] for group in expected["groups"]]), by_label
     for wanted in expected["groups"]:
         check_group(by_label[wanted["label"]], wanted, numbers)
     wanted_empty = [value["code"] for group in expected["groups"] for value in group["values"] if value["value"] is None]
@@ -89,9 +105,30 @@ def check_report(path, numbers):
     assert {source.SOPInstanceUID for source in sources} <= evidence
 
 
+def check_regions(by_label):
+    """Every rectangle is a closed line in the source image around pixels of one label, and touches them on all sides."""
+    regions = {label: group for label, group in by_label.items() if ", region " in label}
+    if regions:
+        labels = np.frombuffer((folder / "labels.bin").read_bytes(), np.uint8).reshape(expected["shape"])[0]
+    for group in regions.values():
+        roi = group.roi
+        points = roi.value
+        assert roi.graphic_type.value == "POLYLINE" and np.array_equal(points[0], points[-1])
+        (left, top), (right, bottom) = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
+        inside = labels[top:bottom, left:right]
+        assert any((inside[0] == n).any() and (inside[-1] == n).any() and (inside[:, 0] == n).any()
+                   and (inside[:, -1] == n).any() for n in range(1, labels.max() + 1)), points
+        source = roi.ContentSequence[-1]
+        assert result_findings.reference(source) == expected["slices"][0]
+    return list(regions)
+
+
 def check_group(group, wanted, numbers):
     segments = [numbers[n] for n in wanted["segments"] if n in numbers]
-    if len(wanted["segments"]) == 1 and segments:
+    if len(wanted["segments"]) == 1 and segments and not expected["geometry"]:
+        referenced = group.referenced_segmentation_frame[0].ReferencedSOPSequence[0]
+        assert referenced.ReferencedFrameNumber == segments[0], "one frame for each segment of a radiograph"
+    elif len(wanted["segments"]) == 1 and segments:
         referenced = group.referenced_segment[0].ReferencedSOPSequence[0]
         assert referenced.ReferencedSegmentNumber == segments[0], wanted
     elif segments:
@@ -127,5 +164,7 @@ def remove_empty_numbers(item):
     return codes
 
 
-segmentation = folder / "seg.dcm"
+segmentation, parametric_map = folder / "seg.dcm", folder / "pm.dcm"
+if parametric_map.exists():
+    check_identity(result_maps.check(parametric_map, expected, folder / "attention.bin"))
 check_report(folder / "sr.dcm", check_segmentation(segmentation) if segmentation.exists() else {})

@@ -135,10 +135,10 @@ pub fn series(layout: Layout3d, identify: impl Fn(&mut DataSet)) -> Series {
 }
 
 /// Writes every instance as a file.
-pub fn write(series: &Series, folder: &Path) {
+pub fn write(instances: &[DataSet], folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     let syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap();
-    for (at, instance) in series.instances.iter().enumerate() {
+    for (at, instance) in instances.iter().enumerate() {
         let class = instance.uid(tags::SOP_CLASS_UID, SopClassUid::parse).unwrap();
         let uid = instance.uid(tags::SOP_INSTANCE_UID, SopInstanceUid::parse).unwrap();
         let mut bytes = part10_header(&class, &uid, &syntax, None);

@@ -80,7 +80,7 @@ fn check_peak(group: &DataSet, grid: SourceGrid<'_>, scores: &SliceScores) -> Ch
     let images: Vec<_> = of_type(group, "IMAGE").filter_map(referenced).collect();
     let expected: Vec<_> = source(grid, scores.peak).into_iter().collect();
     ensure(images == expected, || "the peak slice is another image".into())?;
-    let number = format!("Peak slice: {} of {},", scores.peak + 1, grid.shape()[0]);
+    let number = format!("{}: peak slice {} of {},", scores.label, scores.peak + 1, grid.shape()[0]);
     let named = of_type(group, "TEXT").filter_map(|t| t.text(tags::TEXT_VALUE)).any(|t| t.starts_with(&number));
     ensure(named, || "the peak slice is not named".into())
 }

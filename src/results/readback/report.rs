@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 
 use super::super::ResultError;
 use super::super::identifiers::Identifiers;
@@ -85,13 +85,25 @@ fn check_group(plans: &Plans<'_>, written: &DataSet, expected: &MeasurementGroup
     }
     let segments = plans.segments().iter();
     let about = segments.filter(|segment| expected.segment_numbers.contains(&u16::from(segment.label)));
-    let about: Vec<f64> = about.map(|segment| f64::from(segment.number)).collect();
-    let referenced: Vec<f64> = children(written)
-        .iter()
-        .flat_map(|item| item.items(tags::REFERENCED_SOP_SEQUENCE))
-        .flat_map(|reference| reference.numbers(tags::REFERENCED_SEGMENT_NUMBER))
-        .collect();
+    let about: Vec<i64> = about.map(|segment| i64::from(segment.number)).collect();
+    let references = children(written).iter().flat_map(|item| item.items(tags::REFERENCED_SOP_SEQUENCE));
+    let class = |reference: &&DataSet| {
+        reference.text(tags::REFERENCED_SOP_CLASS_UID).as_deref() == Some(uids::SEGMENTATION_STORAGE)
+    };
+    let referenced: Vec<i64> = references.filter(class).flat_map(|r| segments_of(plans, r)).collect();
     ensure(referenced == about, || "it refers to other segments".into())
+}
+
+/// The segments that a reference to the Segmentation names: by their numbers, or by the frame of one.
+fn segments_of(plans: &Plans<'_>, reference: &DataSet) -> Vec<i64> {
+    let frames = plans.segmentation.as_ref().map_or(&[][..], |plan| &plan.frames);
+    let number = reference.integer(tags::REFERENCED_FRAME_NUMBER).and_then(|n| usize::try_from(n - 1).ok());
+    if let Some(frame) = number.and_then(|at| frames.get(at)) {
+        return vec![i64::from(frame.segment_number)];
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "sixteen-bit numbers")]
+    let numbers = reference.numbers(tags::REFERENCED_SEGMENT_NUMBER).into_iter().map(|n| n as i64).collect();
+    numbers
 }
 
 fn check_number(written: &DataSet, expected: &Measurement) -> Checked {

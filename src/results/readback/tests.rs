@@ -8,13 +8,14 @@ use super::super::grid::{SourceGrid, StackGrid};
 use super::super::identifiers::Identifiers;
 use super::super::plans::Plans;
 use super::super::request::{EncodingOptions, Equipment, Outcome, ResultRequest};
-use super::super::{ResultError, segmentation as writer};
+use super::super::{ResultError, parametric_map, segmentation as writer};
 use crate::clock::Timestamp;
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::uid::{FrameOfReferenceUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::inference::prediction::{
-    AlgorithmIdentity, LabelMap, Measurement, MeasurementGroup, Prediction, Segment, Verdict,
+    AlgorithmIdentity, AttentionMap, Decision, Finding, GeneratedText, LabelMap, Measurement, MeasurementGroup,
+    Prediction, Segment, SliceScores, Verdict,
 };
 use crate::volume::{Geometry, SourceFrame, SourceSeries};
 
@@ -86,8 +87,33 @@ fn prediction() -> Prediction {
                 value: Some(123.456_789_012),
             }],
         }],
-        warnings: vec![],
+        findings: vec![finding("Nodule", 0.9), finding("Hernia", 0.125)],
+        slice_scores: Some(SliceScores {
+            label: "Nodule".into(),
+            scores: vec![(0, 0.2), (1, 0.75), (2, 0.6)],
+            peak: 1,
+        }),
+        text: Some(GeneratedText { text: "Clear lungs.\nUnremarkable.".into(), tokens: vec![] }),
+        attention: Some(AttentionMap {
+            label: "Attention".into(),
+            shape: [3, 5, 7],
+            values: (0..105_u8).map(|n| f32::from(n) / 104.0).collect(),
+            key_slices: vec![2],
+        }),
         ..Prediction::of(Verdict::Suitable)
+    }
+}
+
+fn finding(label: &str, probability: f64) -> Finding {
+    Finding {
+        label: label.into(),
+        concept: CodedConcept::new(if label == "Nodule" { "nodule" } else { "hernia" }, "99T", "x"),
+        site: None,
+        probability,
+        threshold: 0.5,
+        uncertain: None,
+        decision: Decision::of(probability, 0.5, None),
+        is_pathology: false,
     }
 }
 
@@ -104,8 +130,16 @@ fn algorithm() -> AlgorithmIdentity {
     }
 }
 
-/// Writes both objects, lets `spoil` change the bytes of one of them, and reads it back.
-fn read_back(grid: &Geometry, spoil_segmentation: bool, spoil: impl Fn(&mut Vec<u8>)) -> Result<(), ResultError> {
+/// Which object is spoiled.
+#[derive(Clone, Copy, PartialEq)]
+enum Object {
+    Segmentation,
+    ParametricMap,
+    Report,
+}
+
+/// Writes all objects, lets `spoil` change the bytes of one of them, and reads it back.
+fn read_back(grid: &Geometry, object: Object, spoil: impl Fn(&mut Vec<u8>)) -> Result<(), ResultError> {
     let (source, frames, prediction, algorithm) = (source(), frames(), prediction(), algorithm());
     let equipment = Equipment {
         manufacturer: "us".into(),
@@ -133,12 +167,18 @@ fn read_back(grid: &Geometry, spoil_segmentation: bool, spoil: impl Fn(&mut Vec<
         spoil(&mut bytes);
         Bytes::from(bytes)
     };
-    if spoil_segmentation {
-        let bytes = spoiled(writer::encode(&request, &identifiers, plan)?);
-        super::segmentation(&request, plan, &bytes)
-    } else {
-        let bytes = spoiled(super::super::report::encode(&request, &identifiers, &plans)?);
-        super::report(&request, &identifiers, &plans, &bytes)
+    match object {
+        Object::Segmentation => {
+            super::segmentation(&request, plan, &spoiled(writer::encode(&request, &identifiers, plan)?))
+        }
+        Object::ParametricMap => {
+            let plan = plans.parametric_map.as_ref().unwrap();
+            super::parametric_map(&request, &spoiled(parametric_map::encode(&request, &identifiers, plan)?))
+        }
+        Object::Report => {
+            let bytes = spoiled(super::super::report::encode(&request, &identifiers, &plans)?);
+            super::report(&request, &identifiers, &plans, &bytes)
+        }
     }
 }
 
@@ -152,8 +192,9 @@ fn replace(bytes: &mut [u8], from: &[u8], to: &[u8], last: bool) {
 
 #[test]
 fn what_was_written_is_found_right() {
-    read_back(&geometry(), true, |_| ()).unwrap();
-    read_back(&geometry(), false, |_| ()).unwrap();
+    read_back(&geometry(), Object::Segmentation, |_| ()).unwrap();
+    read_back(&geometry(), Object::ParametricMap, |_| ()).unwrap();
+    read_back(&geometry(), Object::Report, |_| ()).unwrap();
 }
 
 #[test]
@@ -164,14 +205,16 @@ fn one_wrong_bit_anywhere_in_the_pixels_is_found() {
             let at = bytes.len() - 10 + bit / 8;
             bytes[at] ^= 1 << (bit % 8);
         };
-        let error = read_back(&geometry(), true, flip).unwrap_err();
+        let error = read_back(&geometry(), Object::Segmentation, flip).unwrap_err();
         assert!(error.to_string().contains("differs"), "bit {bit}: {error}");
     }
 }
 
 #[test]
 fn a_frame_at_another_place_is_found() {
-    let error = read_back(&geometry(), true, |b| replace(b, b"10.5\\20.25\\32", b"10.5\\20.25\\34", true)).unwrap_err();
+    let error =
+        read_back(&geometry(), Object::Segmentation, |b| replace(b, b"10.5\\20.25\\32", b"10.5\\20.25\\34", true))
+            .unwrap_err();
     assert!(error.to_string().contains("source frame"), "{error}");
 }
 
@@ -179,28 +222,72 @@ fn a_frame_at_another_place_is_found() {
 fn a_grid_that_lies_elsewhere_than_its_frames_is_found() {
     let mut flipped = geometry();
     flipped.column_direction = [-1.0, 0.0, 0.0];
-    let error = read_back(&flipped, true, |_| ()).unwrap_err();
+    let error = read_back(&flipped, Object::Segmentation, |_| ()).unwrap_err();
     assert!(error.to_string().contains("mm from where it was predicted"), "{error}");
     let mut shifted = geometry();
     shifted.origin[2] += 1.0;
-    assert!(read_back(&shifted, true, |_| ()).is_err());
+    assert!(read_back(&shifted, Object::Segmentation, |_| ()).is_err());
 }
 
 #[test]
 fn another_name_another_number_and_another_reference_are_found() {
-    for in_segmentation in [true, false] {
-        let error = read_back(&geometry(), in_segmentation, |b| replace(b, b"Unmistakable", b"unmistakable", false));
+    for object in [Object::Segmentation, Object::ParametricMap, Object::Report] {
+        let error = read_back(&geometry(), object, |b| replace(b, b"Unmistakable", b"unmistakable", false));
         assert!(error.unwrap_err().to_string().contains("(0010,0010)"));
-        assert!(read_back(&geometry(), in_segmentation, |b| replace(b, b"1.2.3.1\0", b"1.2.3.7\0", true)).is_err());
-        assert!(read_back(&geometry(), in_segmentation, |b| b.truncate(b.len() - 2)).is_err());
+        assert!(read_back(&geometry(), object, |b| replace(b, b"1.2.3.1\0", b"1.2.3.7\0", true)).is_err());
+        assert!(read_back(&geometry(), object, |b| b.truncate(b.len() - 2)).is_err());
     }
     let exact = 123.456_789_012_f64;
     let next = f64::from_bits(exact.to_bits() + 1);
     for (from, to) in
         [(&exact.to_le_bytes()[..], &next.to_le_bytes()[..]), (b"123.457", b"124.457"), (b"no units", b"no Units")]
     {
-        let result = read_back(&geometry(), false, |b| replace(b, from, to, true));
+        let result = read_back(&geometry(), Object::Report, |b| replace(b, from, to, true));
         // The meaning of a code is for people: only its value and scheme are compared.
         assert_eq!(result.is_err(), from != b"no units", "{result:?}");
     }
+}
+
+#[test]
+fn one_value_of_the_map_a_step_too_high_is_found_and_so_is_another_scale() {
+    for pixel in 0..105 {
+        let raise = |bytes: &mut Vec<u8>| {
+            let at = bytes.len() - 210 + 2 * pixel;
+            let value = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+            let changed = if value < 65_534 { value + 2 } else { value - 2 };
+            bytes[at..at + 2].copy_from_slice(&changed.to_le_bytes());
+        };
+        let error = read_back(&geometry(), Object::ParametricMap, raise).unwrap_err();
+        assert!(error.to_string().contains("differs"), "pixel {pixel}: {error}");
+    }
+    let (slope, other) = ((1.0 / 65_535.0_f64).to_le_bytes(), (1.0 / 65_536.0_f64).to_le_bytes());
+    assert!(read_back(&geometry(), Object::ParametricMap, |b| replace(b, &slope, &other, true)).is_err());
+    let place = |b: &mut Vec<u8>| replace(b, b"10.5\\20.25\\32", b"10.5\\20.25\\34", true);
+    assert!(read_back(&geometry(), Object::ParametricMap, place).is_err());
+    let mut shifted = geometry();
+    shifted.origin[1] -= 0.6;
+    let error = read_back(&shifted, Object::ParametricMap, |_| ()).unwrap_err();
+    assert!(error.to_string().contains("mm from where it was predicted"), "{error}");
+}
+
+#[test]
+fn another_answer_another_probability_another_slice_and_another_word_are_found() {
+    let exact = |share: f64| (share * 100.0).to_le_bytes();
+    let cases: [(&[u8], &[u8]); 9] = [
+        (b"52101004", b"52101005"),
+        (b"272519000 ", b"373068000 "),
+        (&exact(0.9), &exact(0.900_000_000_000_1)),
+        (&exact(0.125), &exact(0.25)),
+        (&exact(0.5), &exact(0.4)),
+        (&exact(0.75), &exact(0.6)),
+        (b"peak slice 2 of 3", b"peak slice 1 of 3"),
+        (b"Unremarkable.", b"Nunremarkable"),
+        (b"GENERATED BY AN ALGORITHM, NOT VERIFIED", b"GENERATED BY AN ALGORITHM, AND VERIFIED"),
+    ];
+    for (from, to) in cases {
+        let result = read_back(&geometry(), Object::Report, |b| replace(b, from, to, false));
+        assert!(result.is_err(), "{}", String::from_utf8_lossy(from));
+    }
+    let key_slice = |b: &mut Vec<u8>| replace(b, &1.0_f64.to_le_bytes(), &0.5_f64.to_le_bytes(), true);
+    assert!(read_back(&geometry(), Object::Report, key_slice).is_err());
 }

@@ -15,7 +15,7 @@ pub(super) fn check(request: &ResultRequest<'_>, object: &DataSet) -> Checked {
     let marked = |item: &&DataSet| of_type(item, "TEXT").any(|m| m.text(tags::TEXT_VALUE).as_deref() == Some(MARK));
     let written: Vec<String> = evaluations.filter(marked).filter_map(|item| item.text(tags::TEXT_VALUE)).collect();
     let text = request.outcome.reading().and_then(|prediction| prediction.text.as_ref());
-    let expected = text.map_or_else(String::new, |text| text.text.replace(|c: char| c.is_control(), " "));
+    let expected: String = text.map_or("", |text| &text.text).chars().filter(|c| is_visible(*c)).collect();
     let words: Vec<&str> = expected.split_whitespace().collect();
     if words.is_empty() {
         return ensure(written.is_empty(), || "there are words that nobody wrote".into());
@@ -26,4 +26,8 @@ pub(super) fn check(request: &ResultRequest<'_>, object: &DataSet) -> Checked {
     // What the repertoire does not hold is spelled or lost, and said to be.
     let same = read == words || !object.character_set().can_encode(&expected);
     ensure(same && read.len() == words.len(), || "the generated text differs".into())
+}
+
+fn is_visible(character: char) -> bool {
+    character.is_whitespace() || !character.is_control()
 }

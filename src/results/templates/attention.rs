@@ -4,8 +4,9 @@
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
+use super::super::algorithm;
 use super::super::codes;
-use super::super::content::{Relationship, frame_reference, image, number};
+use super::super::content::{Relationship, frame_reference, image, number, text};
 use super::super::evidence::instance_reference;
 use super::super::file;
 use super::super::identifiers::Identifiers;
@@ -20,7 +21,7 @@ pub(super) fn attention(request: &ResultRequest<'_>, identifiers: &Identifiers, 
     plans.parametric_map.as_ref()?;
     let slice_size = grid.slice_size();
     let mut items = tracking(&map.label, &identifiers.tracking_of("attention", &map.label));
-    items.extend(algorithm_identification(request, &[]));
+    items.extend(algorithm_identification(request, &algorithm::marked(request, Vec::new())));
     items.extend(
         map_reference(identifiers, None).map(|r| image(Relationship::Contains, &codes::SOURCE_OF_MEASUREMENT, r)),
     );
@@ -35,7 +36,17 @@ pub(super) fn attention(request: &ResultRequest<'_>, identifiers: &Identifiers, 
         let value = Some(f64::from(largest));
         items.push(number(Relationship::Contains, &codes::SALIENCY, value, &codes::NO_UNITS, evidence));
     }
+    items.extend(sentence(request).map(|sentence| text(Relationship::Contains, &codes::COMMENT, &sentence)));
     Some(group("1501", items))
+}
+
+/// Which slices they are, in words: the source may number its images otherwise.
+pub(super) fn sentence(request: &ResultRequest<'_>) -> Option<String> {
+    let (grid, map) = request.attention()?;
+    let [slices, ..] = grid.shape();
+    let numbers: Vec<String> = map.key_slices.iter().map(|slice| (slice + 1).to_string()).collect();
+    let which = format!("key slices, the most important first, {} of {slices}", numbers.join(", "));
+    (!numbers.is_empty()).then(|| format!("{}: {which}, counted along the slice normal.", map.label))
 }
 
 /// Reference to the Parametric Map or to one of its frames.

@@ -1,5 +1,6 @@
 //! What a model says of one finding, as TID 1501: the finding and whether it is there (CID 240), how likely, above what.
 
+use super::super::algorithm;
 use super::super::codes;
 use super::super::content::{Relationship, code, number, with_children};
 use super::super::identifiers::Identifiers;
@@ -20,7 +21,7 @@ pub(super) fn finding_group(
     let mut items = tracking(&finding.label, &identifiers.tracking_of("finding", &finding.label));
     items.push(evaluated(finding, finding.decision));
     items.extend(finding.site.as_ref().map(|site| finding_site(site, None)));
-    items.extend(algorithm_identification(request, &band(finding)));
+    items.extend(algorithm_identification(request, &band(request, finding)));
     let is_of_finding = |property: &CodedConcept| codes::same(property, &finding.concept);
     let of_finding = plans.segments().iter().filter(|segment| is_of_finding(&segment.description.property_type));
     let numbers: Vec<u16> = of_finding.map(|segment| segment.number).collect();
@@ -58,6 +59,7 @@ pub(super) fn probability(
 }
 
 /// The probabilities of neither yes nor no, as a parameter of the algorithm.
-pub(super) fn band(finding: &Finding) -> Vec<String> {
-    finding.uncertain.iter().map(|[least, largest]| format!("undetermined={least}..{largest}")).collect()
+pub(super) fn band(request: &ResultRequest<'_>, finding: &Finding) -> Vec<String> {
+    let band = finding.uncertain.iter().map(|[least, largest]| format!("undetermined={least}..{largest}"));
+    algorithm::marked(request, band.collect())
 }

@@ -1,6 +1,5 @@
 //! What begins every Measurement Group: TID 4108 tracking, TID 4019 algorithm, finding and site of TID 1410, 1411, 1501.
 
-use super::super::algorithm;
 use super::super::codes;
 use super::super::content::{Relationship, code, container, text, uid_reference, with_children};
 use super::super::plain_text::plain;
@@ -23,8 +22,8 @@ pub(super) fn tracking(label: &str, uid: &OtherUid) -> Vec<DataSet> {
     ]
 }
 
-/// TID 4019, Algorithm Identification, with what holds for this group besides what holds for all.
-pub(super) fn algorithm_identification(request: &ResultRequest<'_>, of_group: &[String]) -> Vec<DataSet> {
+/// TID 4019, Algorithm Identification, with the parameters that hold for this group.
+pub(super) fn algorithm_identification(request: &ResultRequest<'_>, parameters: &[String]) -> Vec<DataSet> {
     let modifier = Relationship::HasConceptMod;
     let identity = request.algorithm;
     let mut items = vec![
@@ -32,9 +31,7 @@ pub(super) fn algorithm_identification(request: &ResultRequest<'_>, of_group: &[
         text(modifier, &codes::ALGORITHM_VERSION, &identity.version),
         text(modifier, &codes::ALGORITHM_MANUFACTURER, &identity.manufacturer),
     ];
-    let parameters = algorithm::parameters(request);
-    let parameters = parameters.iter().chain(of_group);
-    items.extend(parameters.map(|parameter| text(modifier, &codes::ALGORITHM_PARAMETERS, parameter)));
+    items.extend(parameters.iter().map(|parameter| text(modifier, &codes::ALGORITHM_PARAMETERS, parameter)));
     items.push(code(modifier, &codes::ALGORITHM_FAMILY, &identity.family));
     items
 }

@@ -8,6 +8,7 @@ use dicom_dictionary_std::tags;
 use super::super::acquisition::{self, AcquisitionFacts};
 use super::super::codes;
 use super::super::content::{self, Relationship, container, number, uid_reference};
+use super::super::dates::{is_date, is_time};
 use super::super::evidence::instance_reference;
 use super::super::identifiers::Identifiers;
 use super::super::request::ResultRequest;
@@ -35,14 +36,14 @@ fn common_descriptors(request: &ResultRequest<'_>, identifiers: &Identifiers) ->
         (tags::CONTENT_DATE, codes::CONTENT_DATE),
         (tags::ACQUISITION_DATE, codes::ACQUISITION_DATE),
     ] {
-        items.extend(present(header, tag).map(|value| content::date(CONTEXT, &name, value)));
+        items.extend(value(header, tag, is_date).map(|value| content::date(CONTEXT, &name, value)));
     }
     for (tag, name) in [
         (tags::STUDY_TIME, codes::STUDY_TIME),
         (tags::CONTENT_TIME, codes::CONTENT_TIME),
         (tags::ACQUISITION_TIME, codes::ACQUISITION_TIME),
     ] {
-        items.extend(present(header, tag).map(|value| content::time(CONTEXT, &name, value)));
+        items.extend(value(header, tag, is_time).map(|value| content::time(CONTEXT, &name, value)));
     }
     if request.source.frame_of_reference_uid.is_some() {
         let uid = identifiers.frame_of_reference.as_str();
@@ -75,7 +76,7 @@ fn measures(request: &ResultRequest<'_>, facts: &AcquisitionFacts) -> impl Itera
     .flatten()
 }
 
-/// The bytes of a date or a time that is not empty.
-fn present(header: &DataSet, tag: Tag) -> Option<bytes::Bytes> {
-    header.text(tag).and_then(|_| header.bytes(tag).cloned())
+/// The bytes of a date or a time of today's form: in a content item it is our word and no copy.
+fn value(header: &DataSet, tag: Tag, is_valid: fn(&str) -> bool) -> Option<bytes::Bytes> {
+    header.text(tag).filter(|text| is_valid(text)).and_then(|_| header.bytes(tag).cloned())
 }

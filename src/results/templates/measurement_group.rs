@@ -7,6 +7,7 @@
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
+use super::super::algorithm;
 use super::super::codes;
 use super::super::content::{Relationship, code, frame_reference, image, number, uid_reference};
 use super::super::evidence::instance_reference;
@@ -30,7 +31,7 @@ pub(super) fn measurement_group(
         plans.segments().iter().filter(|s| group.segment_numbers.contains(&u16::from(s.label))).collect();
     let mut items = tracking(&group.label, &identifiers.tracking(&group.label));
     items.extend(finding(request, group));
-    items.extend(algorithm_identification(request, &[]));
+    items.extend(algorithm_identification(request, &algorithm::parameters(request)));
     let radiograph = request.grid.filter(|grid| grid.stack().is_none()).and_then(|grid| grid.reference(0));
     let template = match (&about[..], group.segment_numbers.len(), radiograph) {
         ([segment], 1, Some(source)) => {
@@ -83,18 +84,19 @@ fn volumetric_references(
     ]
 }
 
-/// TID 1410: the one frame of the segment, and the image that it was found in.
+/// TID 1410: the one frame of the segment, and the image that it was found in. A frame has one segment, whose number may
+/// not stand beside its own (PS3.3 Table C.18.4-1).
 fn planar_references(
     identifiers: &Identifiers,
     plans: &Plans<'_>,
     segment: &PlannedSegment<'_>,
     source: FrameReference<'_>,
 ) -> Vec<DataSet> {
-    let Some(mut reference) = segment_reference(identifiers, &[segment.number]) else { return Vec::new() };
     let frames = plans.segmentation.as_ref().map_or(&[][..], |plan| &plan.frames);
-    if let Some(at) = frames.iter().position(|frame| frame.segment_number == segment.number) {
-        reference.put_text(tags::REFERENCED_FRAME_NUMBER, VR::IS, &(at + 1).to_string());
-    }
+    let at = frames.iter().position(|frame| frame.segment_number == segment.number);
+    let (Some(at), Ok(class)) = (at, file::segmentation_storage()) else { return Vec::new() };
+    let mut reference = instance_reference(&class, &identifiers.segmentation);
+    reference.put_text(tags::REFERENCED_FRAME_NUMBER, VR::IS, &(at + 1).to_string());
     let contains = Relationship::Contains;
     vec![
         image(contains, &codes::REFERENCED_SEGMENTATION_FRAME, reference),

@@ -1,7 +1,7 @@
 //! Qualitative Evaluations of TID 1500 (rows 12 to 14): what became of the analysis, in codes for machines (CID 6042,
 //! CID 6047, CID 240) and in sentences for people. Only CODE and TEXT may stand here.
 
-use super::super::algorithm::UNTRAINED;
+use super::super::algorithm::{UNTRAINED, parameters};
 use super::super::content::{Relationship, code, container, text, text_bytes, with_children};
 use super::super::plain_text::plain;
 use super::super::plans::Plans;
@@ -9,7 +9,7 @@ use super::super::request::{Outcome, ResultRequest};
 use super::super::segmentation::PlannedSegment;
 use super::super::{acquisition, codes, conclusion, generated_text};
 use super::finding_group::answer;
-use super::region_groups;
+use super::{attention, region_groups, slice_scores};
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
 use crate::inference::prediction::Decision;
@@ -26,6 +26,10 @@ pub(super) fn qualitative_evaluations(request: &ResultRequest<'_>, plans: &Plans
     }
     let findings = request.findings();
     items.extend(conclusion::sentences(&findings).iter().map(|sentence| comment(sentence)));
+    items.extend(slice_scores::sentence(request).iter().map(|sentence| comment(sentence)));
+    if plans.parametric_map.is_some() {
+        items.extend(attention::sentence(request).iter().map(|sentence| comment(sentence)));
+    }
     items.extend(findings.iter().map(|finding| answer(finding)));
     if summary == codes::WITHOUT_FINDINGS {
         items.extend(absent(request, plans));
@@ -36,6 +40,10 @@ pub(super) fn qualitative_evaluations(request: &ResultRequest<'_>, plans: &Plans
         items.push(comment(&format!("{verb}: {} [{}]", plain(reason.text, 2000), plain(reason.code, 64))));
     }
     items.push(comment(&acquisition::facts(request).sentence()));
+    // Measurement groups carry the parameters that their numbers depend on; a list of findings would repeat them for each.
+    if request.groups().is_empty() && request.outcome.reading().is_some() {
+        items.push(comment(&format!("Parameters: {}.", parameters(request).join("; "))));
+    }
     items.extend(warnings(request, plans).iter().map(|warning| comment(&format!("Note: {warning}"))));
     container(Relationship::Contains, &codes::QUALITATIVE_EVALUATIONS, None, items)
 }
@@ -101,6 +109,9 @@ fn warnings(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<String> {
     let empty = request.groups().iter().filter(|g| g.measurements.iter().any(|m| m.value.is_none()));
     warnings.extend(empty.map(|group| format!("{}: some values could not be computed", group.label)));
     warnings.extend(region_groups::unmarked(request, plans));
+    if request.attention().is_some_and(|(grid, _)| grid.stack().is_none()) {
+        warnings.push("the attention map is not sent: of a radiograph there is no object for it".to_owned());
+    }
     if let Some(wording) = generated_text::wording(request).filter(|wording| wording.lost > 0) {
         let lost = wording.lost;
         warnings.push(format!("{lost} characters of the generated text are not in the character set of the study"));

@@ -1,5 +1,6 @@
 //! Where something was found on a radiograph, as TID 1410: a rectangle around each patch of its segment.
 
+use super::super::algorithm;
 use super::super::codes;
 use super::super::content::{Relationship, code, frame_reference, image, rectangle};
 use super::super::identifiers::Identifiers;
@@ -59,10 +60,9 @@ fn region_group(
     items.push(code(contains, &codes::FINDING, &description.property_type));
     let laterality = description.laterality.as_ref();
     items.extend(description.region.as_ref().map(|site| finding_site(site, laterality)));
-    items.extend(algorithm_identification(request, &[]));
-    let mut of_region = vec![code(Relationship::HasConceptMod, &codes::GEOMETRIC_PURPOSE, &codes::BOUNDED_BY)];
+    items.extend(algorithm_identification(request, &algorithm::marked(request, Vec::new())));
     let source = request.grid.and_then(|grid| grid.reference(0)).map(frame_reference);
-    of_region.extend(source.map(|r| image(Relationship::SelectedFrom, &codes::SOURCE_IMAGE_OF_REGION, r)));
-    items.push(rectangle(contains, &codes::IMAGE_REGION, region, of_region));
+    let source = source.map(|r| image(Relationship::SelectedFrom, &codes::SOURCE_IMAGE_OF_REGION, r));
+    items.push(rectangle(contains, &codes::IMAGE_REGION, region, source.into_iter().collect()));
     group("1410", items)
 }

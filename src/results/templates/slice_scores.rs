@@ -16,15 +16,14 @@ use crate::inference::prediction::{Decision, Finding, SliceScores};
 pub(super) fn slice_scores(request: &ResultRequest<'_>, identifiers: &Identifiers) -> Vec<DataSet> {
     let Some((grid, scores, finding)) = scored(request) else { return Vec::new() };
     let decide = |score: f64| Decision::of(score, finding.threshold, finding.uncertain);
-    let notable: Vec<(usize, f64)> =
-        scores.scores.iter().copied().filter(|(_, score)| decide(*score) != Decision::Absent).collect();
+    let notable = notable(scores, finding);
     let mut groups = Vec::new();
     if let Some((slice, score)) = scores.scores.iter().copied().find(|(slice, _)| *slice == scores.peak) {
         let mut items = begin(request, identifiers, finding, "peak slice", decide(score));
         let source = grid.reference(slice).map(frame_reference);
         items.extend(source.map(|s| image(Relationship::Contains, &codes::SOURCE_OF_MEASUREMENT, s)));
         items.push(probability(finding, score, Relationship::Contains, Vec::new()));
-        items.push(text(Relationship::Contains, &codes::COMMENT, &sentence(grid, scores, notable.len())));
+        items.extend(sentence(request).map(|sentence| text(Relationship::Contains, &codes::COMMENT, &sentence)));
         groups.push(group("1501", items));
     }
     if !notable.is_empty() {
@@ -51,6 +50,12 @@ fn scored<'a>(request: &ResultRequest<'a>) -> Option<(SourceGrid<'a>, &'a SliceS
     Some((request.grid?, scores, finding))
 }
 
+/// The slices on which the finding is not absent.
+fn notable(scores: &SliceScores, finding: &Finding) -> Vec<(usize, f64)> {
+    let decide = |score: f64| Decision::of(score, finding.threshold, finding.uncertain);
+    scores.scores.iter().copied().filter(|(_, score)| decide(*score) != Decision::Absent).collect()
+}
+
 fn begin(
     request: &ResultRequest<'_>,
     identifiers: &Identifiers,
@@ -62,12 +67,14 @@ fn begin(
     let mut items = tracking(&label, &identifiers.tracking_of("slices", &label));
     items.push(evaluated(finding, decision));
     items.extend(finding.site.as_ref().map(|site| finding_site(site, None)));
-    items.extend(algorithm_identification(request, &band(finding)));
+    items.extend(algorithm_identification(request, &band(request, finding)));
     items
 }
 
 /// Which slice it is, in words: the source may number its images otherwise.
-fn sentence(grid: SourceGrid<'_>, scores: &SliceScores, notable: usize) -> String {
+pub(super) fn sentence(request: &ResultRequest<'_>) -> Option<String> {
+    let (grid, scores, finding) = scored(request)?;
+    let notable = notable(scores, finding).len();
     let [slices, ..] = grid.shape();
     let frame = grid.stack().and_then(|stack| stack.slices.get(scores.peak)?.as_ref());
     let place = match frame {
@@ -78,9 +85,10 @@ fn sentence(grid: SourceGrid<'_>, scores: &SliceScores, notable: usize) -> Strin
         None if grid.stack().is_some() => ", which the source lacks".to_owned(),
         None => String::new(),
     };
-    format!(
-        "Peak slice: {} of {slices}, counted along the slice normal{place}. Slices scored: {}, of which present or undetermined: {notable}.",
+    Some(format!(
+        "{}: peak slice {} of {slices}, counted along the slice normal{place}. Slices scored: {}, of which present or undetermined: {notable}.",
+        finding.label,
         scores.peak + 1,
         scores.scores.len(),
-    )
+    ))
 }
