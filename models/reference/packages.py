@@ -58,12 +58,15 @@ class Package:
         for name, module in built.items():
             compiled = torch.jit.load(self.folder / f"{name}.pt", map_location="cpu")
             weights = compiled.state_dict()
-            own = module.state_dict()
-            if all(key in own and own[key].shape == value.shape for key, value in weights.items()):
-                module.load_state_dict(weights, strict=False)
+            # A compiled module keeps buffers that PyTorch's does not, and drops parameters that are never used.
+            own = {key: value for key, value in module.state_dict().items() if key in weights}
+            names = {key for key, _ in module.named_parameters()}
+            if names <= weights.keys() and all(weights[key].shape == value.shape for key, value in own.items()):
+                module.load_state_dict({key: weights[key] for key in own}, strict=False)
+                built[name] = module.eval().requires_grad_(False)
             else:
                 built[name] = compiled
-        return {name: self.placed(name, module.eval().requires_grad_(False)) for name, module in built.items()}
+        return {name: self.placed(name, module) for name, module in built.items()}
 
     def placed(self, name: str, module: nn.Module) -> nn.Module:
         """On the device. A decoder stays as it is: `generate` needs its weights and not its calls."""
