@@ -198,7 +198,9 @@ fn early_decoder(
     models: &[Manifest],
     (slices, last): (&Arc<EarlySlices>, InstanceKey),
 ) -> EarlyDecoder {
-    let routed = |model: &&Manifest| config.routes.iter().any(|route| route.model == model.name);
+    // A radiograph is read from its stored values, not from those that a volume is made of.
+    let routed =
+        |model: &&Manifest| !model.input.is_image() && config.routes.iter().any(|route| route.model == model.name);
     let mut modalities: Vec<String> =
         models.iter().filter(routed).flat_map(|model| model.accepts.modality.clone()).collect();
     modalities.sort();
