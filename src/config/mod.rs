@@ -123,6 +123,8 @@ pub struct Jobs {
     pub retry: Duration,
     /// Silence after which a job is taken from its worker.
     pub lease: Duration,
+    /// Models that score each slice by itself too, where they can.
+    pub per_slice: Vec<String>,
     /// Memory for slices that are decoded while their series still arrives.
     pub decode_early_bytes: usize,
 }
@@ -349,11 +351,13 @@ fn read_jobs(s: &Section<'_>) -> Option<Jobs> {
     let retry = seconds(s, "retry_seconds", 30);
     let lease = s.whole("lease_seconds", Some(60), 5, 86_400).map(Duration::from_secs);
     let early = s.whole("decode_early_mb", Some(512), 0, 1_000_000);
+    let per_slice = s.texts("per_slice", &[]);
     s.note_unknown();
     Some(Jobs {
         attempts: u32::try_from(attempts?).ok()?,
         retry: retry?,
         lease: lease?,
+        per_slice,
         decode_early_bytes: usize::try_from(early?).ok()? << 20,
     })
 }

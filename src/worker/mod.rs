@@ -142,16 +142,19 @@ impl Worker {
         let package = self.engine.served().find(|package| package.manifest().name == model);
         let package = package.ok_or_else(|| EngineError::UnknownModel { model: model.to_owned() })?;
         let manifest = package.manifest();
+        let per_slice = self.jobs.per_slice.iter().any(|name| name == model);
+        let writing = if per_slice { &self.writing.per_slice() } else { &*self.writing };
         reading::read(Assignment {
             instances: prepared.files.iter().map(|path| self.early.take(path)).collect::<Vec<_>>().into(),
             manifest,
             engine: &self.engine,
-            writing: &self.writing,
+            writing,
             predecessor: prepared.predecessor,
             date,
             deadline: Instant::now() + manifest.inference.time_limit + ALLOWANCE,
             gates: &self.gates,
             series: prepared.series,
+            per_slice,
         })
     }
 

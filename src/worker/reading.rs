@@ -46,6 +46,8 @@ pub struct Assignment<'a> {
     pub gates: &'a Gates,
     /// The series and its revision, for them.
     pub series: String,
+    /// Whether each slice is scored by itself too, by models that can.
+    pub per_slice: bool,
 }
 
 /// What goes into every result of this node.
@@ -73,6 +75,13 @@ impl Writing {
         let hash = Sha256::digest(format!("{equipment:?} {options:?}").as_bytes());
         let configuration_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         Self { equipment, options, configuration_hash }
+    }
+
+    /// The same for results that tell of each slice too: they are other objects.
+    #[must_use]
+    pub fn per_slice(&self) -> Self {
+        let hash = Sha256::digest(format!("{} per slice", self.configuration_hash).as_bytes());
+        Self { configuration_hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(), ..self.clone() }
     }
 }
 
@@ -250,14 +259,14 @@ pub fn encode(inferred: &Inferred, signature: &Signature<'_>) -> Result<ResultSe
 /// # Errors
 /// [`ReadingError::may_pass`] says whether to try again. A series that the model does not read is no error.
 pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
-    let Assignment { mut instances, manifest, engine, writing, predecessor, date, deadline, gates, series } =
+    let Assignment { mut instances, manifest, engine, writing, predecessor, date, deadline, gates, series, per_slice } =
         assignment;
     let started = Instant::now();
     let decoded_early = instances.decoded_early();
     let prepared = instances.prepare(manifest, engine)?;
     drop(instances);
     let assemble = started.elapsed();
-    let asked = Asked { engine, gates, series: &series, per_slice: false, deadline };
+    let asked = Asked { engine, gates, series: &series, per_slice, deadline };
     let inferred = infer(prepared, manifest, &asked)?;
     let infer = started.elapsed() - assemble;
     let signature = Signature { manifest, writing, predecessor: predecessor.as_ref(), date };
