@@ -96,7 +96,8 @@ impl Desk {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let output = self.command(&options, paths).output().unwrap();
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        Run { code: output.status.code().unwrap(), said, rows: self.rows("r.csv") }
+        let code = output.status.code().unwrap_or_else(|| panic!("{}: {said}", output.status));
+        Run { code, said, rows: self.rows("r.csv") }
     }
 
     fn rows(&self, name: &str) -> Vec<Row> {

@@ -82,6 +82,12 @@ enum Command {
     Reread(reread::Reread),
     Reindex(reindex::Reindex),
     Compare(compare::Compare),
+    /// Do nothing and end with a code
+    #[command(hide = true)]
+    EndWith {
+        /// The exit code
+        code: u8,
+    },
 }
 
 /// Where the configuration is.
@@ -118,7 +124,20 @@ pub fn main() -> ExitCode {
     let code = runtime.block_on(done(arguments.command));
     // A model that hangs on a blocking thread must not keep the process from ending.
     runtime.shutdown_background();
+    #[cfg(feature = "torch")]
+    if crate::inference::engine::gave_up() {
+        leave(code);
+    }
     ExitCode::from(code)
+}
+
+/// Ends the process with this code though a thread runs inside libtorch: by becoming another one, which ends all threads at
+/// once and unloads nothing under them. Comes back only where that fails.
+#[cfg(feature = "torch")]
+fn leave(code: u8) {
+    use std::os::unix::process::CommandExt;
+    let error = std::process::Command::new(own_program()).args(["end-with", &code.to_string()]).exec();
+    say(format_args!("the process could not be left in order: {error}"));
 }
 
 async fn done(command: Command) -> u8 {
@@ -134,6 +153,7 @@ async fn done(command: Command) -> u8 {
         Command::Reread(arguments) => reread::reread(arguments).await,
         Command::Reindex(arguments) => reindex::reindex(arguments).await,
         Command::Compare(arguments) => compare::compare(&arguments),
+        Command::EndWith { code } => code,
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::modules::Modules;
+
+/// Whether a thread was left alone since the process began.
+static ABANDONED: AtomicBool = AtomicBool::new(false);
 
 type Work = Box<dyn FnOnce(&mut Modules) + Send>;
 
@@ -76,9 +80,15 @@ impl DeviceThread {
 
     /// Lets the thread go on alone: it ends by itself once its work does. What is given tells whether it still runs.
     pub(super) fn abandon(mut self) -> Weak<()> {
+        ABANDONED.store(true, Ordering::Relaxed);
         self.thread = None;
         std::mem::take(&mut self.alive)
     }
+}
+
+/// Whether a thread was left alone since the process began; it may run still.
+pub(super) fn any_abandoned() -> bool {
+    ABANDONED.load(Ordering::Relaxed)
 }
 
 impl Drop for DeviceThread {

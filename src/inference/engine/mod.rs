@@ -49,6 +49,13 @@ pub fn cuda() -> CudaReport {
     libtorch::load_cuda()
 }
 
+/// Whether a run was given up since the process began. Its thread may be inside libtorch still: a process that then ends in
+/// the ordinary way, by unloading libtorch, may crash over it.
+#[must_use]
+pub fn gave_up() -> bool {
+    device_thread::any_abandoned()
+}
+
 /// Models on a device, ready to run.
 pub struct Engine {
     device: Device,
