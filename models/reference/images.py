@@ -51,7 +51,8 @@ def read_stack(folder: Path) -> Stack:
     images.sort(key=lambda image: float(np.dot(normal, np.array(image.ImagePositionPatient, float))))
     at = [float(np.dot(normal, np.array(image.ImagePositionPatient, float))) for image in images]
     voxels = np.stack([apply_modality_lut(image.pixel_array, image) for image in images]).astype(np.float32)
-    between = (at[-1] - at[0]) / (len(at) - 1)
+    # To a millionth of a millimetre, as headers and tables give it: 5.999999999999999 would lose a slice where extents are cut off.
+    between = round((at[-1] - at[0]) / (len(at) - 1), 6)
     # Row Pixel Spacing comes first: the distance between rows. Rows increase along the column vector.
     rows, columns = (float(value) for value in images[0].PixelSpacing)
     return Stack(voxels, (between, rows, columns), np.stack([normal, column, row]), str(images[0].SeriesInstanceUID))
