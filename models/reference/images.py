@@ -86,3 +86,8 @@ def read_radiograph(path: Path) -> tuple[np.ndarray, str]:
         values = 1 - values
     values[padding] = 0
     return values.astype(np.float32), str(image.SOPInstanceUID)
+
+
+def is_lossy(source: Path) -> bool:
+    """Whether it is JPEG of 8 or 12 bits, whose decoders may differ by a grey level."""
+    return source.is_file() and pydicom.dcmread(source, stop_before_pixels=True).file_meta.TransferSyntaxUID in ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
