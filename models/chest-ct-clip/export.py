@@ -45,6 +45,10 @@ def build(small: bool) -> dict[str, nn.Module]:
         with torch.no_grad():
             parts["binary"].net[-1].weight.mul_(6)
             parts["findings"].classifier.weight.mul_(6)
+    else:
+        # Patches of nothing but air leave the first layer norm as rounding noise; without an offset that outweighs it, the second one
+        # would make tokens of the noise, and no two machines would choose the same codes.
+        parts["backbone"].visual_transformer.to_patch_emb[2].bias.data.normal_()
     return parts
 
 

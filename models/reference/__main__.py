@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .images import is_lossy
 from .packages import MODELS, Package
 from .pipelines import PIPELINES, Expected, expected
 
@@ -33,6 +34,8 @@ def plain(result: Expected, arrays: bool) -> dict:
     if result.label_map is not None:
         counts = np.bincount(result.label_map.ravel())
         said["segmentation"] = {"shape": list(result.label_map.shape), "voxels_by_label": {str(label): int(count) for label, count in enumerate(counts) if count}}
+    if result.patch_labels is not None:
+        said["patch_labels"] = result.patch_labels.tolist() if arrays else np.bincount(result.patch_labels.ravel()).tolist()
     if result.tokens is not None:
         said |= {"tokens": result.tokens, "text": result.text}
     return {key: value for key, value in said.items() if value != {}}
@@ -57,7 +60,7 @@ def golden(radiographs: Path | None) -> None:
         said = {
             "made_by": f"python -m reference --golden, PyTorch {torch.__version__.split('+')[0]}",
             "tolerance": 1e-3,
-            "of": {key: plain(expected(package, source), True) for key, source in sources.items()},
+            "of": {key: plain(expected(package, source), True) | ({"lossy": True} if is_lossy(source) else {}) for key, source in sources.items()},
         }
         (package.folder / "golden" / "e2e.json").write_text(json.dumps(said, indent=1) + "\n")
         print(name, json.dumps({key: value["findings"] for key, value in said["of"].items()})[:300])

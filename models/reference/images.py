@@ -51,7 +51,8 @@ def read_stack(folder: Path) -> Stack:
     images.sort(key=lambda image: float(np.dot(normal, np.array(image.ImagePositionPatient, float))))
     at = [float(np.dot(normal, np.array(image.ImagePositionPatient, float))) for image in images]
     voxels = np.stack([apply_modality_lut(image.pixel_array, image) for image in images]).astype(np.float32)
-    between = (at[-1] - at[0]) / (len(at) - 1)
+    # To a millionth of a millimetre, as headers and tables give it: 5.999999999999999 would lose a slice where extents are cut off.
+    between = round((at[-1] - at[0]) / (len(at) - 1), 6)
     # Row Pixel Spacing comes first: the distance between rows. Rows increase along the column vector.
     rows, columns = (float(value) for value in images[0].PixelSpacing)
     return Stack(voxels, (between, rows, columns), np.stack([normal, column, row]), str(images[0].SeriesInstanceUID))
@@ -85,3 +86,8 @@ def read_radiograph(path: Path) -> tuple[np.ndarray, str]:
         values = 1 - values
     values[padding] = 0
     return values.astype(np.float32), str(image.SOPInstanceUID)
+
+
+def is_lossy(source: Path) -> bool:
+    """Whether it is JPEG of 8 or 12 bits, whose decoders may differ by a grey level."""
+    return source.is_file() and pydicom.dcmread(source, stop_before_pixels=True).file_meta.TransferSyntaxUID in ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")

@@ -21,8 +21,10 @@ class Expected:
     findings: dict[str, float] = field(default_factory=dict)
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
-    # Labels on the grid of the files, slices ascending; for images on the patch grid.
+    # Labels on the grid of the files, slices ascending; for images [1, rows, columns].
     label_map: np.ndarray | None = None
+    # Images: the labels of the patches.
+    patch_labels: np.ndarray | None = None
     slice_scores: list[float] | None = None
     tokens: list[int] | None = None
     text: str | None = None
@@ -136,6 +138,25 @@ def chest_ct_swin(package: Package, source: Path) -> Expected:
                     text=words.decode(ids[0].tolist(), skip_special_tokens=True))
 
 
+def labelled(probabilities: torch.Tensor) -> torch.Tensor:
+    """[regions, rows, columns] to labels: the most probable region, where it reaches one half."""
+    best, label = probabilities.max(dim=0)
+    return torch.where(best >= 0.5, label + 1, 0).to(torch.uint8)
+
+
+def over_the_image(patches: torch.Tensor, shape: tuple[int, int], resized: tuple[int, int], corner: tuple[int, int], side: int) -> torch.Tensor:
+    """Patch values [1, C, p, p] at the centre of every pixel of an image that was resized and cut: linear between the centres of
+    patches, the outermost as they are up to the edge of what the network saw, 0 beyond it."""
+    axes, seen = [], []
+    for extent, new, start in zip(shape, resized, corner):
+        place = (torch.arange(extent, dtype=torch.float64) + 0.5) * new / extent - start
+        seen.append((place >= 0) & (place <= side))
+        axes.append(place / side * 2 - 1)
+    rows, columns = torch.meshgrid(*axes, indexing="ij")
+    sampled = F.grid_sample(patches.double(), torch.stack([columns, rows], dim=-1)[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
+    return sampled * (seen[0][:, None] & seen[1][None])
+
+
 def cxr_vit(package: Package, source: Path) -> Expected:
     """torchvision's resize with antialias, the middle, ImageNet's normalisation, timm's network, the heads."""
     from torchvision.transforms.v2 import InterpolationMode
@@ -145,16 +166,17 @@ def cxr_vit(package: Package, source: Path) -> Expected:
     nets, model = package.networks(), package.code("model")
     side = package.step("shorter-side")["length"]
     image = resize(torch.from_numpy(shown)[None], [side], interpolation=InterpolationMode.BICUBIC, antialias=True)
-    top, left = (image.shape[1] - side) // 2, (image.shape[2] - side) // 2
+    image_size = image.shape[1:]
+    top, left = (image_size[0] - side) // 2, (image_size[1] - side) // 2
     image = image[:, top:top + side, left:left + side]
     pixels = normalize(image.repeat(3, 1, 1), model.MEAN, model.DEVIATION)[None]
     tokens = dict(zip(model.RESULTS, nets["backbone"](pixels)))
     logits = nets["findings"](tokens["cls_last"], tokens["patches_last"])
     regions = nets["regions"](tokens["patches_last"])
-    best, label = regions[0].max(dim=0)
+    on_image = over_the_image(regions, shown.shape, image_size, (top, left), side)
     return Expected(uid, pixels.numpy(), findings=sigmoid_findings(package, "finding_logits", logits), embeddings={name: value.numpy() for name, value in tokens.items()},
                     tensors={"finding_logits": logits.numpy(), "region_probabilities": regions.numpy()},
-                    label_map=torch.where(best >= 0.5, label + 1, 0).to(torch.uint8).numpy())
+                    label_map=labelled(on_image).numpy()[None], patch_labels=labelled(regions[0]).numpy())
 
 
 PIPELINES: dict[str, Callable[[Package, Path], Expected]] = {
