@@ -9,7 +9,7 @@ use super::toml_table::Table;
 /// The voxels or pixels after the steps, as `input.layout` and `input.dtype` have them.
 pub const VOXELS: &str = "voxels";
 
-/// float32 [3] (or [2] for images): distances between slices, rows, columns of the grid after the steps, mm.
+/// `float32[3]` (`[2]` for images): distances between slices, rows, columns of the grid after the steps, mm.
 pub const SPACING: &str = "spacing";
 
 /// float32 [N, 3]: the centres of the windows, 0 to 1 of the padded grid, slice, row, column.

@@ -20,7 +20,7 @@ pub struct AttentionOutput {
 /// What the numbers of an attention belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttentionOver {
-    /// float [N]: the windows.
+    /// `float[N]`: the windows.
     Windows,
     /// float [slices, rows, columns] (images: [rows, columns]), dimensions of 1 before them allowed: a coarse grid over the
     /// field of view of the input.

@@ -8,7 +8,7 @@ use crate::dicom::code::CodedConcept;
 /// Probabilities of findings from one tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassificationOutput {
-    /// Name of the tensor: float [1, labels] or [labels], with `reduce` [B, labels].
+    /// Name of the tensor: `float[1, labels]` or `[labels]`, with `reduce` `[B, labels]`.
     pub tensor: String,
     /// What makes a probability of a number.
     pub activation: Activation,
