@@ -2,17 +2,16 @@
 
 use crate::inference::prediction::{Decision, Finding};
 
-/// One sentence for each answer that occurs, or one that says that nothing was found.
-pub(super) fn sentences(findings: &[&Finding]) -> Vec<String> {
+/// One sentence for each answer that occurs, and where the analysis is without findings one that says so.
+pub(super) fn sentences(findings: &[&Finding], without_findings: bool) -> Vec<String> {
     if findings.is_empty() {
         return Vec::new();
     }
     let of = |decision| findings.iter().filter(move |f| f.decision == decision).map(|f| with_probability(f));
     let (present, uncertain, absent): (Vec<_>, Vec<_>, Vec<_>) =
         (of(Decision::Present).collect(), of(Decision::Uncertain).collect(), of(Decision::Absent).collect());
-    let nothing = present.is_empty() && uncertain.is_empty();
     let mut sentences = Vec::new();
-    if nothing {
+    if without_findings {
         sentences.push(match findings.len() {
             1 => "Nothing found: the one finding that was looked for is absent.".to_owned(),
             count => format!("Nothing found: all {count} findings that were looked for are absent."),
@@ -53,13 +52,13 @@ mod tests {
     fn every_answer_has_its_sentence_and_nothing_found_is_said() {
         let (a, b, c) = (finding("Effusion", 0.873), finding("Nodule", 0.5), finding("Hernia", 0.0312));
         assert_eq!(
-            sentences(&[&a, &b, &c]),
+            sentences(&[&a, &b, &c], false),
             ["Present: Effusion 87.3 %.", "Undetermined: Nodule 50.0 %.", "Absent: Hernia 3.1 %."]
         );
         assert_eq!(
-            sentences(&[&c, &c]),
+            sentences(&[&c, &c], true),
             ["Nothing found: all 2 findings that were looked for are absent.", "Absent: Hernia 3.1 %, Hernia 3.1 %."]
         );
-        assert!(sentences(&[]).is_empty());
+        assert!(sentences(&[], true).is_empty());
     }
 }

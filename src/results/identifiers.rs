@@ -29,8 +29,13 @@ impl Identifiers {
             vec![algorithm.name.as_str(), &algorithm.version, &algorithm.weights_sha256, request.configuration_hash];
         parts.extend(request.source.instances.iter().map(|(_, uid)| uid.as_str()));
         let seed = OtherUid::derived(&parts).as_str().to_owned();
-        // A failure and a later success of the same job are different documents.
-        let report = if request.outcome.is_failure() { "failure report" } else { "report" };
+        // A failure and a later success of the same job are different documents, and so is a reading slice by slice.
+        let by_slice = request.outcome.reading().is_some_and(|prediction| prediction.slice_scores.is_some());
+        let report = match (request.outcome.is_failure(), by_slice) {
+            (true, _) => "failure report",
+            (false, true) => "report by slice",
+            (false, false) => "report",
+        };
         let series = request.source.series_instance_uid.as_str();
         Self {
             device: OtherUid::derived(&["device", &algorithm.name, &algorithm.version, &algorithm.weights_sha256]),

@@ -120,6 +120,19 @@ fn the_peak_slice_and_every_slice_that_is_not_absent_name_their_image() {
 }
 
 #[test]
+fn a_reading_slice_by_slice_is_another_document() {
+    let series = series(Layout3d::axial([4, 8, 8]), identified);
+    let whole = answering(four());
+    let by_slice = Prediction { slice_scores: Some(scores(&[0.1, 0.9, 0.2, 0.3])), ..whole.clone() };
+    let uid = |said: &Prediction| {
+        let results = Asked::of(&series, Outcome::Predicted(said)).encode().unwrap();
+        results.objects[0].sop_instance_uid.clone()
+    };
+    assert_ne!(uid(&whole), uid(&by_slice));
+    assert_eq!(uid(&whole), uid(&whole));
+}
+
+#[test]
 fn a_peak_where_the_source_has_a_gap_is_named_without_an_image() {
     let mut series = series(Layout3d::axial([7, 9, 13]), identified);
     let missing = series.volume.slices[3].take().unwrap();

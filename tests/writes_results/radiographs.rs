@@ -156,6 +156,23 @@ fn at_most_eight_patches_get_a_rectangle_and_the_report_says_so() {
 }
 
 #[test]
+fn what_the_answer_denies_gets_no_rectangle() {
+    let image = image(CR);
+    let radiograph = radiograph(&image);
+    let grid = SourceGrid::from(&radiograph);
+    let mut said = said();
+    said.findings = vec![finding("Pleural effusion", EFFUSION, 0.1), finding("Pathology", PATHOLOGY, 0.2)];
+    let results = Asked::on(&radiograph.source, grid, Outcome::Predicted(&said)).encode().unwrap();
+    let (codes, comments) = evaluations(&object(&results, ResultKind::Report).unwrap());
+    assert_eq!(codes[1].1, "111241");
+    assert!(comments[0].starts_with("Nothing found"), "{comments:?}");
+    let note = "Note: Effusion: marked in the segmentation although the answer is absent";
+    assert!(comments.iter().any(|c| c == note), "{comments:?}");
+    let dump = judged_on(&[image], grid, &results, &said);
+    assert!(!dump.contains("SCOORD"), "{dump}");
+}
+
+#[test]
 fn a_mask_of_another_size_does_not_leave() {
     let radiograph = radiograph(&image(CR));
     let mut said = said();

@@ -25,7 +25,9 @@ pub(super) fn qualitative_evaluations(request: &ResultRequest<'_>, plans: &Plans
         items.push(code(Relationship::Contains, &codes::FINDINGS_SUMMARY, &summary));
     }
     let findings = request.findings();
-    items.extend(conclusion::sentences(&findings).iter().map(|sentence| comment(sentence)));
+    items.extend(
+        conclusion::sentences(&findings, summary == codes::WITHOUT_FINDINGS).iter().map(|sentence| comment(sentence)),
+    );
     items.extend(slice_scores::sentence(request).iter().map(|sentence| comment(sentence)));
     if plans.parametric_map.is_some() {
         items.extend(attention::sentence(request).iter().map(|sentence| comment(sentence)));
@@ -75,8 +77,12 @@ fn status(request: &ResultRequest<'_>, plans: &Plans<'_>) -> (CodedConcept, Code
     } else {
         // Where a model answers for findings, segments and numbers of organs are none. What is undetermined is to be
         // looked at: it must not be filtered out as «without findings».
-        let abnormal = |s: &PlannedSegment<'_>| !codes::same(&s.description.category, &codes::ANATOMICAL_STRUCTURE);
-        prediction.findings.iter().any(|f| f.decision != Decision::Absent) || plans.segments().iter().any(abnormal)
+        let findings = request.findings();
+        let unasked = |s: &PlannedSegment<'_>| {
+            let organ = codes::same(&s.description.category, &codes::ANATOMICAL_STRUCTURE);
+            !organ && region_groups::answered(&findings, s).is_none()
+        };
+        findings.iter().any(|f| f.decision != Decision::Absent) || plans.segments().iter().any(unasked)
     };
     (codes::SUCCEEDED, if found { codes::WITH_FINDINGS } else { codes::WITHOUT_FINDINGS })
 }

@@ -10,8 +10,10 @@ use super::super::request::ResultRequest;
 use super::super::segmentation::PlannedSegment;
 use super::group_context::{algorithm_identification, finding_site, group, tracking};
 use crate::dicom::data_set::DataSet;
+use crate::inference::prediction::{Decision, Finding};
 
-/// No group in stacks, and none around anatomical structures: their place is no news.
+/// No group in stacks, none around what the model answers to be absent, and none around anatomical structures that it does
+/// not answer for: their place is no news.
 pub(super) fn region_groups(request: &ResultRequest<'_>, identifiers: &Identifiers, plans: &Plans<'_>) -> Vec<DataSet> {
     let mut groups = Vec::new();
     for (segment, regions) in marked(request, plans) {
@@ -24,22 +26,33 @@ pub(super) fn region_groups(request: &ResultRequest<'_>, identifiers: &Identifie
 /// What is left without a rectangle, in words.
 pub(super) fn unmarked(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<String> {
     let too_many = marked(request, plans).into_iter().filter(|(_, regions)| regions.len() > regions::MOST);
-    too_many
-        .map(|(segment, regions)| {
-            let rest = regions.len() - regions::MOST;
-            format!("{}: {rest} smaller regions are marked in the segmentation only", segment.description.label)
-        })
-        .collect()
+    let too_many = too_many.map(|(segment, regions)| {
+        let rest = regions.len() - regions::MOST;
+        format!("{}: {rest} smaller regions are marked in the segmentation only", segment.description.label)
+    });
+    let findings = request.findings();
+    let denied = plans.segments().iter().filter(|segment| answered(&findings, segment) == Some(Decision::Absent));
+    let denied = denied.map(|segment| {
+        format!("{}: marked in the segmentation although the answer is absent", segment.description.label)
+    });
+    too_many.chain(denied).collect()
 }
 
-/// The segments that are marked, with their regions.
+/// What the model answers of a segment's finding, where it answers for it; of several the one that is not absent.
+pub(super) fn answered(findings: &[&Finding], segment: &PlannedSegment<'_>) -> Option<Decision> {
+    let of_segment = findings.iter().filter(|f| codes::same(&f.concept, &segment.description.property_type));
+    let decisions: Vec<Decision> = of_segment.map(|finding| finding.decision).collect();
+    decisions.iter().copied().find(|decision| *decision != Decision::Absent).or(decisions.first().copied())
+}
+
+/// The segments that are marked, with their regions: not what the answer denies.
 fn marked<'p, 'a>(request: &ResultRequest<'_>, plans: &'p Plans<'a>) -> Vec<(&'p PlannedSegment<'a>, Vec<Region>)> {
     let radiograph = request.labelled_grid().filter(|(grid, ..)| grid.stack().is_none());
-    let Some((_, map, prediction)) = radiograph else { return Vec::new() };
-    let is_found = |segment: &&PlannedSegment<'_>| {
-        let description = segment.description;
-        !codes::same(&description.category, &codes::ANATOMICAL_STRUCTURE)
-            || prediction.findings.iter().any(|finding| codes::same(&finding.concept, &description.property_type))
+    let Some((_, map, _)) = radiograph else { return Vec::new() };
+    let findings = request.findings();
+    let is_found = |segment: &&PlannedSegment<'_>| match answered(&findings, segment) {
+        Some(decision) => decision != Decision::Absent,
+        None => !codes::same(&segment.description.category, &codes::ANATOMICAL_STRUCTURE),
     };
     plans.segments().iter().filter(is_found).map(|s| (s, regions::regions(map, s.label))).collect()
 }
