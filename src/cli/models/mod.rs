@@ -2,6 +2,8 @@
 
 mod check;
 
+mod import;
+
 mod list;
 
 mod new;
@@ -39,6 +41,7 @@ pub(super) struct Models {
 enum Command {
     Check(check::Check),
     New(new::New),
+    ImportMonai(import::ImportMonai),
 }
 
 /// Where packages lie.
@@ -72,6 +75,7 @@ pub(super) async fn models(arguments: Models) -> u8 {
         None => list::list(&arguments.list),
         Some(Command::Check(arguments)) => check::check(&arguments),
         Some(Command::New(arguments)) => new::new(&arguments),
+        Some(Command::ImportMonai(arguments)) => import::import(&arguments),
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(code) => code,
