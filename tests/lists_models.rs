@@ -79,9 +79,9 @@ fn the_list_tells_what_is_installed_and_how_the_last_check_of_this_very_package_
     let bench = Bench::new().with(&["good", "golden-differs"]);
     let (code, rows) = bench.list();
     assert_eq!((code, rows.len()), (DONE, 2));
-    assert_eq!((&rows[0]["name"], &rows[0]["origin"]), (&"good".into(), &"untrained".into()));
-    assert_eq!((&rows[0]["device"], &rows[0]["last_check"]), (&"cpu".into(), &Value::Null));
-    assert_eq!(rows[0]["weights_sha256"].as_str().unwrap().len(), 64);
+    assert_eq!((&rows[1]["name"], &rows[1]["origin"]), (&"good".into(), &"untrained".into()));
+    assert_eq!((&rows[1]["device"], &rows[1]["last_check"]), (&"cpu".into(), &Value::Null));
+    assert_eq!(rows[1]["weights_sha256"].as_str().unwrap().len(), 64);
 
     let (code, said) = bench.check("good");
     assert_eq!(code, DONE, "{said}");
@@ -90,8 +90,8 @@ fn the_list_tells_what_is_installed_and_how_the_last_check_of_this_very_package_
     assert_eq!(code, FAILED, "{said}");
     assert!(said.contains("FAILED") && said.contains("WRONG"), "{said}");
     let (_, rows) = bench.list();
-    assert_eq!(rows[0]["last_check"]["passed"], true);
-    assert_eq!(rows[1]["last_check"]["passed"], false);
+    assert_eq!(rows[1]["last_check"]["passed"], true);
+    assert_eq!(rows[0]["last_check"]["passed"], false);
     let (code, said) = bench.run(&["--device", "cpu"]);
     assert_eq!(code, DONE, "{said}");
     assert!(said.lines().any(|line| line.starts_with("good ") && line.contains("passed 20")), "{said}");
@@ -99,12 +99,12 @@ fn the_list_tells_what_is_installed_and_how_the_last_check_of_this_very_package_
 
     // What was shown of one package says nothing of another one under its name.
     bench.change("good/model.toml", "version = \"1.0.0\"", "version = \"1.0.1\"");
-    assert_eq!(bench.list().1[0]["last_check"], Value::Null);
+    assert_eq!(bench.list().1[1]["last_check"], Value::Null);
 
     std::fs::remove_file(bench.models().join("good/model.pt")).unwrap();
     let (code, rows) = bench.list();
-    assert_eq!((code, &rows[0]["installed"]), (DONE, &false.into()));
-    assert_eq!(rows[0]["not_installed"]["missing"], serde_json::json!(["model.pt"]));
+    assert_eq!((code, &rows[1]["installed"]), (DONE, &false.into()));
+    assert_eq!(rows[1]["not_installed"]["missing"], serde_json::json!(["model.pt"]));
     let (code, said) = bench.check("good");
     assert!(code == FAILED && said.contains("is not installed") && said.contains("model.pt"), "{said}");
 }

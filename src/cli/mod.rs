@@ -62,7 +62,7 @@ pub mod exit {
 #[command(name = "overread", version, about, max_term_width = 110, propagate_version = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 done in part (some instances were refused, \
-                        some series could not be read), 4 nothing found.\nNot for diagnostic use."
+                        some series could not be read, some packages are faulty or unproven), 4 nothing found.\nNot for diagnostic use."
 )]
 struct Arguments {
     #[command(subcommand)]

@@ -188,10 +188,9 @@ def main() -> None:
             data["pred"] = parser.get_parsed_content("inferer")(image, torch.jit.load(module))[0]
         labels = parser.get_parsed_content("postprocessing")(data)["pred"]
         # MONAI has columns, rows, slices here, and the slices as the files had them.
-        labels = np.asarray(labels)[0].transpose(2, 1, 0).astype(np.uint8)
+        labels = np.ascontiguousarray(np.asarray(labels)[0].transpose(2, 1, 0), np.uint8)
         assert labels.shape == (SLICES, ROWS, COLUMNS), labels.shape
-        first = np.asarray(data["image"].meta["original_affine"])
-        print("shares", np.bincount(labels.ravel()) / labels.size, "grid", tuple(image.shape), "affine", first.round(3).tolist())
+        print("shares of the classes", np.bincount(labels.ravel()) / labels.size, "grid", tuple(image.shape[2:]))
         np.savez_compressed(HERE / "expected.npz", labels=labels)
         pack(
             HERE / "bundle.zip",
