@@ -15,6 +15,8 @@ mod log;
 #[cfg(feature = "torch")]
 mod openmp;
 
+mod models;
+
 mod query;
 
 mod read;
@@ -60,7 +62,7 @@ pub mod exit {
 #[command(name = "overread", version, about, max_term_width = 110, propagate_version = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 done in part (some instances were refused, \
-                        some series could not be read), 4 nothing found.\nNot for diagnostic use."
+                        some series could not be read, some packages are faulty or unproven), 4 nothing found.\nNot for diagnostic use."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -74,6 +76,7 @@ enum Command {
     /// Read the configuration and every model package, call every peer, print all errors
     Check(WithConfig),
     Read(read::Read),
+    Models(models::Models),
     Send(send::Send),
     Echo(echo::Echo),
     Find(find::Find),
@@ -111,7 +114,10 @@ struct Caller {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     #[cfg(feature = "torch")]
-    if matches!(arguments.command, Command::Run(_) | Command::Read(_) | Command::Check(_) | Command::Compare(_)) {
+    if matches!(
+        arguments.command,
+        Command::Run(_) | Command::Read(_) | Command::Check(_) | Command::Compare(_) | Command::Models(_)
+    ) {
         openmp::wait_passively();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -145,6 +151,7 @@ async fn done(command: Command) -> u8 {
         Command::Run(arguments) => run::run(arguments).await,
         Command::Check(arguments) => check::check(arguments).await,
         Command::Read(arguments) => read::read(arguments).await,
+        Command::Models(arguments) => models::models(arguments).await,
         Command::Send(arguments) => send::send(arguments).await,
         Command::Echo(arguments) => echo::echo(arguments).await,
         Command::Find(arguments) => find::find(arguments).await,

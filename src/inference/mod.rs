@@ -9,6 +9,8 @@ pub mod manifest;
 
 pub mod package;
 
+pub mod bundle;
+
 pub mod subject;
 
 pub mod accept;

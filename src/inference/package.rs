@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::golden::GoldenCase;
-use super::manifest::{Manifest, ManifestError, Module};
+use super::manifest::{Manifest, ManifestError, Module, stable_word};
 
 /// No `tokenizer.json` needs more; what is larger is cut off, and its hash does not fit.
 const LARGEST_TOKENIZER: u64 = 64 << 20;
@@ -70,6 +70,18 @@ impl VerifiedModel {
     pub fn weights_bytes(&self) -> u64 {
         let size = |module: &Module| std::fs::metadata(self.folder.join(&module.weights)).map_or(0, |file| file.len());
         self.manifest.modules.iter().map(size).sum()
+    }
+
+    /// SHA-256 over the manifest and the golden case: while both are the same, so is what a check of the case has shown.
+    /// The manifest names the hashes of the weights. Lower-case hex.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn proof_sha256(&self) -> io::Result<String> {
+        let case = self.manifest.golden.as_ref().map(|golden| self.folder.join(&golden.case));
+        let files = [Some(self.folder.join("model.toml")), case];
+        let hashes = files.iter().flatten().map(|path| sha256_of(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(hex(&Sha256::digest(hashes.concat())))
     }
 
     /// The golden case, where the package ships one.
@@ -219,6 +231,34 @@ pub fn packages(folder: &Path) -> io::Result<Packages> {
         }
     }
     Ok(found)
+}
+
+/// Whether a package can have this name: lower-case letters, digits, hyphens.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn is_package_name(name: &str) -> Result<(), String> {
+    if name.is_empty() { Err("the name is empty".to_owned()) } else { stable_word(name) }
+}
+
+/// The folder of a package below `folder`: `NAME`, or `NAME/PART` of the package `NAME-PART`; a name with a `/` is the
+/// package's own folder. Nothing where no `model.toml` is there.
+#[must_use]
+pub fn folder_of(folder: &Path, name: &str) -> Option<PathBuf> {
+    let mut places = vec![folder.join(name)];
+    if name.contains('/') {
+        places = vec![PathBuf::from(name)];
+    }
+    places.extend(name.rsplit_once('-').map(|(name, part)| folder.join(name).join(part)));
+    places.into_iter().find(|place| place.join("model.toml").is_file())
+}
+
+/// SHA-256 of a file, lower-case hex.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sha256_of(path: &Path) -> io::Result<String> {
+    open_and_hash(path).map(|(_, sha256)| sha256)
 }
 
 fn open_and_hash(path: &Path) -> io::Result<(File, String)> {

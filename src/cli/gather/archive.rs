@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use zip::result::ZipError;
 
@@ -33,6 +33,19 @@ impl Archive {
         Ok(Self(archive.map_err(|error| io::Error::other(said(&error)))?))
     }
 
+    /// The names of all entries, by their numbers.
+    ///
+    /// # Errors
+    /// A name leads out of the archive.
+    pub(in crate::cli) fn names(&self) -> io::Result<Vec<String>> {
+        let name = |index| match self.0.name_for_index(index) {
+            Some(Ok(name)) if is_enclosed(&name) => Ok(name.into_owned()),
+            Some(Ok(name)) => Err(io::Error::other(format!("the name of the entry «{name}» leads out of the archive"))),
+            _ => Err(io::Error::other(format!("entry {index} has no name that can be read"))),
+        };
+        (0..self.0.len()).map(name).collect()
+    }
+
     /// Inflates an entry, at most `limit` bytes of it.
     ///
     /// # Errors
@@ -58,6 +71,12 @@ impl Archive {
             to.write_all(&block[..count])?;
         }
     }
+}
+
+/// Whether a name stays below the folder that it is unpacked in.
+fn is_enclosed(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    !name.contains(['\\', '\0']) && parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// Looks into every entry.

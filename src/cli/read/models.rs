@@ -1,12 +1,12 @@
 //! Which models read: those that are named, or all that may.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::say;
 use crate::inference::device::DeviceChoice;
 use crate::inference::engine::Engine;
 use crate::inference::manifest::{Manifest, Origin};
-use crate::inference::package::{Packages, VerifiedModel, packages};
+use crate::inference::package::{Packages, VerifiedModel, folder_of, packages};
 
 /// Packages that were found and may run.
 pub(super) struct Choice {
@@ -94,16 +94,6 @@ fn named(folder: &Path, names: &[String]) -> Result<Vec<VerifiedModel>, Vec<Stri
         }
     }
     if faults.is_empty() { Ok(packages) } else { Err(faults) }
-}
-
-/// The folder of a package: `NAME`, or `NAME/PART` of the package `NAME-PART`.
-fn folder_of(folder: &Path, name: &str) -> Option<PathBuf> {
-    let mut places = vec![folder.join(name)];
-    if name.contains('/') {
-        places = vec![PathBuf::from(name)];
-    }
-    places.extend(name.rsplit_once('-').map(|(name, part)| folder.join(name).join(part)));
-    places.into_iter().find(|place| place.join("model.toml").is_file())
 }
 
 /// Loads them on the device; those that read, by their names. Blocks.

@@ -29,6 +29,7 @@ use self::memory::Memory;
 use self::modules::Modules;
 use super::device::{CudaReport, DeviceChoice};
 use super::error::EngineError;
+use super::golden::TensorDifference;
 use super::libtorch;
 use super::manifest::Manifest;
 use super::package::VerifiedModel;
@@ -64,6 +65,8 @@ pub struct Engine {
     packages: Arc<[VerifiedModel]>,
     /// For each package: why it is not served.
     refused: Vec<Option<EngineError>>,
+    /// For each package: how far the tensors of its golden case were off.
+    golden: Vec<Vec<TensorDifference>>,
     state: Mutex<State>,
 }
 
@@ -85,11 +88,24 @@ impl Engine {
         let packages: Arc<[VerifiedModel]> = packages.into();
         let state = Mutex::new(State::default());
         let own_memory = memory::of_device(device);
-        let mut engine = Self { device, own_memory, refused: vec![None; packages.len()], packages, state };
+        let mut engine = Self {
+            device,
+            own_memory,
+            refused: vec![None; packages.len()],
+            golden: vec![Vec::new(); packages.len()],
+            packages,
+            state,
+        };
         for index in 0..engine.packages.len() {
             let limit = engine.packages[index].manifest().inference.time_limit + START_ALLOWANCE;
             let proved = engine.on_thread(index, || limit, move |modules, until| modules.prove(index, until));
-            engine.refused[index] = proved.err();
+            match proved {
+                Ok(differences) => {
+                    engine.refused[index] = golden_error(engine.packages[index].manifest(), &differences);
+                    engine.golden[index] = differences;
+                }
+                Err(error) => engine.refused[index] = Some(error),
+            }
         }
         engine.refuse_without_gate();
         Ok(engine)
@@ -131,6 +147,14 @@ impl Engine {
     /// The packages that are not served, each with its reason.
     pub fn refused(&self) -> impl Iterator<Item = (&VerifiedModel, &EngineError)> {
         self.packages.iter().zip(&self.refused).filter_map(|(package, refused)| Some((package, refused.as_ref()?)))
+    }
+
+    /// How far each tensor of a package's golden case was off when it was loaded; nothing where the package has no case or
+    /// did not get so far.
+    #[must_use]
+    pub fn golden(&self, name: &str) -> &[TensorDifference] {
+        let index = self.packages.iter().position(|package| package.manifest().name == name);
+        index.map_or(&[], |index| &self.golden[index])
     }
 
     /// Runs `model` on `subject` and waits for it: first for its turn, then for the run, at most until the model's time
@@ -230,6 +254,23 @@ impl State {
         self.abandoned.retain(|alive| alive.strong_count() > 0);
         self.abandoned.len()
     }
+}
+
+/// The first tensor that is too far off.
+fn golden_error(manifest: &Manifest, differences: &[TensorDifference]) -> Option<EngineError> {
+    differences.iter().find_map(|difference| {
+        let fault = difference.fault.as_ref()?;
+        let message = format!("«{}» {fault}", difference.tensor);
+        Some(EngineError::Golden { model: manifest.name.clone(), message })
+    })
+}
+
+/// The device that a choice comes to on this machine: `cpu`, `cuda:0`. Nothing is loaded on it.
+///
+/// # Errors
+/// The device is not there.
+pub fn device_of(choice: DeviceChoice) -> Result<String, EngineError> {
+    find_device(choice).map(device_name)
 }
 
 fn device_name(device: Device) -> String {

@@ -14,6 +14,7 @@ use super::memory::{self, Memory};
 use super::outputs::{arrays, check, prediction};
 use super::run::Run;
 use crate::inference::error::{EngineError, telling_line};
+use crate::inference::golden::TensorDifference;
 use crate::inference::libtorch;
 use crate::inference::manifest::{InputKind, Manifest, Module, Over, Precision};
 use crate::inference::package::VerifiedModel;
@@ -45,15 +46,15 @@ impl Modules {
         Self { device, own_memory, packages, loaded: BTreeMap::new() }
     }
 
-    /// Loads a package and lets it compute its golden case.
-    pub(super) fn prove(&mut self, index: usize, until: Instant) -> Result<(), EngineError> {
+    /// Loads a package and lets it compute its golden case: how far each tensor is off. Nothing without a case.
+    pub(super) fn prove(&mut self, index: usize, until: Instant) -> Result<Vec<TensorDifference>, EngineError> {
         let packages = Arc::clone(&self.packages);
         let (package, manifest) = (&packages[index], packages[index].manifest());
         let wrong = |message: String| EngineError::Golden { model: manifest.name.clone(), message };
         let device = self.device;
         let loaded = self.load(index)?;
         let (Some(golden), Some(case)) = (&manifest.golden, package.golden_case().map_err(wrong)?) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let input = ModuleInput::of_arrays(&manifest.input, |name| case.inputs.get(name), device).map_err(wrong)?;
         let rung = Rung::first(manifest.inference.batch);
@@ -64,7 +65,7 @@ impl Modules {
         });
         let found = found.map_err(|fault| fault.of(&manifest.name, manifest.inference.time_limit));
         libtorch::return_memory();
-        case.compare(&found?, golden, run.precision() != Precision::Float32).map_err(wrong)
+        Ok(case.differences(&found?, golden, run.precision() != Precision::Float32))
     }
 
     /// Waits for the memory that a package says it needs.

@@ -256,7 +256,7 @@ pub(super) fn seconds(value: f64) -> Duration {
 }
 
 /// Lower-case letters, digits and hyphens: safe as a folder, in a log and in a UID's derivation.
-pub(super) fn stable_word(word: &str) -> Result<(), String> {
+pub(in crate::inference) fn stable_word(word: &str) -> Result<(), String> {
     at_most(word, 64)?;
     let plain = word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if plain && !word.starts_with('-') && !word.ends_with('-') {

@@ -21,6 +21,7 @@ fn step(table: Table<'_>, dimensions: usize) -> Option<Step> {
         "z-score",
         "standardise",
         "spacing",
+        "resample",
         "resize",
         "shorter-side",
         "crop-body",
@@ -31,11 +32,15 @@ fn step(table: Table<'_>, dimensions: usize) -> Option<Step> {
     let image = dimensions == 2;
     match kind {
         Some("shorter-side") if !image => table.fault("do", "shorter-side is for images"),
-        Some(kind @ ("spacing" | "crop-body")) if image => table.fault("do", format!("{kind} is not for images")),
+        Some(kind @ ("spacing" | "resample" | "crop-body")) if image => {
+            table.fault("do", format!("{kind} is not for images"))
+        }
         _ => {}
     }
     let step = match kind? {
-        kind @ ("spacing" | "resize" | "shorter-side" | "crop-body" | "fit") => on_the_grid(&table, kind, dimensions),
+        kind @ ("spacing" | "resample" | "resize" | "shorter-side" | "crop-body" | "fit") => {
+            on_the_grid(&table, kind, dimensions)
+        }
         kind => on_values(&table, kind),
     };
     table.finish();
@@ -83,15 +88,13 @@ fn on_values(table: &Table<'_>, kind: &str) -> Option<Step> {
 fn on_the_grid(table: &Table<'_>, kind: &str, dimensions: usize) -> Option<Step> {
     match kind {
         "spacing" => {
-            let mm = table.required_checked("mm", |mm: &Vec<f64>| {
-                as_many(mm, dimensions)?;
-                mm.iter().try_for_each(|mm| within(*mm, 0.01, 100.0))
-            });
+            let mm = distances(table, dimensions);
             let words = [("floor", Rounding::Floor), ("nearest", Rounding::Nearest), ("ceiling", Rounding::Ceiling)];
             let rounding = table.required_word("rounding", &words);
             let method = method(table, dimensions);
             Some(Step::Spacing { mm: mm?, rounding: rounding?, method: method? })
         }
+        "resample" => distances(table, dimensions).map(|mm| Step::Resample { mm }),
         "resize" => {
             let (size, method) = (size(table, dimensions), method(table, dimensions));
             Some(Step::Resize { size: size?, method: method? })
@@ -118,6 +121,13 @@ fn as_many<T>(values: &[T], dimensions: usize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("must hold {dimensions} values, it holds {}", values.len()))
+}
+
+fn distances(table: &Table<'_>, dimensions: usize) -> Option<Vec<f64>> {
+    table.required_checked("mm", |mm: &Vec<f64>| {
+        as_many(mm, dimensions)?;
+        mm.iter().try_for_each(|mm| within(*mm, 0.01, 100.0))
+    })
 }
 
 fn size(table: &Table<'_>, dimensions: usize) -> Option<Vec<usize>> {

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::super::fault::Fault;
 use super::super::inputs::{Source, turned};
 use super::to_vec;
-use crate::inference::manifest::{SegmentationEncoding, SegmentationGrid, SegmentationOutput};
+use crate::inference::manifest::{Activation, SegmentationEncoding, SegmentationGrid, SegmentationOutput};
 use crate::inference::prediction::LabelMap;
 use crate::inference::steps::{Back, Field, argmax_back, back, each_slab_back};
 
@@ -21,6 +21,12 @@ pub(super) fn label_map(
         SegmentationGrid::Patches => field.coarse(&super::shape(tensor)[2..]),
     };
     let field = coarse.as_ref().unwrap_or(field);
+    let tensor = &match output.activation {
+        Activation::Sigmoid => tensor.f_sigmoid()?,
+        // On the grid itself the largest score is that of the largest probability.
+        Activation::Softmax if !is_whole(field) => tensor.f_softmax(1, Kind::Float)?,
+        _ => tensor.shallow_clone(),
+    };
     let labels = match output.encoding {
         SegmentationEncoding::Labels => {
             in_range(output, tensor)?;

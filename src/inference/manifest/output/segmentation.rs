@@ -2,7 +2,7 @@
 
 use super::super::sections::{at_most, within};
 use super::super::toml_table::Table;
-use super::{Tensors, unique};
+use super::{Activation, Tensors, unique};
 use crate::inference::prediction::Segment;
 
 /// A label map.
@@ -12,6 +12,8 @@ pub struct SegmentationOutput {
     pub tensor: String,
     /// Labels, scores or probabilities.
     pub encoding: SegmentationEncoding,
+    /// What makes probabilities of the scores before they go back to the source grid: values between voxels differ by it.
+    pub activation: Activation,
     /// On which grid it lies.
     pub grid: SegmentationGrid,
     /// Label n is segment n, from 1; at most 255.
@@ -49,6 +51,16 @@ pub(super) fn read(table: Table<'_>, tensors: &mut Tensors<'_>) -> Option<Segmen
         ("probabilities", SegmentationEncoding::Probabilities),
     ];
     let encoding = table.word("encoding", &encodings).unwrap_or(SegmentationEncoding::Labels);
+    let activations = [("none", Activation::None), ("softmax", Activation::Softmax), ("sigmoid", Activation::Sigmoid)];
+    let activation = table.word("activation", &activations).unwrap_or(Activation::None);
+    let fits = match activation {
+        Activation::None => true,
+        Activation::Softmax => encoding == SegmentationEncoding::Scores,
+        Activation::Sigmoid => encoding == SegmentationEncoding::Probabilities,
+    };
+    if !fits {
+        table.fault("activation", "softmax is for encoding = \"scores\", sigmoid for encoding = \"probabilities\"");
+    }
     let grids = [("input", SegmentationGrid::Input), ("patches", SegmentationGrid::Patches)];
     let grid = table.word("grid", &grids).unwrap_or(SegmentationGrid::Input);
     if grid == SegmentationGrid::Patches && encoding == SegmentationEncoding::Labels {
@@ -65,7 +77,7 @@ pub(super) fn read(table: Table<'_>, tensors: &mut Tensors<'_>) -> Option<Segmen
     table.finish();
     (rows.len() == count).then_some(())?;
     let (segments, thresholds) = rows.into_iter().unzip();
-    Some(SegmentationOutput { tensor: tensor?, encoding, grid, segments, thresholds })
+    Some(SegmentationOutput { tensor: tensor?, encoding, activation, grid, segments, thresholds })
 }
 
 /// `probabilities`: whether a threshold has a meaning.

@@ -85,6 +85,41 @@ const IN_OUTPUT: [Change; 10] = [
 ];
 
 #[test]
+fn resampling_to_exact_distances_is_a_step_of_its_own() {
+    let line = MODULES.lines().find(|line| line.contains("do = \"spacing\"")).unwrap();
+    let with = |step: &str| MODULES.replacen(line, step, 1);
+    let manifest = Manifest::parse(&with("{ do = \"resample\", mm = [2, 1.5, 0.75] },")).unwrap();
+    assert_eq!(manifest.input.steps[1], Step::Resample { mm: vec![2.0, 1.5, 0.75] });
+    for step in [
+        "mm = [2, 1.5]",
+        "mm = [2, 1.5, 0]",
+        "mm = [1, 1, 1], method = \"linear\"",
+        "rounding = \"floor\", mm = [1, 1, 1]",
+    ] {
+        assert_eq!(
+            Manifest::parse(&with(&format!("{{ do = \"resample\", {step} }},"))).unwrap_err().len(),
+            1,
+            "{step}"
+        );
+    }
+}
+
+#[test]
+fn an_activation_of_a_segmentation_suits_its_encoding() {
+    let scores = "encoding = \"scores\"";
+    let parsed = |to: &str| Manifest::parse(&MODULES.replacen(scores, to, 1));
+    let manifest = parsed(&format!("{scores}\nactivation = \"softmax\"")).unwrap();
+    assert_eq!(manifest.output.segmentation.unwrap().activation, Activation::Softmax);
+    assert!(parsed("encoding = \"probabilities\"\nactivation = \"sigmoid\"").is_ok());
+    for wrong in [
+        format!("{scores}\nactivation = \"sigmoid\""),
+        "encoding = \"probabilities\"\nactivation = \"softmax\"".to_owned(),
+    ] {
+        assert_eq!(parsed(&wrong).unwrap_err()[0].key, "output.segmentation.activation", "{wrong}");
+    }
+}
+
+#[test]
 fn each_kind_of_fault_names_its_key_and_line() {
     for (from, to, key, message) in IN_MODULES.into_iter().chain(IN_INPUT).chain(IN_OUTPUT) {
         let (found_key, line, found_message) = one_fault(MODULES, from, to);

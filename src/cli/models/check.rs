@@ -1,0 +1,121 @@
+//! `overread models check`: does a package compute here what it must?
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::state::Outcome;
+use super::{Below, Here};
+use crate::cli::{exit, print, say, shown_time};
+use crate::clock::Clock;
+use crate::inference::engine::{Engine, libtorch_folder};
+use crate::inference::golden::{Distance, TensorDifference};
+use crate::inference::manifest::{Manifest, Precision};
+use crate::inference::package::{VerifiedModel, folder_of};
+
+/// Check the hash of a package's weights, load it, and compare its golden case tensor by tensor
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    below: Below,
+    #[command(flatten)]
+    here: Here,
+    /// The package, by its name or by its folder (with a /)
+    name: String,
+}
+
+/// Checks, prints, remembers.
+pub(super) fn check(arguments: &Check) -> u8 {
+    match run(arguments) {
+        Ok(code) => code,
+        Err(lines) => {
+            lines.iter().for_each(|line| say(format_args!("{line}")));
+            exit::FAILED
+        }
+    }
+}
+
+fn run(arguments: &Check) -> Result<u8, Vec<String>> {
+    let folder = &arguments.below.folder;
+    let package = load(folder, &arguments.name)?;
+    let manifest = package.manifest().clone();
+    let proof = package.proof_sha256().map_err(|error| vec![error.to_string()])?;
+    let libtorch = libtorch_folder().map_or_else(|| "not found".to_owned(), |folder| folder.display().to_string());
+    print(format_args!("package   {} {} in {}", manifest.name, manifest.version, package.folder().display()));
+    print(format_args!("weights   SHA-256 {}, as model.toml says", manifest.weights_sha256()));
+    // A package whose gate is missing is of no use, whatever it computes.
+    let gate = manifest.accepts.gate.as_ref().map(|gate| load(folder, gate)).transpose()?;
+    let started = Instant::now();
+    let packages = [Some(package), gate].into_iter().flatten().collect();
+    let engine = Engine::start(arguments.here.device, packages).map_err(|error| vec![error.to_string()])?;
+    let device = engine.device();
+    let precisions = manifest.inference.precision;
+    let precision = if device == "cpu" { precisions.cpu } else { precisions.cuda };
+    print(format_args!("device    {device} in {}; libtorch in {libtorch}", precision.as_str()));
+    let error = engine.refused().find(|(package, _)| package.manifest().name == manifest.name);
+    let error = error.map(|(_, error)| error.to_string());
+    let differences = engine.golden(&manifest.name);
+    print_table(differences, precision);
+    let passed = match (&error, differences) {
+        (Some(_), _) => Some(false),
+        (None, []) => None,
+        (None, _) => Some(true),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    match (passed, &error) {
+        (Some(true), _) => print(format_args!("passed    loaded and computed in {seconds:.1} s")),
+        (None, _) => print(format_args!("unproven  loaded in {seconds:.1} s; there is no golden case to compare with")),
+        (Some(false), error) => print(format_args!("FAILED    {}", error.as_deref().unwrap_or_default())),
+    }
+    let time = shown_time(Clock::System.now());
+    remember(
+        &arguments.here,
+        &Outcome { model: manifest.name, proof_sha256: proof, device, time, passed, message: error },
+    );
+    Ok(match passed {
+        Some(true) => exit::DONE,
+        Some(false) => exit::FAILED,
+        None => exit::PARTLY,
+    })
+}
+
+fn load(folder: &Path, name: &str) -> Result<VerifiedModel, Vec<String>> {
+    let Some(path) = folder_of(folder, name) else {
+        return Err(vec![format!("there is no model «{name}» in {}", folder.display())]);
+    };
+    Manifest::load(&path).map_err(|faults| faults.iter().map(ToString::to_string).collect())
+}
+
+fn print_table(differences: &[TensorDifference], precision: Precision) {
+    if differences.is_empty() {
+        return;
+    }
+    let width = |text: fn(&TensorDifference) -> &str| differences.iter().map(|d| text(d).len()).max().unwrap_or(0);
+    let (name, shape) = (width(|d| &d.tensor).max(6), width(|d| &d.expected).max(14));
+    let allowed = if precision == Precision::Float32 { "allowed" } else { "allowed in half precision" };
+    print(format_args!("\n{:<name$}  {:<shape$}  {:>24}  {allowed}", "tensor", "type and shape", "largest difference"));
+    for difference in differences {
+        let (off, allowed) = match difference.distance {
+            Some(Distance::Relative(off, allowed)) => (format!("{off:.2e}"), format!("{allowed:.0e}")),
+            Some(Distance::Labels(off, of, allowed)) => {
+                (format!("{off} of {of} differ"), format!("a share of {allowed}"))
+            }
+            None => (String::new(), String::new()),
+        };
+        let fault = difference.fault.as_deref().map(|fault| format!("  WRONG: {fault}")).unwrap_or_default();
+        let (tensor, expected) = (&difference.tensor, &difference.expected);
+        print(format_args!("{tensor:<name$}  {expected:<shape$}  {off:>24}  {allowed}{fault}"));
+    }
+    print(format_args!("(numbers: |difference| / max(1, |expected|))\n"));
+}
+
+fn remember(here: &Here, outcome: &Outcome) {
+    let Some(checks) = here.checks() else {
+        say(format_args!(
+            "the outcome is not remembered: neither XDG_STATE_HOME nor HOME is set, and no --state given"
+        ));
+        return;
+    };
+    if let Err(error) = checks.keep(outcome) {
+        say(format_args!("the outcome could not be remembered: {error}"));
+    }
+}
