@@ -64,6 +64,8 @@ mod jobs;
 
 mod finish;
 
+mod embedding;
+
 mod outbox;
 
 mod state;
@@ -82,6 +84,9 @@ mod find;
 mod tests;
 
 pub use aside::KeptAside;
+pub use embedding::{
+    EmbeddingFile, EmbeddingOf, EmbeddingTensor, KeptEmbeddings, NewEmbeddings, TensorOutline, embedding_file,
+};
 pub use error::{StoreError, Unusable};
 pub use find::{Attribute, Condition, FindQuery, Level, Match, Matches, Matching, Page};
 pub use finish::NewResult;
@@ -98,8 +103,8 @@ pub use reread::Reread;
 pub use series::{Completed, Completion, NewJob, ReceivingSeries, RouteDecision};
 pub use state::{DeliveryState, JobState, SeriesState};
 pub use story::{
-    AttemptStory, DeliveryStory, JobStory, KeptAsideStory, ResultStory, RouteStory, SeriesStory, SourceStory,
-    StudyStory,
+    AttemptStory, DeliveryStory, EmbeddingStory, JobStory, KeptAsideStory, ResultStory, RouteStory, SeriesStory,
+    SourceStory, StudyStory,
 };
 
 use commit::Writer;
