@@ -24,6 +24,7 @@ mod delivers_results;
 mod documents;
 mod inference;
 mod interoperates;
+mod keeps_embeddings;
 mod reads_by_packages;
 mod reads_folders;
 mod reads_series;
