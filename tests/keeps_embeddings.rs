@@ -47,7 +47,7 @@ async fn embeddings_are_kept_exported_and_compared() {
         .with("results.allow_untrained", "true")
         .with_peer("PACS", receiver.address)
         .with_model("models/lung-densitometry")
-        .with_model("models/chest-ct-clip/tiny")
+        .with_tiny_model("chest-ct-clip")
         .with_route(MODEL, &["PACS"], "");
     let series = [chest("one", 40), chest("much the same", 41), chest("another", 400)];
     let mut node = site.start().await;
