@@ -107,17 +107,21 @@ async fn embeddings_are_kept_exported_and_compared() {
     let (_, table, _) = said(&site, &["similar", &one.series, "--count", "1"]).await;
     assert!(table.contains(&same.study) && !table.contains(&another.study) && !table.contains("Phantom"), "{table}");
 
-    let (code, _, stderr) = said(&site, &["similar", "1.2.3.4"]).await;
+    what_cannot_be_compared_is_said(&site, &series, folder).await;
+}
+
+async fn what_cannot_be_compared_is_said(site: &Site, [one, same, another]: &[Series; 3], folder: &str) {
+    let (code, _, stderr) = said(site, &["similar", "1.2.3.4"]).await;
     assert!(code == NOTHING && stderr.contains("nothing is known of «1.2.3.4»"), "{stderr}");
-    let (code, _, stderr) = said(&site, &["similar", &one.study, "--tensor", "cls"]).await;
+    let (code, _, stderr) = said(site, &["similar", &one.study, "--tensor", "cls"]).await;
     assert!(code == FAILED && stderr.contains("no tensor «cls» but latent"), "{stderr}");
     // All three have the accession number: there is no other study.
-    assert_eq!(said(&site, &["similar", "A-17"]).await.0, NOTHING);
+    assert_eq!(said(site, &["similar", "A-17"]).await.0, NOTHING);
     let damaged = site.data().join(format!("embeddings/{0}/{1}/{MODEL}-1.0.0.safetensors", same.study, same.series));
     std::fs::write(damaged, b"no more").unwrap();
-    let (code, stdout, stderr) = said(&site, &["similar", &one.study]).await;
+    let (code, stdout, stderr) = said(site, &["similar", &one.study]).await;
     assert!(code == PARTLY && stdout.contains(&another.study) && stderr.contains("holds no embeddings"), "{stderr}");
-    let (code, stdout, _) = said(&site, &["embeddings", "export", "--out", folder]).await;
+    let (code, stdout, _) = said(site, &["embeddings", "export", "--out", folder]).await;
     assert!(code == PARTLY && stdout.contains("embeddings of 2 series"), "{stdout}");
 }
 
