@@ -40,6 +40,17 @@ fn chest(name: &str, body: i32) -> Series {
     Series { slices: 20, body, ..Series::chest(name) }
 }
 
+/// What is kept of a series.
+fn vector(site: &Site, of: &Series) -> Vec<f32> {
+    let path = format!("embeddings/{}/{}/{MODEL}-1.0.0.safetensors", of.study, of.series);
+    EmbeddingFile::open(&site.data().join(path)).unwrap().values("latent").unwrap().unwrap()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    product(a, b) / (product(a, a) * product(b, b)).sqrt()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn embeddings_are_kept_exported_and_compared() {
     let receiver = Receiver::start();
@@ -94,13 +105,7 @@ async fn embeddings_are_kept_exported_and_compared() {
     let studies: Vec<&str> = near.iter().map(|near| near["study_uid"].as_str().unwrap()).collect();
     assert_eq!(studies, [&same.study, &another.study], "{stdout}");
     for (near, other) in near.iter().zip([same, another]) {
-        let vector = |of: &Series| {
-            let path = format!("embeddings/{}/{}/{MODEL}-1.0.0.safetensors", of.study, of.series);
-            EmbeddingFile::open(&site.data().join(path)).unwrap().values("latent").unwrap().unwrap()
-        };
-        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-        let (a, b) = (vector(one), vector(other));
-        let wanted = product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt();
+        let wanted = cosine(&vector(&site, one), &vector(&site, other));
         assert!((near["score"].as_f64().unwrap() - wanted).abs() < 1e-9, "{near}, not {wanted}");
         assert_eq!(near["study_date"], "20260102");
     }
