@@ -1,6 +1,6 @@
 """Trains a head on embeddings that overread keeps, and writes it so that it drops into the package.
 
-    overread embeddings export --model cxr-vit --out embeddings/
+    overread embeddings export --config overread.toml --model cxr-vit --out embeddings/
     python train_head.py embeddings/ labels.csv --tensor cls_last --tensor patches_last --out head/
 
 Embeddings: a folder with index.csv (columns study_uid, series_uid, model, version, file) and a .safetensors file for each series.

@@ -25,6 +25,7 @@ mod documents;
 mod imports_bundles;
 mod inference;
 mod interoperates;
+mod keeps_embeddings;
 mod lists_models;
 mod reads_by_packages;
 mod reads_folders;

@@ -6,6 +6,8 @@ mod compare;
 
 mod echo;
 
+mod embeddings;
+
 mod find;
 
 mod gather;
@@ -30,6 +32,8 @@ mod resend;
 mod run;
 
 mod send;
+
+mod similar;
 
 mod why;
 
@@ -84,6 +88,8 @@ enum Command {
     Resend(resend::Resend),
     Reread(reread::Reread),
     Reindex(reindex::Reindex),
+    Embeddings(embeddings::Embeddings),
+    Similar(similar::Similar),
     Compare(compare::Compare),
     /// Do nothing and end with a code
     #[command(hide = true)]
@@ -159,6 +165,8 @@ async fn done(command: Command) -> u8 {
         Command::Resend(arguments) => resend::resend(arguments).await,
         Command::Reread(arguments) => reread::reread(arguments).await,
         Command::Reindex(arguments) => reindex::reindex(arguments).await,
+        Command::Embeddings(arguments) => embeddings::embeddings(arguments).await,
+        Command::Similar(arguments) => similar::similar(arguments).await,
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::EndWith { code } => code,
     }

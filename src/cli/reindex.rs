@@ -42,6 +42,12 @@ pub(super) async fn reindex(arguments: Reindex) -> u8 {
                 "{} files: {} added to the index, {} set aside, {} rows without a file removed, {} results are lost",
                 report.files, report.added, report.set_aside, report.removed, report.lost_results
             ));
+            if report.embeddings + report.lost_embeddings > 0 {
+                print(format_args!(
+                    "{} files of embeddings; {} rows without one removed",
+                    report.embeddings, report.lost_embeddings
+                ));
+            }
             exit::DONE
         }
         Err(error) => {

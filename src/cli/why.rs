@@ -2,7 +2,9 @@
 
 use super::{WithConfig, exit, load_config, print, say, shown_time};
 use crate::clock::{Clock, Timestamp};
-use crate::store::{AttemptStory, DeliveryStory, JobStory, ResultStory, RouteStory, SeriesStory, StudyStory};
+use crate::store::{
+    AttemptStory, DeliveryStory, EmbeddingStory, JobStory, ResultStory, RouteStory, SeriesStory, StudyStory,
+};
 use crate::store::{DeliveryState, Origin, SeriesState, Store};
 
 /// Tell the whole story of a study: what came, what was decided, what was made of it, where it went
@@ -127,6 +129,14 @@ fn tell_series(lines: &mut Lines, series: &SeriesStory, now: Timestamp) {
     }
     for job in &series.jobs {
         tell_job(lines, job);
+    }
+    for kept in &series.embeddings {
+        let EmbeddingStory { model_name, model_version, revision, path, created_at } = kept;
+        let at = shown_time(*created_at);
+        lines.add(
+            2,
+            format!("embeddings by {model_name} {model_version} (revision {revision}), kept at {at} in {path}"),
+        );
     }
 }
 

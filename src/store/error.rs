@@ -54,6 +54,14 @@ pub enum StoreError {
         /// What is wrong with its row.
         cause: String,
     },
+    /// A file that should hold embeddings does not. Somebody has changed it, or the disk has.
+    #[error("{} holds no embeddings: {cause}", path.display())]
+    NoEmbeddings {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,

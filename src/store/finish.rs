@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::aside::blocking;
 use super::commit::{NewRow, insert_one};
+use super::embedding::{NewEmbeddings, PreparedEmbeddings, keep_embeddings, prepare_embeddings};
 use super::error::{StoreError, Unusable};
 use super::ids::{InstanceKey, JobId};
 use super::incoming::{NewInstance, Spool};
@@ -45,9 +46,15 @@ struct Prepared {
     target: PathBuf,
 }
 
+/// All that a job leaves on the disk.
+struct Made {
+    results: Vec<Prepared>,
+    embeddings: Option<PreparedEmbeddings>,
+}
+
 impl Store {
-    /// Ends a job with its results: writes their files, then in one transaction their rows, one delivery for each result
-    /// and destination, and the job as done with `outcome`. A result whose SOP Instance UID exists already is kept as it
+    /// Ends a job with its results and embeddings: writes their files, then in one transaction their rows, one delivery
+    /// for each result and destination, and the job as done with `outcome`. A result whose SOP Instance UID exists already is kept as it
     /// is and delivered from there: result UIDs are derived, so it is the same object, and it may have been sent.
     ///
     /// # Errors
@@ -58,9 +65,11 @@ impl Store {
         job: ClaimedJob,
         outcome: &str,
         results: Vec<NewResult>,
+        embeddings: Option<NewEmbeddings>,
         now: Timestamp,
     ) -> Result<Vec<InstanceKey>, StoreError> {
-        self.end_with(job, End::Done { outcome: outcome.to_owned() }, results, now).await
+        let end = End::Done { outcome: outcome.to_owned() };
+        self.end_with(job, end, results, embeddings, now).await
     }
 
     /// Ends a job that has failed for good, with the report that says so, in one transaction as [`Self::finish_job`].
@@ -74,7 +83,7 @@ impl Store {
         report: Vec<NewResult>,
         now: Timestamp,
     ) -> Result<Vec<InstanceKey>, StoreError> {
-        self.end_with(job, End::Failed { cause: cause.to_owned() }, report, now).await
+        self.end_with(job, End::Failed { cause: cause.to_owned() }, report, None, now).await
     }
 
     async fn end_with(
@@ -82,16 +91,20 @@ impl Store {
         job: ClaimedJob,
         end: End,
         results: Vec<NewResult>,
+        embeddings: Option<NewEmbeddings>,
         now: Timestamp,
     ) -> Result<Vec<InstanceKey>, StoreError> {
         let inner = self.inner.clone();
-        let prepared = blocking(move || {
-            results.into_iter().map(|result| prepare(&inner.layout, result, now)).collect::<Result<Vec<_>, _>>()
+        let (job, made) = blocking(move || {
+            let results = results.into_iter().map(|result| prepare(&inner.layout, result, now));
+            let results = results.collect::<Result<_, _>>()?;
+            let embeddings = embeddings.map(|new| prepare_embeddings(&inner.layout, &job, new)).transpose()?;
+            Ok((job, Made { results, embeddings }))
         })
         .await?;
         let inner = self.inner.clone();
         // Goes on where the caller is dropped: file names and rows change together.
-        let finished = tokio::spawn(async move { inner.finish(&job, &end, prepared, now).await });
+        let finished = tokio::spawn(async move { inner.finish(&job, &end, made, now).await });
         let keys = finished.await.map_err(|_| StoreError::Closed)??;
         self.inner.changes.deliveries.send_replace(());
         Ok(keys)
@@ -103,14 +116,14 @@ impl Inner {
         &self,
         job: &ClaimedJob,
         end: &End,
-        prepared: Vec<Prepared>,
+        made: Made,
         now: Timestamp,
     ) -> Result<Vec<InstanceKey>, StoreError> {
         let mut connection = self.writer.lock().await;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         check_lease(&mut transaction, job).await?;
         let mut keys = Vec::new();
-        for result in prepared {
+        for result in made.results {
             let kind = result.kind;
             let key = keep_result(&mut transaction, result).await?;
             sqlx::query("INSERT INTO result (job_id, instance_key, kind) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
@@ -123,6 +136,9 @@ impl Inner {
                 insert_delivery(&mut transaction, job.id, key, destination, now).await?;
             }
             keys.push(key);
+        }
+        if let Some(embeddings) = made.embeddings {
+            keep_embeddings(&mut transaction, job, embeddings, now).await?;
         }
         record_end(&mut transaction, job, end, now).await?;
         transaction.commit().await?;

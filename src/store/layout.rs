@@ -7,6 +7,7 @@
 //! incoming/      files that are still arriving; emptied at start
 //! instances/     STUDY/SERIES/SOP.dcm, as received
 //! results/       STUDY/SERIES/SOP.dcm, made here: this is how a result is known without the database
+//! embeddings/    STUDY/SERIES/MODEL-VERSION.safetensors, made here; the next revision of the series replaces it
 //! aside/         other content under a SOP Instance UID that is taken; files that nobody was promised
 //! ```
 
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
 
 use super::error::StoreError;
 use super::portion::Portions;
@@ -56,6 +59,8 @@ impl Origin {
     }
 }
 
+const EMBEDDINGS: &str = "embeddings";
+
 /// The data folder.
 #[derive(Debug)]
 pub(super) struct Layout {
@@ -69,9 +74,9 @@ impl Layout {
     /// Makes the folders where they are missing, and their names durable.
     pub(super) fn create(root: &Path) -> Result<Self, StoreError> {
         let layout = Self { root: root.to_owned(), next_incoming: AtomicU64::new(0), portions: Arc::default() };
-        for folder in
-            [layout.folder(Origin::Received), layout.folder(Origin::Result), layout.aside(), layout.incoming()]
-        {
+        let instances = [Origin::Received, Origin::Result].map(|origin| layout.folder(origin));
+        let others = [layout.embeddings(), layout.aside(), layout.incoming()];
+        for folder in instances.into_iter().chain(others) {
             fs::create_dir_all(&folder).map_err(StoreError::file("make the folder", &folder))?;
         }
         sync_folder(root)?;
@@ -104,6 +109,29 @@ impl Layout {
 
     pub(super) fn folder(&self, origin: Origin) -> PathBuf {
         self.root.join(origin.folder())
+    }
+
+    pub(super) fn embeddings(&self) -> PathBuf {
+        self.root.join(EMBEDDINGS)
+    }
+
+    /// The file of the embeddings that a version of a model gave of a series, below the data folder. A version is any
+    /// text: what is not fit for a name, and hyphens, which divide it from the model, become low lines, and a piece of its
+    /// hash tells it from others.
+    pub(super) fn embedding(
+        study: &StudyInstanceUid,
+        series: &SeriesInstanceUid,
+        model_name: &str,
+        model_version: &str,
+    ) -> String {
+        let fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '_');
+        let mut version = model_version.replace(|c| !fit(c), "_");
+        if version != model_version {
+            let hash = Sha256::digest(model_version);
+            version.push('_');
+            hash[..4].iter().for_each(|byte| version.push_str(&format!("{byte:02x}")));
+        }
+        format!("{EMBEDDINGS}/{study}/{series}/{model_name}-{version}.safetensors")
     }
 
     /// A name in `incoming/` that this process has not given before.

@@ -7,6 +7,9 @@
 //! `aside/` (they may be cut short, and their sender, who had no answer, will send them again). A file that is sent
 //! again before that replaces the one without a row.
 //!
+//! What is made here follows the same order: a result or a file of embeddings has its name on the disk before its row is
+//! committed, and the next attempt replaces what was left without one.
+//!
 //! # The same again
 //! The same SOP Instance UID with the same content is one row and one file; with other content the first stays and the
 //! other is kept aside. Content is compared when a SOP Instance UID comes a second time, byte for byte and, for native
@@ -64,6 +67,8 @@ mod jobs;
 
 mod finish;
 
+mod embedding;
+
 mod outbox;
 
 mod state;
@@ -82,6 +87,9 @@ mod find;
 mod tests;
 
 pub use aside::KeptAside;
+pub use embedding::{
+    EmbeddingFile, EmbeddingOf, EmbeddingTensor, KeptEmbeddings, NewEmbeddings, TensorOutline, embedding_file,
+};
 pub use error::{StoreError, Unusable};
 pub use find::{Attribute, Condition, FindQuery, Level, Match, Matches, Matching, Page};
 pub use finish::NewResult;
@@ -98,8 +106,8 @@ pub use reread::Reread;
 pub use series::{Completed, Completion, NewJob, ReceivingSeries, RouteDecision};
 pub use state::{DeliveryState, JobState, SeriesState};
 pub use story::{
-    AttemptStory, DeliveryStory, JobStory, KeptAsideStory, ResultStory, RouteStory, SeriesStory, SourceStory,
-    StudyStory,
+    AttemptStory, DeliveryStory, EmbeddingStory, JobStory, KeptAsideStory, ResultStory, RouteStory, SeriesStory,
+    SourceStory, StudyStory,
 };
 
 use commit::Writer;

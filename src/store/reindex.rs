@@ -44,6 +44,10 @@ pub struct Reindexed {
     pub removed: u64,
     /// Results whose file is gone; their rows stay, for they tell what was delivered.
     pub lost_results: u64,
+    /// Files of embeddings that have a row now.
+    pub embeddings: u64,
+    /// Rows of embeddings removed because their file is gone or damaged.
+    pub lost_embeddings: u64,
 }
 
 /// A file to be read.
@@ -80,6 +84,7 @@ impl Store {
             done += portion.len() as u64;
             progress(done, report.files);
         }
+        self.reindex_embeddings(&mut report).await?;
         self.recount(&run.seen, &mut report).await?;
         Ok(report)
     }
@@ -166,6 +171,7 @@ const RECOUNT: &[&str] = &[
      (SELECT 1 FROM instance WHERE instance.series_key = series_source.series_key)",
     "DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM instance WHERE instance.series_key = series.series_key) \
      AND NOT EXISTS (SELECT 1 FROM job WHERE job.series_key = series.series_key) \
+     AND NOT EXISTS (SELECT 1 FROM embedding WHERE embedding.series_key = series.series_key) \
      AND NOT EXISTS (SELECT 1 FROM route_decision WHERE route_decision.series_key = series.series_key)",
     "DELETE FROM study WHERE NOT EXISTS (SELECT 1 FROM series WHERE series.study_key = study.study_key)",
     "DELETE FROM patient WHERE NOT EXISTS (SELECT 1 FROM study WHERE study.patient_key = patient.patient_key)",

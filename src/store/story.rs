@@ -66,6 +66,8 @@ pub struct SeriesStory {
     pub routes: Vec<RouteStory>,
     /// Who read it.
     pub jobs: Vec<JobStory>,
+    /// The embeddings that are kept of it.
+    pub embeddings: Vec<EmbeddingStory>,
 }
 
 /// An association that sent instances of a series.
@@ -131,6 +133,21 @@ pub struct JobStory {
     pub attempts: Vec<AttemptStory>,
     /// What it made.
     pub results: Vec<ResultStory>,
+}
+
+/// Embeddings that are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddingStory {
+    /// By which model.
+    pub model_name: String,
+    /// Its version.
+    pub model_version: String,
+    /// Of which revision.
+    pub revision: i64,
+    /// The file, below the data folder.
+    pub path: String,
+    /// When it was made.
+    pub created_at: Timestamp,
 }
 
 /// One attempt.

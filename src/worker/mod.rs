@@ -2,6 +2,8 @@
 
 pub mod early;
 
+pub mod embeddings;
+
 pub mod reading;
 
 use std::path::PathBuf;
@@ -12,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp, backoff, milliseconds};
 use crate::config::Jobs;
+use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::results::{DocumentReference, ResultKind, ResultObject, ResultSet};
-use crate::store::{ClaimedJob, JobEnd, NewResult, Store, StoreError, StoredInstance};
+use crate::store::{ClaimedJob, JobEnd, NewEmbeddings, NewResult, Store, StoreError, StoredInstance};
 use early::EarlySlices;
+use embeddings::{embeddings_of, new_embeddings};
 use reading::{Assignment, Gates, Reading, ReadingError, Writing};
 
 /// The longest time without a look for jobs: one that waits for its next attempt has become due.
@@ -102,10 +106,11 @@ impl Worker {
             Err(ReadingError::Engine(EngineError::Internal { model: model.clone(), message }))
         });
         let ended = match outcome {
-            Ok(reading) => {
-                let Reading { outcome, results, times, decoded_early } = reading;
+            Ok((reading, embeddings)) => {
+                let Reading { outcome, results, times, decoded_early, .. } = reading;
                 let count = results.objects.len();
-                let saved = self.store.finish_job(job, &outcome, new_results(results), self.clock.now()).await;
+                let (results, now) = (new_results(results), self.clock.now());
+                let saved = self.store.finish_job(job, &outcome, results, embeddings, now).await;
                 saved.map(|_| {
                     tracing::info!(
                         job.id = %id, model.name = model, series.uid = %series, outcome, results = count,
@@ -134,17 +139,25 @@ impl Worker {
         Ok(Prepared {
             files: instances.iter().map(|instance| instance.path().to_owned()).collect(),
             predecessor: predecessors.iter().find(|result| is_report(result)).map(reference),
+            study: job.study_instance_uid.clone(),
+            series_instance: job.series_instance_uid.clone(),
             series: format!("{} revision {}", job.series_instance_uid, job.revision),
+            revision: job.revision,
         })
     }
 
-    fn read(&self, model: &str, prepared: Prepared, date: Timestamp) -> Result<Reading, ReadingError> {
+    fn read(
+        &self,
+        model: &str,
+        prepared: Prepared,
+        date: Timestamp,
+    ) -> Result<(Reading, Option<NewEmbeddings>), ReadingError> {
         let package = self.engine.served().find(|package| package.manifest().name == model);
         let package = package.ok_or_else(|| EngineError::UnknownModel { model: model.to_owned() })?;
         let manifest = package.manifest();
         let per_slice = self.jobs.per_slice.iter().any(|name| name == model);
         let writing = if per_slice { &self.writing.per_slice() } else { &*self.writing };
-        reading::read(Assignment {
+        let reading = reading::read(Assignment {
             instances: prepared.files.iter().map(|path| self.early.take(path)).collect::<Vec<_>>().into(),
             manifest,
             engine: &self.engine,
@@ -155,7 +168,10 @@ impl Worker {
             gates: &self.gates,
             series: prepared.series,
             per_slice,
-        })
+        })?;
+        let of = embeddings_of(&prepared.study, &prepared.series_instance, Some(prepared.revision), manifest);
+        let embeddings = new_embeddings(of, &reading.embeddings).map_err(ReadingError::Embeddings)?;
+        Ok((reading, embeddings))
     }
 
     /// Renews the lease; returns only when it is lost.
@@ -222,8 +238,11 @@ impl Worker {
 struct Prepared {
     files: Vec<PathBuf>,
     predecessor: Option<DocumentReference>,
+    study: StudyInstanceUid,
+    series_instance: SeriesInstanceUid,
     /// With its revision.
     series: String,
+    revision: i64,
 }
 
 fn is_report(instance: &StoredInstance) -> bool {

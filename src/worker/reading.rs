@@ -16,7 +16,7 @@ use crate::config;
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::inference::manifest::Manifest;
-use crate::inference::prediction::{Prediction, Verdict};
+use crate::inference::prediction::{Embedding, Prediction, Verdict};
 use crate::inference::subject::{Context, Subject};
 use crate::results::{
     self, DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultRequest, ResultSet, SourceGrid,
@@ -92,6 +92,8 @@ pub struct Reading {
     pub outcome: String,
     /// The objects.
     pub results: ResultSet,
+    /// The vectors of models that give some.
+    pub embeddings: Vec<Embedding>,
     /// How long each part took.
     pub times: Times,
     /// Slices that were decoded while the series arrived.
@@ -121,6 +123,9 @@ pub enum ReadingError {
     /// The model did not do it.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The embeddings could not be written: ours to act.
+    #[error("the embeddings cannot be written: {0}")]
+    Embeddings(String),
     /// The objects could not be written.
     #[error(transparent)]
     Result(#[from] ResultError),
@@ -133,7 +138,7 @@ impl ReadingError {
         match self {
             Self::File(_) => true,
             Self::Engine(error) => error.retryable(),
-            Self::Unreadable | Self::Result(_) => false,
+            Self::Unreadable | Self::Embeddings(_) | Self::Result(_) => false,
         }
     }
 
@@ -144,6 +149,7 @@ impl ReadingError {
             Self::File(_) => "file",
             Self::Unreadable => "unreadable",
             Self::Engine(error) => error.code(),
+            Self::Embeddings(_) => "embeddings",
             Self::Result(_) => "result",
         }
     }
@@ -272,7 +278,12 @@ pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
     let signature = Signature { manifest, writing, predecessor: predecessor.as_ref(), date };
     let results = encode(&inferred, &signature)?;
     let times = Times { assemble, infer, encode: started.elapsed() - assemble - infer };
-    Ok(Reading { outcome: inferred.word().to_owned(), results, times, decoded_early })
+    let outcome = inferred.word().to_owned();
+    let embeddings = match inferred {
+        Inferred::Predicted { prediction, .. } => prediction.embeddings,
+        Inferred::NotSuitable { .. } => Vec::new(),
+    };
+    Ok(Reading { outcome, results, embeddings, times, decoded_early })
 }
 
 /// The report of a job that has failed for good.

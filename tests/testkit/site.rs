@@ -87,6 +87,14 @@ impl Site {
         self
     }
 
+    /// The tiny variant of a package in `models`, called `PACKAGE-tiny`.
+    pub(crate) fn with_tiny_model(self, package: &str) -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(package).join("tiny");
+        let name = format!("{package}-tiny");
+        std::os::unix::fs::symlink(&source, self.folder.path().join("models").join(name)).unwrap();
+        self
+    }
+
     /// A package of `tests/fixtures/models` with other words in its manifest.
     pub(crate) fn with_changed_model(self, package: &str, changes: &[(&str, &str)]) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(package);

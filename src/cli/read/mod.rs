@@ -2,8 +2,6 @@
 
 mod columns;
 
-mod embeddings;
-
 mod identity;
 
 mod models;
@@ -32,11 +30,11 @@ use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::columns::{Columns, SLICES};
-use self::embeddings::Embeddings;
 use self::identity::Identity;
 use self::study::SeriesToRead;
 use self::table::{Format, Sheet, Table};
 use self::writer::{Count, Writer};
+use super::embeddings::EmbeddingFolder;
 use super::gather::gather;
 use super::{exit, log, say};
 use crate::clock::Clock;
@@ -202,7 +200,7 @@ impl Session<'_> {
         log::start_on(false, "info", progress::Above(bar.clone()));
         let several = models.len() > 1;
         let embeddings = self.arguments.embeddings.as_ref();
-        let embeddings = embeddings.map(|folder| Embeddings::open(folder, several)).transpose()?;
+        let embeddings = embeddings.map(|folder| EmbeddingFolder::open(folder)).transpose()?;
         let mut writer = Writer {
             models: &models,
             columns: &columns,
@@ -210,6 +208,7 @@ impl Session<'_> {
             table,
             objects: self.arguments.objects.then(|| self.arguments.out.join("objects")),
             embeddings,
+            several,
             writing: Writing::of(&config::Results::default()),
             date: Clock::System.now(),
             count: Count::default(),

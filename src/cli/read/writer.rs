@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::columns::Columns;
-use super::embeddings::Embeddings;
 use super::objects;
 use super::pipeline::{Seen, guarded};
 use super::row::{Answer, Row};
 use super::study::SeriesToRead;
 use super::table::{Cell, Sheet, Table};
+use crate::cli::embeddings::EmbeddingFolder;
 use crate::clock::{Timestamp, milliseconds};
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::Prediction;
 use crate::inference::subject::Subject;
 use crate::volume::SourceSeries;
+use crate::worker::embeddings::{embeddings_of, tensor};
 use crate::worker::reading::{Inferred, ReadingError, Signature, Writing, encode};
 
 /// Codes of series that the node would not have given to the model at all: no report says so.
@@ -29,7 +30,9 @@ pub(super) struct Writer<'a> {
     pub(super) table: Table,
     /// Where DICOM objects go, where they are wanted.
     pub(super) objects: Option<PathBuf>,
-    pub(super) embeddings: Option<Embeddings>,
+    pub(super) embeddings: Option<EmbeddingFolder>,
+    /// Whether several models run: then the vectors of each lie in a folder of its own.
+    pub(super) several: bool,
     pub(super) writing: Writing,
     /// The date of all objects.
     pub(super) date: Timestamp,
@@ -59,7 +62,7 @@ impl Writer<'_> {
             if let Ok(inferred) = answer
                 && let Err(error) = files(
                     self.objects.as_deref(),
-                    &mut self.embeddings,
+                    self.embeddings.as_mut().map(|folder| (folder, self.several)),
                     inferred,
                     &Signature { manifest: model, writing: &self.writing, predecessor: None, date: self.date },
                 )
@@ -100,7 +103,7 @@ impl Writer<'_> {
 /// Objects and vectors of one model's answer.
 fn files(
     folder: Option<&Path>,
-    embeddings: &mut Option<Embeddings>,
+    embeddings: Option<(&mut EmbeddingFolder, bool)>,
     inferred: &Inferred,
     signature: &Signature<'_>,
 ) -> Result<(), ReadingError> {
@@ -111,8 +114,13 @@ fn files(
         objects::write(folder, source(inferred), &model.name, &results)
             .map_err(|error| ReadingError::File(format!("objects cannot be written: {error}")))?;
     }
-    if let (Some(embeddings), Inferred::Predicted { prediction, .. }) = (embeddings, inferred) {
-        embeddings.add(source(inferred), model, &prediction.embeddings).map_err(ReadingError::File)?;
+    if let (Some((folder, several)), Inferred::Predicted { prediction, .. }) = (embeddings, inferred) {
+        let source = source(inferred);
+        let of = embeddings_of(&source.study_instance_uid, &source.series_instance_uid, None, model);
+        let file = format!("{}.safetensors", of.series_instance_uid);
+        let file = if several { format!("{}/{file}", model.name) } else { file };
+        let tensors: Vec<_> = prediction.embeddings.iter().map(tensor).collect();
+        folder.add(&of, file, &tensors).map_err(ReadingError::File)?;
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use super::super::instance::unsigned;
 use super::super::layout::Origin;
 use super::super::state::{DeliveryState, JobState, SeriesState};
 use super::{
-    AttemptStory, DeliveryStory, JobStory, KeptAsideStory, ResultStory, RouteStory, SeriesStory, SourceStory,
-    StudyStory,
+    AttemptStory, DeliveryStory, EmbeddingStory, JobStory, KeptAsideStory, ResultStory, RouteStory, SeriesStory,
+    SourceStory, StudyStory,
 };
 use crate::clock::Timestamp;
 
@@ -112,6 +112,13 @@ async fn complete_series_story(readers: &SqlitePool, series: &mut SeriesStory) -
         )?;
         job.results = result_stories(readers, job.id).await?;
     }
+    series.embeddings = all(
+        sqlx::query("SELECT * FROM embedding WHERE series_key = $1 ORDER BY embedding_key")
+            .bind(series.key)
+            .fetch_all(readers)
+            .await?,
+        embedding_story,
+    )?;
     Ok(())
 }
 
@@ -159,6 +166,7 @@ fn series_story(row: &SqliteRow) -> Result<SeriesStory, StoreError> {
         sources: Vec::new(),
         routes: Vec::new(),
         jobs: Vec::new(),
+        embeddings: Vec::new(),
     })
 }
 
@@ -199,6 +207,16 @@ fn job_story(row: &SqliteRow) -> Result<JobStory, StoreError> {
         ended_at: maybe_at(row, "ended_at")?,
         attempts: Vec::new(),
         results: Vec::new(),
+    })
+}
+
+fn embedding_story(row: &SqliteRow) -> Result<EmbeddingStory, StoreError> {
+    Ok(EmbeddingStory {
+        model_name: row.try_get("model_name")?,
+        model_version: row.try_get("model_version")?,
+        revision: row.try_get("revision")?,
+        path: row.try_get("path")?,
+        created_at: at(row, "created_at")?,
     })
 }
 

@@ -15,6 +15,8 @@ use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
 mod crashing;
 
+mod embedding;
+
 mod recording;
 
 mod reindexing;

@@ -143,10 +143,10 @@ async fn a_lease_that_ran_out_gives_the_job_to_another_and_the_first_can_do_noth
     let other = bench.claim().await.unwrap();
     assert_eq!((other.id(), other.attempt), (slow.id(), 2));
     assert!(matches!(bench.store.renew_job(&slow, bench.clock.now(), LEASE_MS).await, Err(StoreError::LeaseLost(_))));
-    let lost = bench.store.finish_job(slow, "read", vec![result(1)], bench.clock.now()).await;
+    let lost = bench.store.finish_job(slow, "read", vec![result(1)], None, bench.clock.now()).await;
     assert!(matches!(lost, Err(StoreError::LeaseLost(_))));
     assert_eq!(bench.files().len(), 3);
-    bench.store.finish_job(other, "read", vec![result(1)], bench.clock.now()).await.unwrap();
+    bench.store.finish_job(other, "read", vec![result(1)], None, bench.clock.now()).await.unwrap();
     assert_eq!(bench.text("SELECT ending FROM job_attempt WHERE attempt = 1").await, "lease lost");
 }
 
@@ -160,7 +160,7 @@ async fn a_poison_series_ends_failed_however_its_process_dies_and_blocks_no_othe
             if job.id() == jobs[0] {
                 break;
             }
-            bench.store.finish_job(job, "read", vec![], bench.clock.now()).await.unwrap();
+            bench.store.finish_job(job, "read", vec![], None, bench.clock.now()).await.unwrap();
         }
         bench = bench.after_crash().await;
     }
@@ -196,7 +196,7 @@ async fn results_are_instances_like_any_other_and_go_to_each_destination_once() 
     let bench = Bench::new().await;
     bench.complete(&["lung"]).await;
     let job = bench.claim().await.unwrap();
-    bench.store.finish_job(job, "read", vec![result(1), result(2)], bench.clock.now()).await.unwrap();
+    bench.store.finish_job(job, "read", vec![result(1), result(2)], None, bench.clock.now()).await.unwrap();
     assert_eq!(bench.text("SELECT modalities FROM study").await, "CT\\SEG");
     assert_eq!(bench.number("SELECT number_of_instances FROM study").await, 5);
     assert!(bench.store.series_receiving().await.unwrap().is_empty());
@@ -231,7 +231,7 @@ async fn a_delivery_whose_instance_cannot_be_named_is_dead_and_holds_up_no_other
     let bench = Bench::new().await;
     bench.complete(&["lung"]).await;
     let job = bench.claim().await.unwrap();
-    bench.store.finish_job(job, "read", vec![result(1), result(2)], bench.clock.now()).await.unwrap();
+    bench.store.finish_job(job, "read", vec![result(1), result(2)], None, bench.clock.now()).await.unwrap();
     sqlx::query(
         "UPDATE instance SET sop_class_uid = 'no uid' WHERE instance_key = (SELECT min(instance_key) FROM delivery)",
     )
@@ -253,7 +253,7 @@ async fn a_result_that_is_made_again_stays_as_it_is_and_is_sent_once() {
     bench.complete(&["a", "b"]).await;
     for _ in 0..2 {
         let job = bench.claim().await.unwrap();
-        bench.store.finish_job(job, "read", vec![result(1)], bench.clock.now()).await.unwrap();
+        bench.store.finish_job(job, "read", vec![result(1)], None, bench.clock.now()).await.unwrap();
     }
     assert_eq!(bench.number("SELECT number_of_instances FROM series WHERE origin = 'result'").await, 1);
     assert_eq!(bench.number("SELECT count(*) FROM delivery").await, 2);
@@ -266,7 +266,7 @@ async fn the_story_tells_it_all_by_any_name_of_the_study() {
     bench.complete(&["lung"]).await;
     let job = bench.claim().await.unwrap();
     let now = bench.clock.now();
-    bench.store.finish_job(job, "read", vec![result(1)], now).await.unwrap();
+    bench.store.finish_job(job, "read", vec![result(1)], None, now).await.unwrap();
     let delivery = bench.store.claim_delivery(&title("PACS"), now).await.unwrap().unwrap();
     let refusal = PeerAnswer { status: Some(0xA900), comment: "no SEG here" };
     bench.store.kill_delivery(delivery, refusal, now).await.unwrap();
