@@ -16,6 +16,8 @@ use crate::volume::{DecodedInstance, InstanceSource, decode_instance};
 const KEPT: Duration = Duration::from_secs(900);
 /// After the database could not be read.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
+/// After something has arrived, more does: one look for all of it, so that receiving hardly notices.
+const GATHER: Duration = Duration::from_millis(250);
 /// Instances looked up at a time.
 const PAGE: u32 = 64;
 
@@ -96,13 +98,16 @@ pub struct EarlyDecoder {
 impl EarlyDecoder {
     /// Decodes what arrives, one instance at a time, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
+        if self.modalities.is_empty() {
+            return;
+        }
         let mut changed = self.store.series_changed();
         while !stop.is_cancelled() {
             match self.pass(&stop).await {
                 Ok(()) => tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(KEPT) => {}
-                    _ = changed.changed() => {}
+                    _ = changed.changed() => tokio::time::sleep(GATHER).await,
                 },
                 Err(error) => {
                     tracing::error!(%error, "arriving instances could not be looked up for decoding");
