@@ -74,16 +74,16 @@ def prepare(work: Path, packages: list[str], tiny: bool, precision: str | None, 
     """A copy of models/ with exported weights. Weights that are there already are used again where the package has not changed."""
     copy = work / "models"
     kept = {}
-    for name in packages:
+    for name in PACKAGES:
         digest, folder = source_digest(name), copy / name
-        if not tiny and (folder / "exported").exists() and (folder / "exported").read_text() == digest:
+        if (folder / "exported").exists() and (folder / "exported").read_text() == digest:
             kept[name] = (folder / "model.toml").read_text()
     shutil.copytree(MODELS, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, manifest in kept.items():
+        (copy / name / "model.toml").write_text(manifest)
     for name in packages:
         folder = copy / name
-        if name in kept:
-            (folder / "model.toml").write_text(kept[name])
-        elif not tiny:
+        if not tiny and name not in kept:
             print(f"{name}: exporting random weights", file=sys.stderr)
             done = subprocess.run([python, "-W", "ignore", "export.py", "--untrained", "--seed", "0"], cwd=folder, capture_output=True, text=True)
             if done.returncode:

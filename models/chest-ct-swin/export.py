@@ -85,6 +85,14 @@ def awakened(decoder: ReportDecoder) -> ReportDecoder:
     return decoder
 
 
+def placeholder_tokenizer() -> Tokenizer:
+    """A word for every token of the full-size vocabulary, for random weights: overread refuses tokens that the tokenizer does not know."""
+    words = SPECIAL + [f"w{token}" for token in range(len(SPECIAL), DECODER["vocabulary"])]
+    tokenizer = Tokenizer(models.WordLevel({word: token for token, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.add_special_tokens(SPECIAL)
+    return tokenizer
+
+
 def build(small: bool) -> dict[str, torch.nn.Module]:
     """The modules with random weights, by file name without `.pt`."""
     if not small:
@@ -143,7 +151,7 @@ def main() -> None:
                 print(f"no weights for the {name}: it is random")
         words = {"tokenizer.json": (HERE / "tokenizer.json").read_bytes()}
     else:
-        words = {"tokenizer.json": tiny_tokenizer().to_str(pretty=True).encode()}
+        words = {"tokenizer.json": placeholder_tokenizer().to_str(pretty=True).encode()}
     files = {name: ts.archive(module) for name, module in modules(parts, WINDOW, PATCH_WIDTH).items()}
     ts.write_full(HERE, files | words, "trained" if given.weights else "untrained")
 
