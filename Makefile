@@ -7,8 +7,9 @@ unexport SECONDS
 # How long `make fuzz` runs each target, and `make bench QUICK=1` for a short run.
 SECONDS ?= 60
 QUICK ?=
+PARITY ?=
 
-.PHONY: help demo test build lint fuzz bench setup clean
+.PHONY: help demo test build lint fuzz bench parity setup clean
 
 help:
 	@echo "make demo    starts the node and a receiving PACS, pushes a chest CT, shows what came back"
@@ -17,6 +18,7 @@ help:
 	@echo "make lint    formatting, clippy, documentation"
 	@echo "make fuzz    every fuzz target for SECONDS=60 each"
 	@echo "make bench   against Orthanc, DCMTK and a Python pipeline (QUICK=1: a short run)"
+	@echo "make parity  against PyTorch with torchvision, timm, MONAI, transformers (PARITY=\"--tiny\": the small packages)"
 	@echo "make clean   removes what was built; what was downloaded stays in .tools"
 
 setup:
@@ -39,6 +41,9 @@ fuzz: setup
 
 bench: setup
 	@QUICK=$(QUICK) benches/run.sh
+
+parity: setup
+	@scripts/parity.sh $(PARITY)
 
 clean:
 	rm -rf target fuzz/target out
