@@ -399,7 +399,7 @@ fn slices_decoded_as_they_arrive_make_the_same_volume() {
     let series = CtSeries::axial(9);
     let late = volume_of(series.files());
     let decoded = |(index, file)| match index % 2 {
-        0 => InstanceSource::Decoded(Arc::new(decode_instance(file).unwrap())),
+        0 => InstanceSource::Decoded(Arc::new(decode_instance(file, usize::MAX).unwrap().unwrap())),
         _ => file,
     };
     let early = volume_of(series.files().into_iter().enumerate().map(decoded).collect());

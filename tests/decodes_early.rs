@@ -12,7 +12,7 @@ use overread::dicom::ae::AeTitle;
 use overread::dicom::part10::Part10;
 use overread::store::{NewInstance, Reception, Recorded, Store, StoreOptions};
 use overread::volume::instance::read_header;
-use overread::volume::{AssembleOptions, InstanceSource, assemble};
+use overread::volume::{AssembleOptions, InstanceSource, assemble, decode_instance};
 use overread::worker::early::{EarlyDecoder, EarlySlices};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,8 @@ use crate::testkit::peers::root;
 use crate::testkit::receiver::eventually;
 
 const SLICES: usize = 6;
+/// Of a slice.
+const PIXELS: usize = 512 * 512;
 
 /// JPEG-LS slices of the chest CT that the project ships.
 fn slices() -> Vec<PathBuf> {
@@ -95,10 +97,17 @@ async fn what_was_decoded_early_makes_the_same_volume_and_is_given_away_once() {
     stop.cancel();
 }
 
+#[test]
+fn what_declares_more_pixels_than_there_is_room_for_is_not_decoded() {
+    let slice = || InstanceSource::File(slices()[0].clone());
+    assert!(decode_instance(slice(), PIXELS * 4 - 1).unwrap().is_none());
+    assert_eq!(decode_instance(slice(), PIXELS * 4).unwrap().unwrap().bytes(), PIXELS * 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_and_what_no_model_reads_is_left_alone() {
-    // Whatever has pixels is more than a byte: the first slice fits, no other does.
-    let (_folder, store, early, stop) = decoding("CT", 1).await;
+    // Counted in their larger form, which they do not need: the first slice fits, no other does.
+    let (_folder, store, early, stop) = decoding("CT", PIXELS * 4).await;
     let (_other_folder, other_store, other, other_stop) = decoding("MR", usize::MAX).await;
     for path in slices() {
         receive(&store, &path).await;

@@ -352,7 +352,7 @@ fn the_shared_collection_of_malformed_files_is_survived() {
             let options = AssembleOptions { min_slices: 1, ..AssembleOptions::default() };
             let file = read(&path);
             drop(stored_values(&file));
-            drop(overread::volume::decode_instance(file.clone().into()));
+            drop(overread::volume::decode_instance(file.clone().into(), 1 << 30));
             if let Ok(series) = Series::read(vec![path.as_path().into()]) {
                 drop(series.facts(&options));
             }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::Voxels;
 use super::decode::{DecodeError, PixelData};
 use super::frame_header::FrameHeader;
-use super::instance::{InstanceError, InstanceHeader, InstanceSource, pixel_data, read_header};
+use super::instance::{InstanceError, InstanceHeader, InstanceSource, pixel_data};
 use super::rescale::{into_f32, into_i16};
 use super::series::rescale_of;
 
@@ -32,17 +32,27 @@ impl DecodedInstance {
 }
 
 /// Decodes one instance at once, as it arrives: worth it for compressed ones. What is wrong with its pixels is kept and
-/// weighed when the series is assembled.
+/// weighed when the series is assembled. Nothing where its header declares more than `most_bytes` of pixels, or none that
+/// can be read: a small file may unfold into any number of frames.
 ///
 /// # Errors
 /// [`InstanceError`] where it has no readable header.
-pub fn decode_instance(encoded: InstanceSource) -> Result<DecodedInstance, InstanceError> {
+pub fn decode_instance(encoded: InstanceSource, most_bytes: usize) -> Result<Option<DecodedInstance>, InstanceError> {
+    let header = encoded.header()?;
+    if declared_bytes(&header).is_none_or(|declared| declared > most_bytes) {
+        return Ok(None);
+    }
     let file = encoded.open()?;
-    let header = read_header(&file)?;
     let pixels = pixel_data(&file, &header);
     let decode = |frame: &FrameHeader| values(pixels.as_ref().map_err(Clone::clone)?, &header, frame);
     let frames = header.frames.par_iter().map(decode).collect();
-    Ok(DecodedInstance { header, encoded, frames })
+    Ok(Some(DecodedInstance { header, encoded, frames }))
+}
+
+/// What the pixels take in the larger of the two forms.
+fn declared_bytes(header: &InstanceHeader) -> Option<usize> {
+    let pixels = header.format.as_ref().ok()?.pixels();
+    pixels.checked_mul(header.frames.len())?.checked_mul(size_of::<f32>())
 }
 
 fn values(pixels: &PixelData, header: &InstanceHeader, frame: &FrameHeader) -> Result<Voxels, DecodeError> {

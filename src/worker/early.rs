@@ -60,8 +60,9 @@ impl EarlySlices {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).slices.len()
     }
 
-    fn has_room(&self) -> bool {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).bytes < self.most_bytes
+    /// How many bytes more may be kept.
+    fn room(&self) -> usize {
+        self.most_bytes.saturating_sub(self.kept.lock().unwrap_or_else(PoisonError::into_inner).bytes)
     }
 
     /// Lets go of what no job has asked for.
@@ -127,9 +128,7 @@ impl EarlyDecoder {
                     return Ok(());
                 }
                 self.last = instance.key();
-                if self.slices.has_room() {
-                    self.decode(instance.path().to_owned()).await;
-                }
+                self.decode(instance.path().to_owned()).await;
             }
             if arrived.is_empty() {
                 return Ok(());
@@ -138,9 +137,12 @@ impl EarlyDecoder {
     }
 
     async fn decode(&self, path: PathBuf) {
-        let source = InstanceSource::File(path.clone());
+        let (source, room) = (InstanceSource::File(path.clone()), self.slices.room());
+        if room == 0 {
+            return;
+        }
         // What cannot be decoded is reported by the job that reads the series.
-        if let Ok(Ok(slice)) = tokio::task::spawn_blocking(move || decode_instance(source)).await {
+        if let Ok(Ok(Some(slice))) = tokio::task::spawn_blocking(move || decode_instance(source, room)).await {
             self.slices.put(path, slice, self.clock.now());
         }
     }
