@@ -147,7 +147,7 @@ struct Inner {
     boot: String,
     writer: Writer,
     readers: SqlitePool,
-    queue: CommitQueue,
+    queue: Arc<CommitQueue>,
     in_flight: Arc<InFlight>,
     changes: Changes,
     /// Held as long as the store is open for running; nothing for a tool that looks in beside a running node.
@@ -207,7 +207,7 @@ impl Store {
             deliveries: watch::Sender::new(()),
         };
         let runtime = tokio::runtime::Handle::current();
-        let queue = CommitQueue::new(writer.clone(), changes.series.clone(), runtime);
+        let queue = Arc::new(CommitQueue::new(writer.clone(), changes.series.clone(), runtime));
         Ok(Self {
             inner: Arc::new(Inner {
                 layout: Arc::new(layout),

@@ -4,7 +4,7 @@
 //! commit: where an association is alone, its row goes from the thread that synced its file straight into the database.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
@@ -41,11 +41,11 @@ impl CommitQueue {
         Self { waiting: Mutex::default(), known: Mutex::default(), writer, series_changed, runtime }
     }
 
-    /// Has a row committed, here or by the thread that is at it. Its sender is told; blocks.
+    /// Has a row committed, here or by the thread that is at it. Its sender is told; blocks for one transaction at most.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub(super) fn commit(&self, commit: Commit) -> Result<(), StoreError> {
+    pub(super) fn commit(self: &Arc<Self>, commit: Commit) -> Result<(), StoreError> {
         let mut waiting = self.waiting();
         if waiting.closed {
             return Err(StoreError::Closed);
@@ -56,16 +56,11 @@ impl CommitQueue {
         }
         waiting.committing = true;
         drop(waiting);
-        let turn = Turn(self);
-        let mut known = self.known.lock().unwrap_or_else(|poisoned| {
-            // What was known when somebody panicked may never have been committed.
-            let mut known = poisoned.into_inner();
-            known.forget();
-            known
-        });
-        while let Some(batch) = turn.next() {
-            commit_all(batch, &mut known, &self.writer, &self.runtime);
-            self.series_changed.send_replace(());
+        let mut turn = Turn { queue: self.clone(), ended: false };
+        turn.commit_next();
+        if turn.is_needed() {
+            // What others brought meanwhile must not keep this caller from its answer.
+            self.runtime.spawn_blocking(move || while turn.commit_next() {});
         }
         Ok(())
     }
@@ -93,25 +88,55 @@ impl CommitQueue {
 
 /// The right to commit. Given back when it is dropped, also by a panic: the rows that wait are then refused, and the next
 /// one is committed again.
-struct Turn<'a>(&'a CommitQueue);
+struct Turn {
+    queue: Arc<CommitQueue>,
+    ended: bool,
+}
 
-impl Turn<'_> {
-    /// The rows that wait; the turn ends with the look that finds none.
-    fn next(&self) -> Option<Vec<Commit>> {
-        let mut waiting = self.0.waiting();
-        let count = waiting.rows.len().min(MOST_ROWS);
-        if count > 0 {
-            return Some(waiting.rows.drain(..count).collect());
+impl Turn {
+    /// Commits the rows that wait; the turn ends with the look that finds none, and then there is nothing more to do.
+    fn commit_next(&mut self) -> bool {
+        let batch = self.next();
+        if batch.is_empty() {
+            return false;
         }
-        waiting.end_turn();
-        None
+        let queue = &self.queue;
+        let mut known = queue.known.lock().unwrap_or_else(|poisoned| {
+            // What was known when somebody panicked may never have been committed.
+            let mut known = poisoned.into_inner();
+            known.forget();
+            known
+        });
+        commit_all(batch, &mut known, &queue.writer, &queue.runtime);
+        queue.series_changed.send_replace(());
+        true
+    }
+
+    fn next(&mut self) -> Vec<Commit> {
+        let mut waiting = self.queue.waiting();
+        let count = waiting.rows.len().min(MOST_ROWS);
+        if count == 0 {
+            self.ended = true;
+            waiting.end_turn();
+        }
+        waiting.rows.drain(..count).collect()
+    }
+
+    /// Whether rows wait; else the turn ends.
+    fn is_needed(&mut self) -> bool {
+        let mut waiting = self.queue.waiting();
+        if waiting.rows.is_empty() {
+            self.ended = true;
+            waiting.end_turn();
+        }
+        !self.ended
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        let mut waiting = self.0.waiting();
-        if std::thread::panicking() {
+        if !self.ended {
+            let mut waiting = self.queue.waiting();
             waiting.rows.clear();
             waiting.end_turn();
         }

@@ -1,6 +1,6 @@
 //! Recording an instance that has arrived: the first of the four hand-overs.
 //!
-//! file written → named → synced (a blocking thread) → folder synced, row committed with all others that wait
+//! file written → named → synced → folder synced, row committed with all others that wait, all on one thread
 //! ([`super::queue`]) → the caller may acknowledge. What was begun goes on to its end even where the caller has gone.
 
 use std::net::SocketAddr;
@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
+use tokio::task::block_in_place;
 
 use super::aside::{KeptAside, blocking, keep_aside};
 use super::commit::{Commit, Committed, NewRow, Source};
@@ -124,7 +126,7 @@ impl Inner {
         let reservation = self.in_flight.reserve(&row.instance.uid).await;
         let (reply, answer) = oneshot::channel();
         let inner = self.clone();
-        let step = tokio::task::spawn_blocking(move || -> Result<Step, StoreError> {
+        let step = here(move || -> Result<Step, StoreError> {
             let folder = inner.layout.series(origin, &row.study.uid, &row.series.uid);
             let target = inner.layout.instance(origin, &row.study.uid, &row.series.uid, &row.instance.uid);
             let mut recording = Recording { arrived: file.finish()?, row, origin, source, received_at, folder, target };
@@ -136,13 +138,9 @@ impl Inner {
                 Placing::Exists => Ok(Step::Exists(Box::new(recording), reservation)),
             }
         });
-        // The answer comes from whoever commits, past the blocking thread, which ends unobserved where all goes well.
-        match answer.await {
-            Ok(committed) => self.clone().committed(committed?).await,
-            Err(_) => match step.await.map_err(|_| StoreError::Closed)?? {
-                Step::Committing => Err(StoreError::Closed),
-                Step::Exists(recording, reservation) => self.clone().exists(*recording, reservation).await,
-            },
+        match step.await? {
+            Step::Committing => self.clone().committed(answer.await.map_err(|_| StoreError::Closed)??).await,
+            Step::Exists(recording, reservation) => self.clone().exists(*recording, reservation).await,
         }
     }
 
@@ -278,6 +276,17 @@ impl Recording {
             data_set_offset: self.arrived.data_set_offset,
             received_at: self.received_at,
         }
+    }
+}
+
+/// Runs what blocks on this very thread: an association that waits for its answer gains nothing from two threads that wake
+/// each other. Its runtime goes on without it; one that has no other thread does it as [`blocking`] does.
+async fn here<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(work),
+        _ => blocking(work).await,
     }
 }
 
