@@ -98,7 +98,7 @@ def intensities(volume, image, out):
 def ct_clip(volume, out):
     """Resampling, values and placement as CT-CLIP publishes them, at a small size."""
     spacing, target = (3.0, 0.9, 0.9), (1.5, 0.75, 0.75)
-    size = [int(extent * mm / wanted) for extent, mm, wanted in zip(volume.shape, spacing, target)]
+    size = [int(extent * (mm / wanted)) for extent, mm, wanted in zip(volume.shape, spacing, target)]
     hounsfield = volume * 600
     x = F.interpolate(hounsfield[None, None], size=size, mode="trilinear", align_corners=False)[0, 0]
     x = x.clamp(-1000, 1000) / 1000
@@ -115,8 +115,12 @@ def ct_clip(volume, out):
 
 def roundings(volume, out):
     for name, rounded in (("floor", np.floor), ("nearest", np.round), ("ceiling", np.ceil)):
-        size = [max(1, int(rounded(extent * mm / 1.3))) for extent, mm in zip(volume.shape, (2.5, 0.7, 1.1))]
+        size = [max(1, int(rounded(extent * (mm / 1.3)))) for extent, mm in zip(volume.shape, (2.5, 0.7, 1.1))]
         out[f"spacing-{name}"] = interpolated(volume, size, "nearest-exact")
+    # 40 * (1.2 / 1.5) is a little less than 32, 40 * 1.2 / 1.5 is 32.
+    ramp = torch.arange(40.0)[:, None, None].repeat(1, 2, 1)
+    out["input-exact"] = ramp
+    out["spacing-exact"] = interpolated(ramp, [int(40 * (1.2 / 1.5)), 2, 1], "trilinear", align_corners=False)
     affine = torch.diag(torch.tensor([2.5, 0.7, 1.1, 1.0], dtype=torch.float64))
     for name, pixdim in (("fine", (1.3, 0.45, 0.9)), ("coarse", (4.0, 1.5, 2.75))):
         out[f"resample-{name}"] = Spacing(pixdim)(MetaTensor(volume[None], affine=affine))

@@ -74,7 +74,7 @@ pub enum Step {
         /// One for each channel.
         deviation: Vec<f64>,
     },
-    /// Voxels get these distances; the extents become `extent * distance / new distance`.
+    /// Voxels get these distances; the extents become `extent * (distance / new distance)`, in double precision.
     Spacing {
         /// Slices, rows, columns (or rows, columns), mm.
         mm: Vec<f64>,

@@ -18,7 +18,8 @@ pub(super) fn extents_at(
     one_an_axis(field, wanted_mm.len())?;
     let spacing = field.spacing_after(spacing_mm);
     let extents = field.axes.iter().zip(&spacing).zip(wanted_mm).map(|((axis, mm), wanted)| {
-        let extent = axis.after as f64 * mm / wanted;
+        // The factor first, as published loaders compute it: a whole extent may come out a little smaller, and is cut then.
+        let extent = axis.after as f64 * (mm / wanted);
         whole(match rounding {
             Rounding::Floor => extent.floor(),
             Rounding::Nearest => extent.round_ties_even(),

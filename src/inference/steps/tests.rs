@@ -69,6 +69,8 @@ fn volume_cases() -> Vec<Case> {
         let step = Step::Spacing { mm: vec![1.3; 3], rounding, method: Interpolation::NearestExact };
         add(format!("spacing-{name}"), volume, [2.5, 0.7, 1.1], vec![step]);
     }
+    let step = Step::Spacing { mm: vec![1.5, 1.0, 1.0], rounding: Rounding::Floor, method: linear(false, NONE) };
+    add("spacing-exact".to_owned(), "input-exact", [1.2, 1.0, 1.0], vec![step]);
     for (name, mm) in [("fine", [1.3, 0.45, 0.9]), ("coarse", [4.0, 1.5, 2.75])] {
         add(format!("resample-{name}"), volume, [2.5, 0.7, 1.1], vec![Step::Resample { mm: mm.to_vec() }]);
     }
