@@ -221,6 +221,59 @@ fn each_slice_is_scored_by_the_slices_around_it() {
 }
 
 #[test]
+fn slices_are_scored_one_after_the_other_where_a_module_sees_windows() {
+    let engine = engine(&["per-slice-windows"]);
+    let context = Context { gate: None, per_slice: true };
+    let found = engine.predict("per-slice-windows", &staircase().into(), &context, soon()).unwrap();
+    // Two windows of 2 x 2 in the columns of three slices, the second moved back; end slices are repeated.
+    let mean = |slice: i32| (-1..=1).map(|offset| (slice + offset).clamp(0, 8) * 10).sum::<i32>();
+    let scores = found.slice_scores.unwrap();
+    assert_eq!((scores.scores.len(), scores.peak), (9, 8));
+    for (slice, probability) in &scores.scores {
+        let expected = sigmoid(mean(*slice as i32) as f32 / 300.0 + 0.2);
+        assert!(near(*probability, expected), "{slice}: {probability}, expected {expected}");
+    }
+}
+
+#[test]
+fn what_is_returned_for_a_slice_is_checked_as_what_is_returned_for_the_series() {
+    let cases = [
+        ("per-slice-of-infinity", "«logits» holds NaN or infinity: 4 of 4 values"),
+        ("per-slice-of-two", "«logits» must be Float[4, 1], it is Float[4, 2]"),
+    ];
+    let engine = engine(&cases.map(|(name, _)| name));
+    for (name, message) in cases {
+        assert_eq!(predict(&engine, name, staircase()).unwrap().findings.len(), 1);
+        let context = Context { gate: None, per_slice: true };
+        let error = engine.predict(name, &staircase().into(), &context, soon()).unwrap_err();
+        assert_eq!(error.code(), "model-output", "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
+
+#[test]
+fn a_module_that_changes_its_arguments_is_refused() {
+    let engine = engine(&["head-in-place", "input-in-place"]);
+    let cases = [
+        ("head-in-place", "module «head»: changes its argument «patches»"),
+        ("input-in-place", "changes its argument «voxels»"),
+    ];
+    for (name, message) in cases {
+        let error = predict(&engine, name, staircase()).unwrap_err();
+        assert_eq!(error.code(), "model-output", "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
+
+#[test]
+fn the_only_label_is_the_answer_though_nothing_marks_it() {
+    let found = predict(&engine(&["slices-as-batch"]), "slices-as-batch", staircase()).unwrap();
+    assert!(found.findings[0].is_pathology, "{:?}", found.findings);
+    let found = predict(&engine(&["several"]), "several", golden("several").0).unwrap();
+    assert!(found.findings.iter().all(|finding| !finding.is_pathology), "none of three is the answer");
+}
+
+#[test]
 fn a_radiograph_becomes_findings_regions_and_a_map() {
     let bright = |index: usize| index / 16 < 8 && index % 16 < 8;
     let image = Radiograph {

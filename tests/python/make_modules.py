@@ -219,6 +219,73 @@ def slices() -> None:
     write("per-slice", body + classification(["Any"]), files)
 
 
+class FaultyWindow(torch.nn.Module):
+    """Right for a whole series, wrong in one way for the three slices around a slice."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def forward(self, voxels: torch.Tensor) -> torch.Tensor:
+        logits = voxels.flatten(1).mean(1, keepdim=True) / 100
+        if voxels.shape[2] == 3 and self.fault == "per-slice-of-infinity":
+            logits = logits / 0
+        if voxels.shape[2] == 3 and self.fault == "per-slice-of-two":
+            logits = torch.cat([logits, logits], dim=1)
+        return logits
+
+
+class WindowVector(torch.nn.Module):
+    """The mean of each window."""
+
+    def forward(self, window: torch.Tensor) -> torch.Tensor:
+        return window.flatten(1).mean(1, keepdim=True)
+
+
+class MeanOfVectors(torch.nn.Module):
+    """One logit: the mean over the windows, and how many there are."""
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        return patches.mean(0, keepdim=True) / 100 + patches.shape[0] / 10
+
+
+def per_slice() -> None:
+    body = VOLUME + 'arguments = ["voxels"]\n[input.per_slice]\nwindow = 3\n' + INFERENCE.format(memory=100, more="batch = 4\n")
+    for name in ("per-slice-of-infinity", "per-slice-of-two"):
+        write(name, body + classification(["Any"]), {"model.pt": compiled(FaultyWindow(name))})
+    modules = '[[modules]]\nname = "backbone"\nweights = "backbone.pt"\nsha256 = "@backbone.pt"\narguments = ["voxels"]\nresults = ["patches"]\n'
+    modules += 'over = "windows"\n[modules.gather]\npatches = "collect"\n'
+    modules += '[[modules]]\nname = "head"\nweights = "head.pt"\nsha256 = "@head.pt"\narguments = ["patches"]\nresults = ["logits"]\n'
+    body = modules + VOLUME + "[input.per_slice]\nwindow = 3\n"
+    body += INFERENCE.format(memory=100, more="window = [3, 2, 2]\noverlap = 0.0\nbatch = 4\n") + classification(["Any"])
+    write("per-slice-windows", body, {"backbone.pt": compiled(WindowVector()), "head.pt": compiled(MeanOfVectors())})
+
+
+class InPlaceHead(torch.nn.Module):
+    """A head that begins by changing what it is given."""
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        return torch.relu_(patches).mean(0, keepdim=True)[:, :1]
+
+
+class InPlaceInput(torch.nn.Module):
+    """Scales its input in place."""
+
+    def forward(self, voxels: torch.Tensor) -> torch.Tensor:
+        return voxels.div_(100).flatten(1).mean(1, keepdim=True)
+
+
+def in_place() -> None:
+    modules = '[[modules]]\nname = "backbone"\nweights = "backbone.pt"\nsha256 = "@backbone.pt"\narguments = ["voxels"]\nresults = ["patches"]\n'
+    modules += 'over = "windows"\n[modules.gather]\npatches = "collect"\n'
+    modules += '[[modules]]\nname = "head"\nweights = "head.pt"\nsha256 = "@head.pt"\narguments = ["patches"]\nresults = ["logits"]\n'
+    run = INFERENCE.format(memory=100, more="window = [2, 2, 2]\noverlap = 0.0\n")
+    body = modules + VOLUME + run + classification(["Any"]) + '\n[[output.embedding]]\ntensor = "patches"\n'
+    write("head-in-place", body, {"backbone.pt": compiled(WindowVector()), "head.pt": compiled(InPlaceHead())})
+    body = VOLUME + 'arguments = ["voxels"]\n' + INFERENCE.format(memory=100, more='mirror = ["columns"]\n') + classification(["Any"])
+    write("input-in-place", body, {"model.pt": compiled(InPlaceInput())})
+
+
 class Image(torch.nn.Module):
     """Probabilities on a grid of 2 x 2 patches and three logits."""
 
@@ -395,6 +462,8 @@ def main() -> None:
     HERE.mkdir(parents=True, exist_ok=True)
     several()
     slices()
+    per_slice()
+    in_place()
     image()
     decoder()
     precision()

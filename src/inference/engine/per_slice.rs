@@ -2,10 +2,10 @@
 
 use super::fault::Fault;
 use super::inputs::{ModuleInput, Source};
-use super::outputs::{pathology_of, rows_of};
+use super::outputs::{check_slices, probabilities_of};
 use super::positions::around;
 use super::run::Run;
-use crate::inference::manifest::{Layout, PerSlice};
+use crate::inference::manifest::{ClassLabel, Layout, PerSlice};
 use crate::inference::prediction::SliceScores;
 
 impl Run<'_> {
@@ -20,14 +20,15 @@ impl Run<'_> {
         };
         let slices = source.slices();
         let chosen: Vec<usize> = (0..slices).step_by(per_slice.stride).collect();
-        // A batch dimension is what makes several windows one input.
-        let batch = if self.manifest.input.layout == Layout::Nczyx { self.rung.batch } else { 1 };
+        // A batch dimension is what makes several windows one input, where no module makes windows of each of them.
+        let several = self.manifest.input.layout == Layout::Nczyx && self.manifest.inference.window.is_none();
+        let batch = if several { self.rung.batch } else { 1 };
         let mut scores = Vec::with_capacity(chosen.len());
         for chosen in chosen.chunks(batch) {
             let window =
                 |slice: &usize| source.prepared_slices(&around(*slice, per_slice.window, slices), &self.manifest.input);
             let inputs = chosen.iter().map(window).collect::<Result<Vec<_>, _>>()?;
-            let probabilities = self.probabilities(inputs)?;
+            let probabilities = self.probabilities(label, inputs)?;
             scores.extend(chosen.iter().copied().zip(probabilities));
         }
         if source.turn.flipped[0] {
@@ -44,24 +45,14 @@ impl Run<'_> {
         Ok(Some(SliceScores { label: label.label.clone(), scores, peak }))
     }
 
-    /// One probability for each of the inputs, which are one batch.
-    fn probabilities(&self, mut inputs: Vec<ModuleInput>) -> Result<Vec<f64>, Fault> {
-        let output = &self.manifest.output;
-        let tensors: Vec<&str> = output.classifications.iter().map(|output| output.tensor.as_str()).collect();
+    /// The probability of `label` for each of the inputs, which are one batch.
+    fn probabilities(&self, label: &ClassLabel, mut inputs: Vec<ModuleInput>) -> Result<Vec<f64>, Fault> {
+        let Some((output, column)) = self.manifest.output.column_of(label) else { return Ok(Vec::new()) };
         let count = inputs.len();
         let voxels = ModuleInput::together(&inputs)?;
         let input = ModuleInput { voxels, ..inputs.swap_remove(0) };
-        let found = self.outputs(&input, &tensors)?;
-        let answer = pathology_of(output, |output| {
-            let tensor =
-                found.get(&output.tensor).ok_or_else(|| Fault::Wrong(format!("«{}» is missing", output.tensor)))?;
-            rows_of(output, tensor)
-        })?;
-        let probabilities = answer.map(|(_, probabilities)| probabilities).unwrap_or_default();
-        if probabilities.len() == count && probabilities.iter().all(|probability| probability.is_finite()) {
-            return Ok(probabilities);
-        }
-        let found = probabilities.len();
-        Err(Fault::Wrong(format!("there are {found} probabilities for {count} slices, or one of them is no number")))
+        let found = self.outputs(&input, &[&output.tensor])?;
+        check_slices(output, &found, count)?;
+        probabilities_of(output, column, &found[&output.tensor])
     }
 }

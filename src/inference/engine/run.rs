@@ -70,7 +70,7 @@ impl Run<'_> {
                 let pace = Pace { batch: self.rung.batch, sums };
                 let call = |windows: &Tensor| {
                     self.in_time()?;
-                    forward(compiled, &[windows.shallow_clone()], &module.results)
+                    forward(module, compiled, &[windows.shallow_clone()])
                 };
                 over_windows(store.get(VOXELS)?, window, gathers, pace, call)
             }
@@ -85,11 +85,11 @@ impl Run<'_> {
                             self.in_time()?;
                             let mut arguments = vec![ids.shallow_clone()];
                             arguments.extend(memory.iter().map(Tensor::shallow_clone));
-                            forward(compiled, &arguments, &module.results).map(|mut found| found.remove(0))
+                            forward(module, compiled, &arguments).map(|mut found| found.remove(0))
                         };
                         decode(generate, &arguments, self.device, step).map(|ids| vec![ids])
                     }
-                    None => forward(compiled, &arguments, &module.results),
+                    None => forward(module, compiled, &arguments),
                 }
             }
         }
@@ -160,18 +160,34 @@ fn empty(tensor: &mut Tensor) {
     let _ = tensor.f_set_();
 }
 
-/// One call of a module. Gives tensors in float32 where they were computed in less.
-fn forward(module: &CModule, arguments: &[Tensor], names: &[String]) -> Result<Vec<Tensor>, Fault> {
+/// One call of a module on `arguments`, whose last ones have the names of the manifest. Gives tensors in float32 where they
+/// were computed in less.
+fn forward(module: &Module, compiled: &CModule, arguments: &[Tensor]) -> Result<Vec<Tensor>, Fault> {
     // The data without their history: no view.
     let mut own = arguments.iter().map(Tensor::f_data).collect::<Result<Vec<_>, _>>()?;
     let inputs: Vec<IValue> = own.iter().map(|tensor| IValue::Tensor(tensor.shallow_clone())).collect();
-    let returned = module.forward_is(&inputs);
+    let returned = compiled.forward_is(&inputs);
     drop(inputs);
     if returned.is_err() {
         own.iter_mut().for_each(empty);
     }
-    let tensors = results(returned?, names).map_err(Fault::Wrong)?;
+    let returned = returned?;
+    unchanged(module, &own)?;
+    let tensors = results(returned, &module.results).map_err(Fault::Wrong)?;
     tensors.into_iter().map(|tensor| Ok(widened(tensor)?)).collect()
+}
+
+/// Other modules, outputs and mirror images see the same values: a module must not write to them.
+fn unchanged(module: &Module, arguments: &[Tensor]) -> Result<(), Fault> {
+    let before_names = arguments.len().saturating_sub(module.arguments.len());
+    for (index, tensor) in arguments.iter().enumerate() {
+        // Counted from the call on: the argument was taken without its history.
+        if tensor.f_internal_version()? != 0 {
+            let name = index.checked_sub(before_names).map_or("ids", |index| module.arguments[index].as_str());
+            return Err(Fault::Wrong(format!("changes its argument «{name}» in place; it must work on a copy")));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ fn outputs(top: &Table<'_>, tables: &Tables<'_>) {
         top.fault("output", "some slices give no attention map of a series");
     }
     let several = output.classifications.iter().any(|output| output.reduce != Reduce::None);
-    if several && inference.batch > 1 && input.per_slice().is_some() {
+    if several && inference.batch > 1 && inference.window.is_none() && input.per_slice().is_some() {
         top.fault("inference", "batch: slices cannot share a call whose rows are averaged");
     }
 }

@@ -16,7 +16,7 @@ pub struct Inference {
     pub precision: Precisions,
     /// Axes along which the input is mirrored, all combinations of which are averaged: 0 slices, 1 rows, 2 columns.
     pub mirror: Vec<usize>,
-    /// Windows, or windows around slices, in one call of a module.
+    /// Windows in one call of a module; where no module sees windows, slices that are scored in one call.
     pub batch: usize,
     /// Where windows lie, for modules that see windows of the volume.
     pub window: Option<Window>,

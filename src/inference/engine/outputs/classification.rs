@@ -4,18 +4,24 @@ use tch::{Kind, Tensor};
 
 use super::super::fault::Fault;
 use super::to_vec;
-use crate::inference::manifest::{Activation, ClassLabel, ClassificationOutput, Output, Reduce};
+use crate::inference::manifest::{Activation, ClassLabel, ClassificationOutput, Reduce};
 use crate::inference::prediction::{Decision, Finding};
 
-/// What a tensor that was checked says of each label that is not skipped.
-pub(super) fn findings(output: &ClassificationOutput, tensor: &Tensor) -> Result<Vec<Finding>, Fault> {
+/// What a tensor that was checked says of each label that is not skipped; `answer` is the label that says whether anything
+/// is wrong at all.
+pub(super) fn findings(
+    output: &ClassificationOutput,
+    answer: Option<&ClassLabel>,
+    tensor: &Tensor,
+) -> Result<Vec<Finding>, Fault> {
     let rows = rows_of(output, tensor)?;
     let row = probabilities(output, &rows)?;
     let reported = output.labels.iter().zip(row).filter(|(label, _)| !label.skip);
-    Ok(reported.map(|(label, probability)| finding(label, probability)).collect())
+    let is_answer = |label: &ClassLabel| answer.is_some_and(|answer| std::ptr::eq(answer, label));
+    Ok(reported.map(|(label, probability)| finding(label, probability, is_answer(label))).collect())
 }
 
-fn finding(label: &ClassLabel, probability: f64) -> Finding {
+fn finding(label: &ClassLabel, probability: f64, is_pathology: bool) -> Finding {
     Finding {
         label: label.label.clone(),
         concept: label.concept.clone(),
@@ -24,30 +30,25 @@ fn finding(label: &ClassLabel, probability: f64) -> Finding {
         threshold: label.threshold,
         uncertain: label.uncertain,
         decision: Decision::of(probability, label.threshold, label.uncertain),
-        is_pathology: label.pathology,
+        is_pathology,
     }
 }
 
 /// The rows of a tensor, one number a label.
-pub(in super::super) fn rows_of(output: &ClassificationOutput, tensor: &Tensor) -> Result<Vec<Vec<f64>>, Fault> {
+fn rows_of(output: &ClassificationOutput, tensor: &Tensor) -> Result<Vec<Vec<f64>>, Fault> {
     let values: Vec<f64> = to_vec(&tensor.f_to_kind(Kind::Double)?)?;
     Ok(values.chunks(output.labels.len().max(1)).map(<[f64]>::to_vec).collect())
 }
 
-/// The probability, for each row, of the label that says whether anything is wrong at all; and that label.
-pub(in super::super) fn pathology_of(
-    output: &Output,
-    rows: impl Fn(&ClassificationOutput) -> Result<Vec<Vec<f64>>, Fault>,
-) -> Result<Option<(&ClassLabel, Vec<f64>)>, Fault> {
-    let Some(label) = output.pathology() else { return Ok(None) };
-    for output in &output.classifications {
-        let Some(column) = output.labels.iter().position(|other| std::ptr::eq(other, label)) else { continue };
-        let rows = rows(output)?;
-        let rows = if output.reduce == Reduce::None { rows.chunks(1).collect() } else { vec![&rows[..]] };
-        let of_row = |rows: &[Vec<f64>]| probabilities(output, rows).map(|row| row[column]);
-        return Ok(Some((label, rows.into_iter().map(of_row).collect::<Result<_, _>>()?)));
-    }
-    Ok(None)
+/// The probability of one column for each row of a tensor that was checked, or of all rows where they are averaged.
+pub(in super::super) fn probabilities_of(
+    output: &ClassificationOutput,
+    column: usize,
+    tensor: &Tensor,
+) -> Result<Vec<f64>, Fault> {
+    let rows = rows_of(output, tensor)?;
+    let rows = if output.reduce == Reduce::None { rows.chunks(1).collect() } else { vec![&rows[..]] };
+    rows.into_iter().map(|rows| probabilities(output, rows).map(|row| row[column])).collect()
 }
 
 /// One probability a label.
@@ -112,12 +113,12 @@ mod tests {
     fn each_activation_makes_probabilities() {
         let two = || vec![label("normal", true), label("abnormal", false)];
         let logits = Tensor::from_slice(&[1.0f32, 3.0]);
-        let found = findings(&output(Activation::Softmax, Reduce::None, two()), &logits).unwrap();
+        let found = findings(&output(Activation::Softmax, Reduce::None, two()), None, &logits).unwrap();
         assert_eq!((found.len(), found[0].label.as_str()), (1, "abnormal"));
         assert!(near(found[0].probability, 0.880_797_07), "{}", found[0].probability);
-        let found = findings(&output(Activation::Sigmoid, Reduce::None, two()), &logits).unwrap();
+        let found = findings(&output(Activation::Sigmoid, Reduce::None, two()), None, &logits).unwrap();
         assert!(near(found[0].probability, 0.952_574_12), "{}", found[0].probability);
-        let error = findings(&output(Activation::None, Reduce::None, two()), &logits).unwrap_err();
+        let error = findings(&output(Activation::None, Reduce::None, two()), None, &logits).unwrap_err();
         assert!(matches!(error, Fault::Wrong(message) if message == "«logits» holds 3, a probability is 0 to 1"));
     }
 
@@ -125,7 +126,7 @@ mod tests {
     fn rows_are_averaged_before_or_after_the_activation() {
         let logits = Tensor::from_slice(&[-1.0f32, 5.0]).view([2, 1]);
         let of = |reduce| {
-            findings(&output(Activation::Sigmoid, reduce, vec![label("a", false)]), &logits).unwrap()[0].clone()
+            findings(&output(Activation::Sigmoid, reduce, vec![label("a", false)]), None, &logits).unwrap()[0].clone()
         };
         assert!(near(of(Reduce::MeanLogits).probability, 0.880_797_07));
         assert!(near(of(Reduce::MeanProbabilities).probability, 0.631_124_28));
@@ -135,7 +136,8 @@ mod tests {
     #[test]
     fn between_the_two_limits_nothing_is_decided() {
         let logits = Tensor::from_slice(&[0.1f32]);
-        let found = findings(&output(Activation::Sigmoid, Reduce::None, vec![label("a", false)]), &logits).unwrap();
+        let found =
+            findings(&output(Activation::Sigmoid, Reduce::None, vec![label("a", false)]), None, &logits).unwrap();
         assert_eq!(found[0].decision, Decision::Uncertain);
     }
 }

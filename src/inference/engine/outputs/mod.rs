@@ -19,8 +19,8 @@ use crate::inference::prediction::{Embedding, GeneratedText, Prediction, Verdict
 use crate::inference::steps::Field;
 use crate::inference::text::Words;
 
-pub(super) use checks::check;
-pub(super) use classification::{pathology_of, rows_of};
+pub(super) use checks::{check, check_slices};
+pub(super) use classification::probabilities_of;
 
 /// The prediction that the tensors mean.
 ///
@@ -51,8 +51,9 @@ pub(super) fn prediction(
         let table = to_vec(&tensors[&output.tensor].f_to_kind(Kind::Double)?)?;
         prediction.measurement_groups = measurement::groups(output, &table)?;
     }
+    let answer = output.pathology();
     for output in &output.classifications {
-        prediction.findings.extend(classification::findings(output, &tensors[&output.tensor])?);
+        prediction.findings.extend(classification::findings(output, answer, &tensors[&output.tensor])?);
     }
     if let (Some(output), Some(words)) = (&output.text, words) {
         let tokens: Vec<i64> = to_vec(&tensors[&output.tensor])?;

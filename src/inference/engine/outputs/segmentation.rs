@@ -9,6 +9,9 @@ use crate::inference::manifest::{Activation, SegmentationEncoding, SegmentationG
 use crate::inference::prediction::LabelMap;
 use crate::inference::steps::{Back, Field, argmax_back, back, each_slab_back};
 
+/// Voxels of a slab.
+const SLAB_VOXELS: i64 = 4 << 20;
+
 /// The label map of a tensor that was checked.
 pub(super) fn label_map(
     output: &SegmentationOutput,
@@ -39,7 +42,7 @@ pub(super) fn label_map(
         SegmentationEncoding::Scores => {
             let scores = tensor.f_select(0, 0)?;
             if is_whole(field) {
-                scores.f_argmax(0, false)?.f_to_kind(Kind::Uint8)?
+                largest(&scores)?
             } else {
                 argmax_back(&scores, field)?
             }
@@ -54,6 +57,20 @@ pub(super) fn label_map(
 /// Whether the steps left the grid as it was.
 pub(super) fn is_whole(field: &Field) -> bool {
     *field == Field::whole(&field.before())
+}
+
+/// The channel with the largest score, slab by slab: its index comes as eight bytes a voxel.
+fn largest(scores: &Tensor) -> Result<Tensor, Fault> {
+    let size = scores.size();
+    let labels = Tensor::f_zeros(&size[1..], (Kind::Uint8, scores.device()))?;
+    let plane: i64 = size[2..].iter().product();
+    let slab = (SLAB_VOXELS / plane.max(1)).max(1);
+    for first in (0..size[1]).step_by(usize::try_from(slab).unwrap_or(1)) {
+        let count = slab.min(size[1] - first);
+        let channel = scores.f_narrow(1, first, count)?.f_argmax(0, false)?;
+        labels.f_narrow(0, first, count)?.f_copy_(&channel)?;
+    }
+    Ok(labels)
 }
 
 fn in_range(output: &SegmentationOutput, labels: &Tensor) -> Result<(), Fault> {

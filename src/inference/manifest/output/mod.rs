@@ -62,6 +62,14 @@ impl Output {
         let reported = || self.classifications.iter().flat_map(|output| &output.labels).filter(|label| !label.skip);
         reported().find(|label| label.pathology).or_else(|| reported().next().filter(|_| reported().count() == 1))
     }
+
+    /// The output that gives a label of this package, and which of its columns it is.
+    #[must_use]
+    pub fn column_of(&self, label: &ClassLabel) -> Option<(&ClassificationOutput, usize)> {
+        self.classifications.iter().find_map(|output| {
+            output.labels.iter().position(|other| std::ptr::eq(other, label)).map(|column| (output, column))
+        })
+    }
 }
 
 /// Names of tensors, as the outputs take them.

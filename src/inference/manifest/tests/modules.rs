@@ -169,7 +169,6 @@ fn the_tables_must_fit_each_other() {
         ("encoding = \"scores\"", "encoding = \"labels\"", "mirror averages scores"),
         ("pathology = true", "", "per_slice needs"),
         ("window = [96, 96, 96]", "", "windows need inference.window"),
-        ("reduce = \"none\"", "reduce = \"mean-logits\"", "slices cannot share a call"),
         ("[accepts]", "weights = \"model.pt\"\n[accepts]", "unknown key"),
         ("name = \"chest-report\"", "name = \"chest-report\"\nsha256 = \"00\"", "each module has its own"),
         ("axes = \"SPL\"", "axes = \"SPL\"\narguments = [\"voxels\"]", "each module has its own"),
@@ -245,4 +244,15 @@ fn images_and_slices_are_read() {
 fn the_line_of_a_module_is_its_own() {
     let faults = changed_in(MODULES, "weights = \"head.pt\"", "weights = 3");
     assert_eq!(faults[0].line, line_of(MODULES, "weights = \"head.pt\""));
+}
+
+#[test]
+fn rows_are_averaged_of_one_slice_at_a_time() {
+    let averaged = |text: &str| text.replacen("activation = \"sigmoid\"", "activation = \"sigmoid\"\nreduce = \"mean-logits\"", 1);
+    let per_slice = include_str!("../../../../tests/fixtures/modules/per-slice/model.toml");
+    let faults = Manifest::parse(&averaged(per_slice)).unwrap_err();
+    assert!(faults[0].message.contains("slices cannot share a call"), "{faults:?}");
+    // With a window a batch is one of windows, and slices come one after the other.
+    let windows = include_str!("../../../../tests/fixtures/modules/per-slice-windows/model.toml");
+    Manifest::parse(&averaged(windows)).unwrap();
 }
