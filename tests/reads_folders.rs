@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use overread::dicom::part10::Part10;
+use overread::store::EmbeddingFile;
 
 use crate::testkit::chest::Series;
 use crate::testkit::peers::root;
@@ -404,4 +405,46 @@ fn several_models_share_a_row_and_vectors_are_kept_for_training() {
     let bytes = std::fs::read(format!("{vectors}/{}", kept["file"])).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(tensors.tensor("latent").unwrap().shape()[0], 1);
+}
+
+#[test]
+fn vectors_of_one_run_do_not_replace_those_of_another() {
+    let desk = Desk::new();
+    desk.put_series("chest", &long_chest("twice"));
+    let vectors = desk.path("vectors");
+    let folder = vectors.to_str().unwrap();
+    for model in ["chest-ct-clip-tiny", "chest-ct-swin-tiny"] {
+        let run = desk.read_with(&[&[tiny(model), words(&["--embeddings", folder])].concat()], &[&desk.path("in")]);
+        assert_eq!(run.code, DONE, "{}", run.said);
+    }
+    let index: Vec<Row> =
+        csv::Reader::from_path(format!("{folder}/index.csv")).unwrap().deserialize().map(Result::unwrap).collect();
+    assert_eq!(index.len(), 2, "{index:?}");
+    for row in index {
+        let file = EmbeddingFile::open(&vectors.join(&row["file"])).unwrap();
+        assert_eq!(file.of().model_name, row["model"], "{row:?}");
+    }
+}
+
+#[test]
+fn a_gate_is_looked_for_beside_the_package_that_needs_it() {
+    let desk = Desk::new();
+    desk.put_series("chest", &long_chest("gate"));
+    let elsewhere = desk.path("packages");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    for name in ["chest-ct-2p5d", "lung-densitometry"] {
+        std::os::unix::fs::symlink(root().join("models").join(name), elsewhere.join(name)).unwrap();
+    }
+    let package = format!("{}/chest-ct-2p5d/tiny", elsewhere.display());
+    let nothing = desk.path("nothing");
+    std::fs::create_dir_all(&nothing).unwrap();
+    let one = words(&["--allow-untrained", "--model", &package, "--models", nothing.to_str().unwrap()]);
+    let run = desk.read_with(&[&one], &[&desk.path("in")]);
+    assert_eq!(run.code, DONE, "{}", run.said);
+    let checked =
+        overread(&["models", "check", &package, "--device", "cpu", "--models"]).arg(&nothing).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let same = format!("{}/chest-ct-2p5d/tiny", root().join("models").display());
+    let run = desk.read_with(&[&[one, words(&["--model", &same])].concat()], &[&desk.path("in")]);
+    assert!(run.code == FAILED && run.said.contains("two packages are called chest-ct-2p5d-tiny"), "{}", run.said);
 }

@@ -186,6 +186,60 @@ fn a_model_whose_gate_is_not_served_is_not_served() {
     assert!(error.to_string().contains("its gate good is not served"), "{error}");
 }
 
+/// The packages of these fixtures, each with a change in its manifest, as an engine takes them.
+fn engine_of(changes: &[(&str, &str, &str, &str)]) -> Engine {
+    let parent = tempfile::tempdir().unwrap();
+    let package = |(from, name, text, to): &(&str, &str, &str, &str)| {
+        let (source, folder) = (fixtures(from), parent.path().join(name));
+        std::fs::create_dir_all(&folder).unwrap();
+        for entry in std::fs::read_dir(source).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+            std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+        }
+        let toml = std::fs::read_to_string(folder.join("model.toml")).unwrap();
+        let own = toml.lines().find(|line| line.starts_with("name = ")).unwrap().to_owned();
+        assert!(toml.contains(text), "{text}");
+        let toml = toml.replacen(&own, &format!("name = \"{name}\""), 1).replacen(text, to, 1);
+        let toml = toml.split("[golden]").next().unwrap().to_owned();
+        std::fs::write(folder.join("model.toml"), toml).unwrap();
+        Manifest::load(&folder).unwrap()
+    };
+    Engine::start(DeviceChoice::Cpu, changes.iter().map(package).collect()).unwrap()
+}
+
+fn reasons(engine: &Engine) -> Vec<(String, String)> {
+    engine.refused().map(|(package, error)| (package.manifest().name.clone(), error.to_string())).collect()
+}
+
+#[test]
+fn a_gate_has_no_gate_of_its_own() {
+    let gate = "gate = \"good\"";
+    let (over, good) = ("modules/slices-over-gate", "models/good");
+    let engine = engine_of(&[
+        (over, "a", gate, "gate = \"b\""),
+        (over, "b", gate, "gate = \"c\""),
+        (good, "c", "origin", "origin"),
+    ]);
+    let found = reasons(&engine);
+    let expected = "model «a» is not served: its gate b has a gate itself, c: a gate is asked alone";
+    assert_eq!(found, [("a".to_owned(), expected.to_owned())]);
+    let error = predict(&engine, "a", staircase()).unwrap_err();
+    assert_eq!((error.code(), error.to_string().as_str()), ("model-not-served", expected));
+}
+
+#[test]
+fn an_untrained_gate_decides_for_untrained_models_alone() {
+    let untrained = "origin = \"untrained\"";
+    let (over, good) = ("modules/slices-over-gate", "models/good");
+    let engine = engine_of(&[(over, "trained", untrained, "origin = \"trained\""), (good, "good", "origin", "origin")]);
+    let found = reasons(&engine);
+    assert!(found[0].1.contains("its gate good is untrained, and nothing would say so"), "{found:?}");
+    let engine = engine_of(&[
+        (over, "trained", untrained, "origin = \"trained\""),
+        (good, "good", untrained, "origin = \"algorithm\""),
+    ]);
+    assert_eq!(reasons(&engine), []);
+}
+
 fn slice_by_slice(engine: &Engine, subject: &Subject) -> Prediction {
     engine.predict("per-slice", subject, &Context { gate: None, per_slice: true }, soon()).unwrap()
 }

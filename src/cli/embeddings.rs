@@ -141,8 +141,7 @@ fn add(folder: &mut EmbeddingFolder, kept: &KeptEmbeddings, wanted: &[String]) -
     if tensors.is_empty() {
         return Ok(Added::NoTensor);
     }
-    let place = kept.path_in_data.split_once('/').map_or(kept.path_in_data.as_str(), |(_, place)| place);
-    folder.add(file.of(), place.to_owned(), &tensors)?;
+    folder.add(file.of(), &tensors)?;
     Ok(Added::Yes)
 }
 

@@ -253,6 +253,32 @@ pub fn folder_of(folder: &Path, name: &str) -> Option<PathBuf> {
     places.into_iter().find(|place| place.join("model.toml").is_file())
 }
 
+/// The package `name` below `folder`, as [`folder_of`] finds it.
+///
+/// # Errors
+/// It is not there, or all its faults; line by line.
+pub fn find(folder: &Path, name: &str) -> Result<VerifiedModel, Vec<String>> {
+    let Some(path) = folder_of(folder, name) else {
+        return Err(vec![format!("there is no model «{name}» in {}", folder.display())]);
+    };
+    Manifest::load(&path).map_err(|faults| faults.iter().map(ToString::to_string).collect())
+}
+
+/// The gate of a package, where it has one: beside the package's own folder, else below `folder`.
+///
+/// # Errors
+/// Those of [`find`], behind a line that says whose gate it is.
+pub fn find_gate(package: &VerifiedModel, folder: &Path) -> Result<Option<VerifiedModel>, Vec<String>> {
+    let Some(gate) = &package.manifest.accepts.gate else { return Ok(None) };
+    let own = std::path::absolute(&package.folder).unwrap_or_else(|_| package.folder.clone());
+    // `NAME/PART` lies in the folder of another package, beside which the gate lies.
+    let beside = own.ancestors().skip(1).take(2).find(|place| folder_of(place, gate).is_some());
+    find(beside.unwrap_or(folder), gate).map(Some).map_err(|mut faults| {
+        faults.insert(0, format!("model {} needs its gate {gate}", package.manifest.name));
+        faults
+    })
+}
+
 /// SHA-256 of a file, lower-case hex.
 ///
 /// # Errors

@@ -124,6 +124,16 @@ impl Layout {
         model_name: &str,
         model_version: &str,
     ) -> String {
+        format!("{EMBEDDINGS}/{}", Self::embedding_place(study, series, model_name, model_version))
+    }
+
+    /// The same below the folder of embeddings.
+    pub(super) fn embedding_place(
+        study: &StudyInstanceUid,
+        series: &SeriesInstanceUid,
+        model_name: &str,
+        model_version: &str,
+    ) -> String {
         let fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '_');
         let mut version = model_version.replace(|c| !fit(c), "_");
         if version != model_version {
@@ -131,7 +141,7 @@ impl Layout {
             version.push('_');
             hash[..4].iter().for_each(|byte| version.push_str(&format!("{byte:02x}")));
         }
-        format!("{EMBEDDINGS}/{study}/{series}/{model_name}-{version}.safetensors")
+        format!("{study}/{series}/{model_name}-{version}.safetensors")
     }
 
     /// A name in `incoming/` that this process has not given before.

@@ -43,19 +43,16 @@ impl EmbeddingFolder {
         Ok(Self { folder: folder.to_owned(), index, known })
     }
 
-    /// Keeps the tensors of a series in `file`, a path below the folder, and then its row; without any it leaves nothing.
+    /// Keeps the tensors that a version of a model gave of a series in a file of their own, and then its row; without any it
+    /// leaves nothing.
     ///
     /// # Errors
     /// What cannot be written, with its path.
-    pub(in crate::cli) fn add(
-        &mut self,
-        of: &EmbeddingOf,
-        file: String,
-        tensors: &[EmbeddingTensor<'_>],
-    ) -> Result<(), String> {
+    pub(in crate::cli) fn add(&mut self, of: &EmbeddingOf, tensors: &[EmbeddingTensor<'_>]) -> Result<(), String> {
         if tensors.is_empty() {
             return Ok(());
         }
+        let file = of.place();
         let path = self.folder.join(&file);
         let bytes = embedding_file(of, tensors).map_err(|error| format!("{}: {error}", path.display()))?;
         write_whole(&path, &bytes).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -103,13 +100,13 @@ mod tests {
         let vectors = [EmbeddingTensor { name: "cls", shape: &[1, 3], values: &[1.0, -2.5, f32::MIN_POSITIVE] }];
         for series in ["1.2.3", "1.2.3", "1.2.4"] {
             let mut embeddings = EmbeddingFolder::open(folder.path()).unwrap();
-            embeddings.add(&of(series), format!("{series}.safetensors"), &vectors).unwrap();
-            embeddings.add(&of("1.2.9"), "1.2.9.safetensors".to_owned(), &[]).unwrap();
+            embeddings.add(&of(series), &vectors).unwrap();
+            embeddings.add(&of("1.2.9"), &[]).unwrap();
         }
         let index = std::fs::read_to_string(folder.path().join("index.csv")).unwrap();
-        let row = |series: &str| format!("1.2,{series},some-vit,1.0.0,{series}.safetensors\n");
+        let row = |series: &str| format!("1.2,{series},some-vit,1.0.0,1.2/{series}/some-vit-1.0.0.safetensors\n");
         assert_eq!(index, format!("study_uid,series_uid,model,version,file\n{}{}", row("1.2.3"), row("1.2.4")));
-        let bytes = std::fs::read(folder.path().join("1.2.3.safetensors")).unwrap();
+        let bytes = std::fs::read(folder.path().join("1.2/1.2.3/some-vit-1.0.0.safetensors")).unwrap();
         let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let tensor = read.tensor("cls").unwrap();
         assert_eq!((tensor.dtype(), tensor.shape()), (safetensors::Dtype::F32, &[1, 3][..]));

@@ -1,6 +1,5 @@
 //! `overread models check`: does a package compute here what it must?
 
-use std::path::Path;
 use std::time::Instant;
 
 use super::state::Outcome;
@@ -9,8 +8,8 @@ use crate::cli::{exit, print, say, shown_time};
 use crate::clock::Clock;
 use crate::inference::engine::{Engine, libtorch_folder};
 use crate::inference::golden::{Distance, TensorDifference};
-use crate::inference::manifest::{Manifest, Precision};
-use crate::inference::package::{VerifiedModel, folder_of};
+use crate::inference::manifest::Precision;
+use crate::inference::package::{find, find_gate};
 
 /// Check the hash of a package's weights, load it, and compare its golden case tensor by tensor
 #[derive(Debug, clap::Args)]
@@ -36,14 +35,14 @@ pub(super) fn check(arguments: &Check) -> u8 {
 
 fn run(arguments: &Check) -> Result<u8, Vec<String>> {
     let folder = &arguments.below.folder;
-    let package = load(folder, &arguments.name)?;
+    let package = find(folder, &arguments.name)?;
     let manifest = package.manifest().clone();
     let proof = package.proof_sha256().map_err(|error| vec![error.to_string()])?;
     let libtorch = libtorch_folder().map_or_else(|| "not found".to_owned(), |folder| folder.display().to_string());
     print(format_args!("package   {} {} in {}", manifest.name, manifest.version, package.folder().display()));
     print(format_args!("weights   SHA-256 {}, as model.toml says", manifest.weights_sha256()));
     // A package whose gate is missing is of no use, whatever it computes.
-    let gate = manifest.accepts.gate.as_ref().map(|gate| load(folder, gate)).transpose()?;
+    let gate = find_gate(&package, folder)?;
     let started = Instant::now();
     let packages = [Some(package), gate].into_iter().flatten().collect();
     let engine = Engine::start(arguments.here.device, packages).map_err(|error| vec![error.to_string()])?;
@@ -76,13 +75,6 @@ fn run(arguments: &Check) -> Result<u8, Vec<String>> {
         Some(false) => exit::FAILED,
         None => exit::PARTLY,
     })
-}
-
-fn load(folder: &Path, name: &str) -> Result<VerifiedModel, Vec<String>> {
-    let Some(path) = folder_of(folder, name) else {
-        return Err(vec![format!("there is no model «{name}» in {}", folder.display())]);
-    };
-    Manifest::load(&path).map_err(|faults| faults.iter().map(ToString::to_string).collect())
 }
 
 fn print_table(differences: &[TensorDifference], precision: Precision) {

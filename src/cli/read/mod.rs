@@ -198,7 +198,6 @@ impl Session<'_> {
         }
         let bar = progress::reading(all.len());
         log::start_on(false, "info", progress::Above(bar.clone()));
-        let several = models.len() > 1;
         let embeddings = self.arguments.embeddings.as_ref();
         let embeddings = embeddings.map(|folder| EmbeddingFolder::open(folder)).transpose()?;
         let mut writer = Writer {
@@ -208,7 +207,6 @@ impl Session<'_> {
             table,
             objects: self.arguments.objects.then(|| self.arguments.out.join("objects")),
             embeddings,
-            several,
             writing: Writing::of(&config::Results::default()),
             date: Clock::System.now(),
             count: Count::default(),

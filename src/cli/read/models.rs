@@ -5,8 +5,8 @@ use std::path::Path;
 use super::super::say;
 use crate::inference::device::DeviceChoice;
 use crate::inference::engine::Engine;
-use crate::inference::manifest::{Manifest, Origin};
-use crate::inference::package::{Packages, VerifiedModel, folder_of, packages};
+use crate::inference::manifest::Origin;
+use crate::inference::package::{Packages, VerifiedModel, find, find_gate, packages};
 
 /// Packages that were found and may run.
 pub(super) struct Choice {
@@ -26,10 +26,8 @@ pub(super) struct Choice {
 /// Why there is nothing to run, line by line.
 pub(super) fn choose(folder: &Path, names: &[String], allow_untrained: bool) -> Result<Choice, Vec<String>> {
     let found = if names.is_empty() { all(folder)? } else { named(folder, names)? };
-    let (untrained, mut packages): (Vec<_>, Vec<_>) =
+    let (untrained, packages): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|package| package.manifest().origin == Origin::Untrained && !allow_untrained);
-    let mut seen = std::collections::HashSet::new();
-    packages.retain(|package| seen.insert(package.manifest().name.clone()));
     let names_of = |packages: &[VerifiedModel]| {
         packages.iter().map(|package| package.manifest().name.clone()).collect::<Vec<_>>().join(", ")
     };
@@ -59,11 +57,7 @@ fn gates(folder: &Path, packages: &[VerifiedModel]) -> Result<Vec<VerifiedModel>
         if has(packages, gate) || has(&gates, gate) {
             continue;
         }
-        let found = named(folder, std::slice::from_ref(gate)).map_err(|mut faults| {
-            faults.insert(0, format!("model {} needs its gate {gate}", package.manifest().name));
-            faults
-        })?;
-        gates.extend(found);
+        gates.extend(find_gate(package, folder)?);
     }
     Ok(gates)
 }
@@ -81,16 +75,19 @@ fn all(folder: &Path) -> Result<Vec<VerifiedModel>, Vec<String>> {
 }
 
 fn named(folder: &Path, names: &[String]) -> Result<Vec<VerifiedModel>, Vec<String>> {
-    let mut packages = Vec::new();
+    let mut packages: Vec<VerifiedModel> = Vec::new();
     let mut faults = Vec::new();
     for name in names {
-        let Some(path) = folder_of(folder, name) else {
-            faults.push(format!("there is no model «{name}» in {}", folder.display()));
-            continue;
-        };
-        match Manifest::load(&path) {
-            Ok(package) => packages.push(package),
-            Err(found) => faults.extend(found.iter().map(ToString::to_string)),
+        match find(folder, name) {
+            Ok(package) => match packages.iter().find(|other| other.manifest().name == package.manifest().name) {
+                Some(other) if other.folder() != package.folder() => {
+                    let (one, two) = (other.folder().display(), package.folder().display());
+                    faults.push(format!("two packages are called {}: {one} and {two}", package.manifest().name));
+                }
+                Some(_) => {}
+                None => packages.push(package),
+            },
+            Err(found) => faults.extend(found),
         }
     }
     if faults.is_empty() { Ok(packages) } else { Err(faults) }

@@ -31,8 +31,6 @@ pub(super) struct Writer<'a> {
     /// Where DICOM objects go, where they are wanted.
     pub(super) objects: Option<PathBuf>,
     pub(super) embeddings: Option<EmbeddingFolder>,
-    /// Whether several models run: then the vectors of each lie in a folder of its own.
-    pub(super) several: bool,
     pub(super) writing: Writing,
     /// The date of all objects.
     pub(super) date: Timestamp,
@@ -62,7 +60,7 @@ impl Writer<'_> {
             if let Ok(inferred) = answer
                 && let Err(error) = files(
                     self.objects.as_deref(),
-                    self.embeddings.as_mut().map(|folder| (folder, self.several)),
+                    self.embeddings.as_mut(),
                     inferred,
                     &Signature { manifest: model, writing: &self.writing, predecessor: None, date: self.date },
                 )
@@ -103,7 +101,7 @@ impl Writer<'_> {
 /// Objects and vectors of one model's answer.
 fn files(
     folder: Option<&Path>,
-    embeddings: Option<(&mut EmbeddingFolder, bool)>,
+    embeddings: Option<&mut EmbeddingFolder>,
     inferred: &Inferred,
     signature: &Signature<'_>,
 ) -> Result<(), ReadingError> {
@@ -114,13 +112,11 @@ fn files(
         objects::write(folder, source(inferred), &model.name, &results)
             .map_err(|error| ReadingError::File(format!("objects cannot be written: {error}")))?;
     }
-    if let (Some((folder, several)), Inferred::Predicted { prediction, .. }) = (embeddings, inferred) {
+    if let (Some(folder), Inferred::Predicted { prediction, .. }) = (embeddings, inferred) {
         let source = source(inferred);
         let of = embeddings_of(&source.study_instance_uid, &source.series_instance_uid, None, model);
-        let file = format!("{}.safetensors", of.series_instance_uid);
-        let file = if several { format!("{}/{file}", model.name) } else { file };
         let tensors: Vec<_> = prediction.embeddings.iter().map(tensor).collect();
-        folder.add(&of, file, &tensors).map_err(ReadingError::File)?;
+        folder.add(&of, &tensors).map_err(ReadingError::File)?;
     }
     Ok(())
 }

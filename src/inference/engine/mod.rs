@@ -31,7 +31,7 @@ use super::device::{CudaReport, DeviceChoice};
 use super::error::EngineError;
 use super::golden::TensorDifference;
 use super::libtorch;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, Origin};
 use super::package::VerifiedModel;
 use super::prediction::Prediction;
 use super::subject::{Context, Subject};
@@ -111,18 +111,17 @@ impl Engine {
         Ok(engine)
     }
 
-    /// A package whose gate is not served is not served either.
+    /// A package whose gate cannot decide for it is not served. What a gate may not have is seen first, so that it does not
+    /// depend on the order of the packages which of them are served.
     fn refuse_without_gate(&mut self) {
         for index in 0..self.packages.len() {
             let manifest = self.packages[index].manifest();
             let Some(gate) = manifest.accepts.gate.as_ref().filter(|_| self.refused[index].is_none()) else { continue };
-            let reason = match self.manifest(gate) {
-                None => format!("its gate {gate} is not served"),
-                Some(gate) if gate.input.is_image() != manifest.input.is_image() => {
-                    format!("its gate {} reads another kind of image", gate.name)
-                }
-                Some(_) => continue,
-            };
+            let found = self.packages.iter().map(VerifiedModel::manifest).find(|manifest| manifest.name == *gate);
+            let served = self.manifest(gate).is_some();
+            let reason = found.and_then(|found| unfit_gate(manifest, found));
+            let reason = reason.or_else(|| (!served).then(|| format!("its gate {gate} is not served")));
+            let Some(reason) = reason else { continue };
             self.refused[index] = Some(EngineError::NotServed { model: manifest.name.clone(), reason });
         }
     }
@@ -185,8 +184,12 @@ impl Engine {
     ) -> Result<(Prediction, StageTimes), EngineError> {
         let index = self.packages.iter().position(|package| package.manifest().name == model);
         let index = index.ok_or_else(|| EngineError::UnknownModel { model: model.to_owned() })?;
-        if let Some(reason) = &self.refused[index] {
-            return Err(EngineError::NotServed { model: model.to_owned(), reason: reason.to_string() });
+        match &self.refused[index] {
+            Some(refused @ EngineError::NotServed { .. }) => return Err(refused.clone()),
+            Some(other) => {
+                return Err(EngineError::NotServed { model: model.to_owned(), reason: other.to_string() });
+            }
+            None => {}
         }
         let (subject, context) = (subject.clone(), context.clone());
         let limit = self.packages[index].manifest().inference.time_limit;
@@ -254,6 +257,20 @@ impl State {
         self.abandoned.retain(|alive| alive.strong_count() > 0);
         self.abandoned.len()
     }
+}
+
+/// Why `gate` cannot decide for `model`, whatever becomes of it.
+fn unfit_gate(model: &Manifest, gate: &Manifest) -> Option<String> {
+    let name = &gate.name;
+    if let Some(second) = &gate.accepts.gate {
+        return Some(format!("its gate {name} has a gate itself, {second}: a gate is asked alone"));
+    }
+    if gate.input.is_image() != model.input.is_image() {
+        return Some(format!("its gate {name} reads another kind of image"));
+    }
+    let untrained = |manifest: &Manifest| manifest.origin == Origin::Untrained;
+    (untrained(gate) && !untrained(model))
+        .then(|| format!("its gate {name} is untrained, and nothing would say so of what it decides"))
 }
 
 /// The first tensor that is too far off.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 use crate::store::StoreError;
+use crate::store::layout::Layout;
 
 /// The longest header that is read; ours have a few hundred bytes a tensor.
 const LONGEST_HEADER: u64 = 1 << 20;
@@ -31,6 +32,16 @@ pub struct EmbeddingOf {
     pub model_version: String,
     /// SHA-256 of its weights, lower-case hex.
     pub weights_sha256: String,
+}
+
+impl EmbeddingOf {
+    /// `STUDY/SERIES/MODEL-VERSION.safetensors`: where the file lies below the folder of embeddings. Different for whatever
+    /// else they are of.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let Self { study_instance_uid, series_instance_uid, model_name, model_version, .. } = self;
+        Layout::embedding_place(study_instance_uid, series_instance_uid, model_name, model_version)
+    }
 }
 
 /// A tensor to be written.

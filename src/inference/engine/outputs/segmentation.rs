@@ -41,11 +41,7 @@ pub(super) fn label_map(
         }
         SegmentationEncoding::Scores => {
             let scores = tensor.f_select(0, 0)?;
-            if is_whole(field) {
-                largest(&scores)?
-            } else {
-                argmax_back(&scores, field)?
-            }
+            if is_whole(field) { largest(&scores)? } else { argmax_back(&scores, field)? }
         }
         SegmentationEncoding::Probabilities => probable(output, tensor, field)?,
     };

@@ -248,7 +248,8 @@ fn the_line_of_a_module_is_its_own() {
 
 #[test]
 fn rows_are_averaged_of_one_slice_at_a_time() {
-    let averaged = |text: &str| text.replacen("activation = \"sigmoid\"", "activation = \"sigmoid\"\nreduce = \"mean-logits\"", 1);
+    let averaged =
+        |text: &str| text.replacen("activation = \"sigmoid\"", "activation = \"sigmoid\"\nreduce = \"mean-logits\"", 1);
     let per_slice = include_str!("../../../../tests/fixtures/modules/per-slice/model.toml");
     let faults = Manifest::parse(&averaged(per_slice)).unwrap_err();
     assert!(faults[0].message.contains("slices cannot share a call"), "{faults:?}");
