@@ -240,6 +240,43 @@ fn an_untrained_gate_decides_for_untrained_models_alone() {
     assert_eq!(reasons(&engine), []);
 }
 
+#[test]
+fn a_series_that_the_steps_do_not_suit_is_not_suitable_and_the_model_is_not_blamed() {
+    let spacing = "{ do = \"spacing\", mm = [0.01, 1.0, 1.0], rounding = \"floor\", method = \"linear\" }";
+    let resize = "{ do = \"resize\", size = [9, 7, 6], method = \"linear\" }";
+    let engine = engine_of(&[("modules/several-resized", "fine", resize, spacing)]);
+    let mut far = staircase();
+    far.geometry.spacing[0] = 900.0;
+    let found = predict(&engine, "fine", far).unwrap();
+    let Verdict::NotSuitable { code, reason } = &found.verdict else { panic!("{found:?}") };
+    assert_eq!(code, "model-grid");
+    assert!(reason.starts_with("The series cannot be brought to the grid of the model: voxels of [900.0,"), "{reason}");
+}
+
+#[test]
+fn slices_that_take_too_long_do_not_cost_the_answer_for_the_series() {
+    let window = "window = 3\n";
+    let limited = "window = 3\ntime_limit_seconds = 0.1\n";
+    let engine = engine_of(&[("modules/per-slice", "slow", window, limited)]);
+    let many = volume([20_000, 4, 4], vec![1.0; 320_000]);
+    let context = Context { gate: None, per_slice: true };
+    let found = engine.predict("slow", &many.into(), &context, soon()).unwrap();
+    assert_eq!((found.findings.len(), found.slice_scores), (1, None));
+    assert_eq!(found.warnings, ["The slices were not scored one by one: that did not end within 0.1 s."]);
+    assert_eq!(engine.abandoned(), 0);
+}
+
+#[test]
+fn what_needs_more_memory_than_there_is_is_refused_at_the_start() {
+    let engine = engine_of(&[("modules/too-large", "too-large", "origin", "origin")]);
+    let (_, error) = engine.refused().next().unwrap();
+    assert_eq!((error.code(), error.retryable()), ("too-large", false));
+    assert!(
+        error.to_string().contains("is too large for this machine: by its estimate it needs 9000000 MB"),
+        "{error}"
+    );
+}
+
 fn slice_by_slice(engine: &Engine, subject: &Subject) -> Prediction {
     engine.predict("per-slice", subject, &Context { gate: None, per_slice: true }, soon()).unwrap()
 }
@@ -404,7 +441,6 @@ fn each_fault_of_a_module_is_named_and_the_engine_goes_on() {
         ("head-of-three", "model-output", "«logits» must be Float[1, 2] or Float[2], it is Float[1, 3]"),
         ("head-of-nan", "model-output", "«logits» holds NaN"),
         ("memory", "out-of-memory", "CUDA out of memory"),
-        ("too-large", "out-of-memory", "by its estimate it needs"),
     ];
     let mut names: Vec<_> = cases.iter().map(|(name, ..)| *name).collect();
     names.push("several");

@@ -65,6 +65,14 @@ pub enum EngineError {
         /// The telling line.
         message: String,
     },
+    /// By its estimate the package needs more memory than there is.
+    #[error("model «{model}» is too large for this machine: {message}")]
+    TooLarge {
+        /// Package name.
+        model: String,
+        /// What it needs and what there is.
+        message: String,
+    },
     /// The run took too long and was given up.
     #[error("model «{model}» did not end within {} s", limit.as_secs_f64())]
     TimeLimit {
@@ -81,13 +89,11 @@ pub enum EngineError {
         /// What is wrong.
         message: String,
     },
-    /// Too many runs that were given up are still going on: only a restart of the process ends them.
-    #[error(
-        "{abandoned} runs that were given up are still going on, the engine takes no more until the process starts anew"
-    )]
+    /// Runs that were given up are still going on, or the device is lost: only a restart of the process helps.
+    #[error("{reason}, the engine takes no more until the process starts anew")]
     Exhausted {
-        /// How many.
-        abandoned: usize,
+        /// What has happened.
+        reason: String,
     },
     /// A fault of overread itself.
     #[error("internal fault while running model «{model}»: {message}")]
@@ -128,6 +134,7 @@ impl EngineError {
             | Self::NotServed { .. }
             | Self::Load { .. }
             | Self::OutOfMemory { .. }
+            | Self::TooLarge { .. }
             | Self::NoGate { .. }
             | Self::Device { .. }
             | Self::Exhausted { .. } => ActsOn::Operator,
@@ -147,6 +154,7 @@ impl EngineError {
             Self::Golden { .. } => "golden-case",
             Self::NoGate { .. } => "no-gate",
             Self::OutOfMemory { .. } => "out-of-memory",
+            Self::TooLarge { .. } => "too-large",
             Self::TimeLimit { .. } => "time-limit",
             Self::Device { .. } => "device",
             Self::Exhausted { .. } => "engine-exhausted",

@@ -119,6 +119,26 @@ fn set_autocast_dtype(device: i8, kind: i8) -> Result<(), String> {
     Ok(())
 }
 
+/// Waits until a CUDA device has done all that it was given. `tch` offers this too, and panics where the device has failed.
+///
+/// # Errors
+/// What CUDA says. Where it goes on saying so the device is lost to this process.
+pub(super) fn synchronize(number: usize) -> Result<(), String> {
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    // SAFETY: the first call takes a number and keeps the text of an exception of libtorch for this thread; the second one
+    // gives NULL or that text, NUL-terminated and allocated by malloc, which is ours from then on and freed once.
+    unsafe {
+        torch_sys::cuda::atc_synchronize(number);
+        let error = torch_sys::get_and_reset_last_err();
+        if error.is_null() {
+            return Ok(());
+        }
+        let text = CStr::from_ptr(error).to_string_lossy().into_owned();
+        libc::free(error.cast());
+        Err(text)
+    }
+}
+
 /// Free and total memory of a CUDA device, bytes; nothing where CUDA's library does not say.
 pub(super) fn cuda_memory(number: usize) -> Option<(u64, u64)> {
     let (number, set, ask) =
@@ -151,5 +171,16 @@ pub(super) fn return_memory() {
     // SAFETY: malloc_trim only touches free chunks of the allocator, under its own locks, from any thread.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_is_an_error_and_no_panic() {
+        let error = synchronize(4096).unwrap_err();
+        assert!(!error.is_empty() && synchronize(4096).is_err());
     }
 }

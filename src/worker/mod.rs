@@ -164,7 +164,7 @@ impl Worker {
             writing,
             predecessor: prepared.predecessor,
             date,
-            deadline: Instant::now() + manifest.inference.time_limit + ALLOWANCE,
+            deadline: Instant::now() + manifest.longest_run(per_slice) + ALLOWANCE,
             gates: &self.gates,
             series: prepared.series,
             per_slice,

@@ -119,7 +119,7 @@ fn infer_all<'a>(
         let answers = models.iter().zip(prepared).map(|(model, prepared)| {
             let prepared = prepared?;
             ran |= matches!(prepared, Prepared::Subject(_));
-            let deadline = Instant::now() + model.inference.time_limit + ALLOWANCE;
+            let deadline = Instant::now() + model.longest_run(per_slice) + ALLOWANCE;
             let asked = Asked { engine, gates: &gates, series: series.series.as_str(), per_slice, deadline };
             guarded(model, || infer(prepared, model, &asked))
         });

@@ -17,8 +17,14 @@ pub(super) enum Fault {
     Subject(String),
     /// The label map of the gate is needed and was not given.
     NoGate,
-    /// The time is over.
-    Late,
+    /// The time is over; this much was given.
+    Late(Duration),
+    /// The modules cannot be loaded.
+    Load(String),
+    /// The golden case does not fit the package.
+    Case(String),
+    /// Known as an error already.
+    Engine(EngineError),
 }
 
 impl From<TchError> for Fault {
@@ -43,18 +49,40 @@ impl Fault {
 
     /// Whether less memory might help.
     pub(super) fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Torch(text) if matches!(EngineError::from_torch("", text), EngineError::OutOfMemory { .. }))
+        matches!(self, Self::Torch(text) | Self::Load(text) if matches!(EngineError::from_torch("", text), EngineError::OutOfMemory { .. }))
     }
 
-    /// As an error of a package whose run had `limit`.
-    pub(super) fn of(self, model: &str, limit: Duration) -> EngineError {
+    /// As an error of a package.
+    pub(super) fn of(self, model: &str) -> EngineError {
         let model = model.to_owned();
         match self {
             Self::Torch(text) => EngineError::from_torch(&model, &text),
             Self::Wrong(message) => EngineError::WrongOutput { model, message },
             Self::Subject(message) => EngineError::Internal { model, message },
             Self::NoGate => EngineError::NoGate { model },
-            Self::Late => EngineError::TimeLimit { model, limit },
+            Self::Late(limit) => EngineError::TimeLimit { model, limit },
+            // Memory and the device are no faults of the package.
+            Self::Load(text) => match EngineError::from_torch(&model, &text) {
+                EngineError::ModelRaised { message, .. } => EngineError::Load { model, message },
+                other => other,
+            },
+            Self::Case(message) => EngineError::Golden { model, message },
+            Self::Engine(error) => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_runs_out_while_loading_is_no_fault_of_the_package() {
+        let full = Fault::Load("model.pt: CUDA out of memory. Tried to allocate 2 GiB".to_owned());
+        assert!(full.is_out_of_memory());
+        assert_eq!(
+            (full.of("m").code(), Fault::Load("model.pt: no archive".to_owned()).of("m").code()),
+            ("out-of-memory", "model-load")
+        );
     }
 }

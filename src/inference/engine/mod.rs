@@ -1,7 +1,7 @@
 //! Runs models on a device. One thread owns the device and everything on it; callers wait for their turn.
 //!
 //! A module that hangs cannot be stopped from within the process. Its caller gets an error at the time limit, the thread is
-//! left to itself and a new one takes its place, which loads the modules afresh. Once [`MOST_ABANDONED`] such threads run
+//! left to itself soon after and a new one takes its place, which loads the modules afresh. Once [`MOST_ABANDONED`] such threads run
 //! at the same time the engine takes no more work until one of them ends or the process is restarted.
 
 mod decode;
@@ -9,6 +9,7 @@ mod device_thread;
 mod fault;
 mod inputs;
 mod ladder;
+mod limit;
 mod memory;
 mod mirror;
 mod modules;
@@ -25,10 +26,11 @@ use std::time::{Duration, Instant};
 use tch::Device;
 
 use self::device_thread::{DeviceThread, NoAnswer};
+use self::limit::Limit;
 use self::memory::Memory;
 use self::modules::Modules;
 use super::device::{CudaReport, DeviceChoice};
-use super::error::EngineError;
+use super::error::{EngineError, telling_line};
 use super::golden::TensorDifference;
 use super::libtorch;
 use super::manifest::{Manifest, Origin};
@@ -43,6 +45,9 @@ pub const MOST_ABANDONED: usize = 2;
 
 /// Loading and the golden case of one package may take this much longer than a run of it may.
 const START_ALLOWANCE: Duration = Duration::from_secs(120);
+
+/// How long a device that has failed is waited for.
+const PROBE: Duration = Duration::from_secs(30);
 
 /// What of CUDA this process can use. Loads CUDA's libraries where they lie beside libtorch.
 #[must_use]
@@ -75,6 +80,8 @@ pub struct Engine {
 struct State {
     thread: Option<DeviceThread>,
     abandoned: Vec<Weak<()>>,
+    /// Why nothing will run on the device any more.
+    lost: Option<String>,
 }
 
 impl Engine {
@@ -98,7 +105,7 @@ impl Engine {
         };
         for index in 0..engine.packages.len() {
             let limit = engine.packages[index].manifest().inference.time_limit + START_ALLOWANCE;
-            let proved = engine.on_thread(index, || limit, move |modules, until| modules.prove(index, until));
+            let proved = engine.on_thread(index, || limit, move |modules, limit| modules.prove(index, limit));
             match proved {
                 Ok(differences) => {
                     engine.refused[index] = golden_error(engine.packages[index].manifest(), &differences);
@@ -192,9 +199,9 @@ impl Engine {
             None => {}
         }
         let (subject, context) = (subject.clone(), context.clone());
-        let limit = self.packages[index].manifest().inference.time_limit;
+        let limit = self.packages[index].manifest().longest_run(context.per_slice);
         let limit = || limit.min(deadline.saturating_duration_since(Instant::now()));
-        self.on_thread(index, limit, move |modules, until| modules.predict(index, &subject, &context, until))
+        self.on_thread(index, limit, move |modules, limit| modules.predict(index, &subject, &context, limit))
     }
 
     /// How many runs that were given up still go on. At [`MOST_ABANDONED`] only a restart of the process helps.
@@ -208,10 +215,14 @@ impl Engine {
         &self,
         index: usize,
         limit: impl FnOnce() -> Duration,
-        work: impl FnOnce(&mut Modules, Instant) -> Result<T, EngineError> + Send + 'static,
+        work: impl FnOnce(&mut Modules, Limit) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let model = || self.packages[index].manifest().name.clone();
+        if let Some(message) = &state.lost {
+            let reason = format!("device {} has failed for good: {message}", self.device());
+            return Err(EngineError::Exhausted { reason });
+        }
         let limit = limit();
         if limit.is_zero() {
             return Err(EngineError::TimeLimit { model: model(), limit });
@@ -220,9 +231,12 @@ impl Engine {
             Some(thread) => thread,
             None => self.new_thread(&mut state)?,
         };
-        let until = Instant::now() + limit;
-        match thread.call(limit, move |modules| work(modules, until)) {
+        let until = Limit::of(limit);
+        match thread.call(limit + Limit::grace(limit), move |modules| work(modules, until)) {
             Ok(result) => {
+                if matches!(result, Err(EngineError::Device { .. })) {
+                    state.lost = self.lost(&thread);
+                }
                 state.thread = Some(thread);
                 result
             }
@@ -240,10 +254,22 @@ impl Engine {
         }
     }
 
+    /// Why nothing will run on the device any more, where it does not recover from an error.
+    fn lost(&self, thread: &DeviceThread) -> Option<String> {
+        let Device::Cuda(number) = self.device else { return None };
+        match thread.call(PROBE, move |_| libtorch::synchronize(number)) {
+            Ok(Ok(())) => None,
+            Ok(Err(message)) => Some(telling_line(&message)),
+            Err(_) => Some("it does not answer".to_owned()),
+        }
+    }
+
     fn new_thread(&self, state: &mut State) -> Result<DeviceThread, EngineError> {
         let abandoned = state.still_running();
         if abandoned >= MOST_ABANDONED {
-            return Err(EngineError::Exhausted { abandoned });
+            return Err(EngineError::Exhausted {
+                reason: format!("{abandoned} runs that were given up are still going on"),
+            });
         }
         let device = device_name(self.device);
         let modules = Modules::new(self.device, self.own_memory, Arc::clone(&self.packages));

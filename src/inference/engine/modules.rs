@@ -10,7 +10,8 @@ use tch::{CModule, Device, TchError};
 use super::fault::Fault;
 use super::inputs::{ModuleInput, NoSlices, Source};
 use super::ladder::{Choices, Rung};
-use super::memory::{self, Memory};
+use super::limit::Limit;
+use super::memory::{self, Lack, Memory};
 use super::outputs::{arrays, check, prediction};
 use super::run::Run;
 use crate::inference::error::{EngineError, telling_line};
@@ -47,41 +48,25 @@ impl Modules {
     }
 
     /// Loads a package and lets it compute its golden case: how far each tensor is off. Nothing without a case.
-    pub(super) fn prove(&mut self, index: usize, until: Instant) -> Result<Vec<TensorDifference>, EngineError> {
+    pub(super) fn prove(&mut self, index: usize, limit: Limit) -> Result<Vec<TensorDifference>, EngineError> {
         let packages = Arc::clone(&self.packages);
         let (package, manifest) = (&packages[index], packages[index].manifest());
-        let wrong = |message: String| EngineError::Golden { model: manifest.name.clone(), message };
-        let device = self.device;
-        let loaded = self.load(index)?;
-        let (Some(golden), Some(case)) = (&manifest.golden, package.golden_case().map_err(wrong)?) else {
-            return Ok(Vec::new());
-        };
-        let input = ModuleInput::of_arrays(&manifest.input, |name| case.inputs.get(name), device).map_err(wrong)?;
-        let rung = Rung::first(manifest.inference.batch);
-        let run = Run { manifest, modules: &loaded.modules, device, rung, until };
-        let found = run.outputs(&input, &manifest.output.tensors()).and_then(|tensors| {
+        let case = package.golden_case().map_err(|message| Fault::Case(message).of(&manifest.name))?;
+        self.enough_in_all(index)?;
+        let attempt = |modules: &mut Self, rung| {
+            let mut elsewhere = None;
+            let (device, loaded) = modules.loaded(index, rung, limit, &mut elsewhere)?;
+            let (Some(golden), Some(case)) = (&manifest.golden, &case) else { return Ok(Vec::new()) };
+            let input = ModuleInput::of_arrays(&manifest.input, |name| case.inputs.get(name), device);
+            let input = input.map_err(Fault::Case)?;
+            let run = Run { manifest, modules: &loaded.modules, device, rung, limit };
+            let tensors = run.outputs(&input, &manifest.output.tensors())?;
             check(manifest, &tensors, &input.field)?;
-            Ok(arrays(&tensors)?)
-        });
-        let found = found.map_err(|fault| fault.of(&manifest.name, manifest.inference.time_limit));
-        libtorch::return_memory();
-        Ok(case.differences(&found?, golden, run.precision() != Precision::Float32))
-    }
-
-    /// Waits for the memory that a package says it needs.
-    fn admit(&self, index: usize, until: Instant) -> Result<(), EngineError> {
-        let package = &self.packages[index];
-        let estimate = package.manifest().inference.memory_mb.saturating_mul(1_000_000);
-        let weights = if self.loaded.contains_key(&index) { package.weights_bytes() } else { 0 };
-        let look = || match self.own_memory {
-            // What libtorch has once taken of a device it keeps for later runs: what was free at the start counts.
-            Some(memory) => Some(memory),
-            None if self.device == Device::Cpu => memory::host(),
-            None => None,
+            let found = arrays(&tensors)?;
+            Ok(case.differences(&found, golden, run.precision() != Precision::Float32))
         };
-        let needed = if self.own_memory.is_some() { estimate } else { estimate.saturating_sub(weights) };
-        let model = || package.manifest().name.clone();
-        memory::admit(needed, until, look).map_err(|message| EngineError::OutOfMemory { model: model(), message })
+        let rung = Rung::first(manifest.inference.batch);
+        self.down_the_ladder(index, rung, attempt).map(|(differences, _)| differences)
     }
 
     /// Runs a package on a subject once its memory is free. Where memory runs out all the same, what the ladder has next is
@@ -91,25 +76,107 @@ impl Modules {
         index: usize,
         subject: &Subject,
         context: &Context,
-        until: Instant,
+        limit: Limit,
     ) -> Result<(Prediction, StageTimes), EngineError> {
-        self.admit(index, until)?;
         let packages = Arc::clone(&self.packages);
         let manifest = packages[index].manifest();
+        let rung = self.admit(index, limit)?;
+        let own = limit.at_most(manifest.inference.time_limit);
+        let attempt = |modules: &mut Self, rung| {
+            let mut clock = Stages::start();
+            let mut elsewhere = None;
+            let (device, loaded) = modules.loaded(index, rung, limit, &mut elsewhere)?;
+            clock.done("load");
+            let run = Run { manifest, modules: &loaded.modules, device, rung, limit: own };
+            let asked = Asked { subject, context, words: loaded.words.as_ref(), whole: limit };
+            let prediction = predict_once(&run, &asked, &mut clock)?;
+            Ok((prediction, clock.stages))
+        };
+        let ((mut prediction, stages), warnings) = self.down_the_ladder(index, rung, attempt)?;
+        prediction.warnings.extend(warnings);
+        Ok((prediction, stages))
+    }
+
+    /// What there is to choose from for a package.
+    fn choices(&self, manifest: &Manifest) -> Choices {
         let windows = manifest.modules.iter().any(|module| matches!(module.over, Over::Windows(_)));
-        let choices = Choices { own_memory: self.device != Device::Cpu, windows };
-        let mut rung = Rung::first(manifest.inference.batch);
+        Choices { own_memory: self.device != Device::Cpu, windows }
+    }
+
+    /// Whether there could ever be the memory that a package says it needs. On a device with memory of its own there is
+    /// always something left to try.
+    fn enough_in_all(&self, index: usize) -> Result<(), EngineError> {
+        let host = if self.device == Device::Cpu { memory::host() } else { None };
+        let Some(host) = host else { return Ok(()) };
+        let lacking = memory::enough_in_all(self.estimate(index), host);
+        lacking.map_err(|lack| self.lacks(index, lack))
+    }
+
+    /// Waits for the memory of the host that a package says it needs; on a device with memory of its own, says where to begin.
+    fn admit(&self, index: usize, limit: Limit) -> Result<Rung, EngineError> {
+        let manifest = self.packages[index].manifest();
+        let first = Rung::first(manifest.inference.batch);
+        if self.device == Device::Cpu {
+            self.wait_for_host(index, limit)?;
+            return Ok(first);
+        }
+        let others = self.loaded.keys().filter(|other| **other != index);
+        let loaded = others.map(|other| self.packages[*other].weights_bytes()).sum();
+        let (now, at_start) = (memory::of_device(self.device), self.own_memory);
+        let fits = |(now, at_start)| memory::fits(self.estimate(index), now, at_start, loaded);
+        if now.zip(at_start).is_none_or(fits) {
+            return Ok(first);
+        }
+        let begun = Rung::smallest(self.choices(manifest));
+        tracing::info!(model.name = manifest.name, begun_with = %begun, "by its estimate the model does not fit its device");
+        Ok(begun)
+    }
+
+    /// Waits for the memory of the host that a package says it needs.
+    fn wait_for_host(&self, index: usize, limit: Limit) -> Result<(), EngineError> {
+        let loaded = self.device == Device::Cpu && self.loaded.contains_key(&index);
+        let weights = if loaded { self.packages[index].weights_bytes() } else { 0 };
+        let needed = self.estimate(index).saturating_sub(weights);
+        memory::admit(needed, limit.until(), memory::host).map_err(|lack| self.lacks(index, lack))
+    }
+
+    /// What a package says it needs, bytes.
+    fn estimate(&self, index: usize) -> u64 {
+        self.packages[index].manifest().inference.memory_mb.saturating_mul(1_000_000)
+    }
+
+    fn lacks(&self, index: usize, lack: Lack) -> EngineError {
+        let model = self.packages[index].manifest().name.clone();
+        match lack {
+            Lack::Now(message) => EngineError::OutOfMemory { model, message },
+            Lack::Ever(message) => EngineError::TooLarge { model, message },
+        }
+    }
+
+    /// Attempts something with a package, with less memory after each time that it ran out; and what to say of that.
+    fn down_the_ladder<T>(
+        &mut self,
+        index: usize,
+        mut rung: Rung,
+        mut attempt: impl FnMut(&mut Self, Rung) -> Result<T, Fault>,
+    ) -> Result<(T, Vec<String>), EngineError> {
+        let packages = Arc::clone(&self.packages);
+        let manifest = packages[index].manifest();
+        let choices = self.choices(manifest);
         let mut warnings = Vec::new();
         loop {
-            let fault = match self.attempt(index, subject, context, rung, until)? {
-                Ok((mut prediction, stages)) => {
-                    prediction.warnings.extend(warnings);
-                    return Ok((prediction, stages));
-                }
+            let outcome = attempt(self, rung);
+            libtorch::return_memory();
+            let fault = match outcome {
+                Ok(found) => return Ok((found, warnings)),
                 Err(fault) => fault,
             };
-            let next = if fault.is_out_of_memory() { rung.next(choices) } else { None };
-            let error = fault.of(&manifest.name, manifest.inference.time_limit);
+            let next = match &fault {
+                fault if !fault.is_out_of_memory() => None,
+                Fault::Load(_) => rung.elsewhere(choices),
+                _ => rung.next(choices),
+            };
+            let error = fault.of(&manifest.name);
             let Some(next) = next else { return Err(error) };
             tracing::warn!(model.name = manifest.name, %error, tried = %rung, next = %next, "memory ran out");
             warnings.push(format!("Memory ran out with {rung}; the model was run with {next}."));
@@ -117,34 +184,24 @@ impl Modules {
         }
     }
 
-    /// One run. The outer error is one of loading.
-    fn attempt(
-        &mut self,
+    /// The modules of a package where this rung has them. What the CPU runs in the place of a device is loaded into
+    /// `elsewhere`, for this run alone.
+    fn loaded<'a>(
+        &'a mut self,
         index: usize,
-        subject: &Subject,
-        context: &Context,
         rung: Rung,
-        until: Instant,
-    ) -> Result<Result<(Prediction, StageTimes), Fault>, EngineError> {
-        let packages = Arc::clone(&self.packages);
-        let manifest = packages[index].manifest();
-        let mut clock = Stages::start();
-        // What the CPU runs in the place of a device is loaded for this run alone.
-        let mut elsewhere = None;
-        let (device, loaded) = if rung.on_cpu {
-            let loaded = Loaded::on(&packages[index], Device::Cpu)?;
-            (Device::Cpu, &*elsewhere.insert(loaded))
-        } else {
-            (self.device, self.load(index)?)
-        };
-        clock.done("load");
-        let run = Run { manifest, modules: &loaded.modules, device, rung, until };
-        let outcome = predict_once(&run, loaded.words.as_ref(), subject, context, &mut clock);
-        libtorch::return_memory();
-        Ok(outcome.map(|prediction| (prediction, clock.stages)))
+        limit: Limit,
+        elsewhere: &'a mut Option<Loaded>,
+    ) -> Result<(Device, &'a Loaded), Fault> {
+        if !rung.on_cpu {
+            return Ok((self.device, self.load(index)?));
+        }
+        self.wait_for_host(index, limit).map_err(Fault::Engine)?;
+        let loaded = Loaded::on(&self.packages[index], Device::Cpu)?;
+        Ok((Device::Cpu, elsewhere.insert(loaded)))
     }
 
-    fn load(&mut self, index: usize) -> Result<&Loaded, EngineError> {
+    fn load(&mut self, index: usize) -> Result<&Loaded, Fault> {
         use std::collections::btree_map::Entry;
         match self.loaded.entry(index) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
@@ -153,20 +210,27 @@ impl Modules {
     }
 }
 
-fn predict_once(
-    run: &Run<'_>,
-    words: Option<&Words>,
-    subject: &Subject,
-    context: &Context,
-    clock: &mut Stages,
-) -> Result<Prediction, Fault> {
+/// What is asked of a run.
+struct Asked<'a> {
+    subject: &'a Subject,
+    context: &'a Context,
+    words: Option<&'a Words>,
+    /// That of the series and its slices together.
+    whole: Limit,
+}
+
+fn predict_once(run: &Run<'_>, asked: &Asked<'_>, clock: &mut Stages) -> Result<Prediction, Fault> {
+    let Asked { subject, context, words, whole } = *asked;
     let manifest = run.manifest;
     let mut source = source(manifest, subject, run.device)?;
     let per_slice = manifest.input.per_slice().filter(|_| context.per_slice);
-    let input = match source.prepared(&manifest.input, context.gate.as_deref())? {
-        Ok(input) => input,
-        Err(NoSlices::NoGate) => return Err(Fault::NoGate),
-        Err(NoSlices::NothingFound) => return Ok(nothing_found(manifest, &source)),
+    let input = match source.prepared(&manifest.input, context.gate.as_deref()) {
+        Ok(Ok(input)) => input,
+        Ok(Err(NoSlices::NoGate)) => return Err(Fault::NoGate),
+        Ok(Err(NoSlices::NothingFound)) => return Ok(nothing_found(manifest, &source)),
+        // The model has no part in it: the steps of its manifest do not suit the series.
+        Err(TchError::Shape(message)) => return Ok(no_grid(&source, &message)),
+        Err(error) => return Err(error.into()),
     };
     if per_slice.is_none() {
         source.let_go()?;
@@ -178,12 +242,21 @@ fn predict_once(
     drop((tensors, input));
     clock.done("output");
     if let (Some(per_slice), Verdict::Suitable) = (per_slice, &prediction.verdict) {
-        let scores = run.slice_scores(&source, per_slice)?;
-        if scores.is_none() {
-            let why = "The slices of the series lie across those of the model: they were not scored one by one.";
-            prediction.warnings.push(why.to_owned());
+        let limit = whole.at_most(manifest.slices_time_limit().unwrap_or_default());
+        match run.within(limit).slice_scores(&source, per_slice) {
+            Ok(Some(scores)) => prediction.slice_scores = Some(scores),
+            Ok(None) => {
+                let why = "The slices of the series lie across those of the model: they were not scored one by one.";
+                prediction.warnings.push(why.to_owned());
+            }
+            // What was found for the series is not lost over it.
+            Err(Fault::Late(allowed)) => {
+                let seconds = allowed.as_secs_f64();
+                let why = format!("The slices were not scored one by one: that did not end within {seconds} s.");
+                prediction.warnings.push(why);
+            }
+            Err(fault) => return Err(fault),
         }
-        prediction.slice_scores = scores;
         clock.done("slices");
     }
     Ok(prediction)
@@ -217,6 +290,13 @@ fn nothing_found(manifest: &Manifest, source: &Source) -> Prediction {
     Prediction { warnings: source.warnings.clone(), ..Prediction::of(verdict) }
 }
 
+/// The steps do not suit the series.
+fn no_grid(source: &Source, message: &str) -> Prediction {
+    let reason = format!("The series cannot be brought to the grid of the model: {message}.");
+    let verdict = Verdict::NotSuitable { code: "model-grid".to_owned(), reason };
+    Prediction { warnings: source.warnings.clone(), ..Prediction::of(verdict) }
+}
+
 struct Stages {
     last: Instant,
     stages: StageTimes,
@@ -235,15 +315,14 @@ impl Stages {
 }
 
 impl Loaded {
-    fn on(package: &VerifiedModel, device: Device) -> Result<Self, EngineError> {
-        let fault = |message: String| EngineError::Load { model: package.manifest().name.clone(), message };
+    fn on(package: &VerifiedModel, device: Device) -> Result<Self, Fault> {
         let modules = package.manifest().modules.iter().map(|module| {
             let loaded = load_module(package, module, device);
-            loaded.map_err(|message| fault(format!("{}: {message}", module.weights)))
+            loaded.map_err(|message| Fault::Load(format!("{}: {message}", module.weights)))
         });
         let modules = modules.collect::<Result<_, _>>()?;
-        let text = package.tokenizer().map_err(|error| fault(error.to_string()))?;
-        let words = text.map(|text| Words::parse(&text)).transpose().map_err(fault)?;
+        let text = package.tokenizer().map_err(|error| Fault::Load(error.to_string()))?;
+        let words = text.map(|text| Words::parse(&text)).transpose().map_err(Fault::Load)?;
         Ok(Self { modules, words })
     }
 }

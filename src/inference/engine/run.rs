@@ -1,16 +1,16 @@
 //! The modules of a package, run in order, each once.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
-use tch::{CModule, Cuda, Device, IValue, Tensor};
+use tch::{CModule, Device, IValue, Tensor};
 
 use super::decode::decode;
 use super::fault::Fault;
 use super::inputs::ModuleInput;
 use super::ladder::Rung;
+use super::limit::Limit;
 use super::returned::{Named, results, widened};
-use crate::inference::libtorch::Autocast;
+use crate::inference::libtorch::{self, Autocast};
 use crate::inference::manifest::{Manifest, Module, Over, Precision, SPACING, VOXELS, WINDOW_POSITIONS, Window};
 use crate::inference::sliding_window::Plan;
 use crate::inference::sliding_window::blend::{Pace, over_windows, positions};
@@ -23,7 +23,7 @@ pub(super) struct Run<'a> {
     pub(super) device: Device,
     pub(super) rung: Rung,
     /// When it is given up.
-    pub(super) until: Instant,
+    pub(super) limit: Limit,
 }
 
 impl Run<'_> {
@@ -36,9 +36,14 @@ impl Run<'_> {
         self.fill(&mut store, wanted)?;
         if let Device::Cuda(number) = self.device {
             // Kernels run on after the call; their errors and their time belong to this stage.
-            Cuda::synchronize(number as i64);
+            libtorch::synchronize(number).map_err(Fault::Torch)?;
         }
         Ok(store.take(wanted))
+    }
+
+    /// The same with another limit.
+    pub(super) const fn within(&self, limit: Limit) -> Self {
+        Self { limit, ..*self }
     }
 
     /// In what the modules compute here.
@@ -63,13 +68,13 @@ impl Run<'_> {
     }
 
     fn module(&self, module: &Module, compiled: &CModule, store: &mut Store) -> Result<Vec<Tensor>, Fault> {
-        self.in_time()?;
+        self.limit.check()?;
         match (&module.over, &self.manifest.inference.window) {
             (Over::Windows(gathers), Some(window)) => {
                 let sums = if self.rung.sums_on_host { Device::Cpu } else { self.device };
                 let pace = Pace { batch: self.rung.batch, sums };
                 let call = |windows: &Tensor| {
-                    self.in_time()?;
+                    self.limit.check()?;
                     forward(module, compiled, &[windows.shallow_clone()])
                 };
                 over_windows(store.get(VOXELS)?, window, gathers, pace, call)
@@ -82,7 +87,7 @@ impl Run<'_> {
                 match &module.generate {
                     Some(generate) => {
                         let step = |ids: &Tensor, memory: &[Tensor]| {
-                            self.in_time()?;
+                            self.limit.check()?;
                             let mut arguments = vec![ids.shallow_clone()];
                             arguments.extend(memory.iter().map(Tensor::shallow_clone));
                             forward(module, compiled, &arguments).map(|mut found| found.remove(0))
@@ -93,10 +98,6 @@ impl Run<'_> {
                 }
             }
         }
-    }
-
-    fn in_time(&self) -> Result<(), Fault> {
-        if Instant::now() < self.until { Ok(()) } else { Err(Fault::Late) }
     }
 }
 
@@ -207,12 +208,13 @@ mod tests {
         let modules: Vec<CModule> = manifest.modules.iter().map(load).collect();
         let arrays = npz::read(std::fs::File::open(format!("{folder}/golden/case.npz")).unwrap()).unwrap();
         let input = ModuleInput::of_arrays(&manifest.input, |name| arrays.get(name), Device::Cpu).unwrap();
-        let run = |until| {
-            let run = Run { manifest, modules: &modules, device: Device::Cpu, rung: Rung::first(2), until };
+        let run = |seconds| {
+            let limit = Limit::of(std::time::Duration::from_secs(seconds));
+            let run = Run { manifest, modules: &modules, device: Device::Cpu, rung: Rung::first(2), limit };
             run.outputs(&input, &["other"])
         };
-        assert!(matches!(run(Instant::now()), Err(Fault::Late)));
-        let found = run(Instant::now() + std::time::Duration::from_secs(300)).unwrap();
+        assert!(matches!(run(0), Err(Fault::Late(_))));
+        let found = run(300).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["other"]);
     }
 }

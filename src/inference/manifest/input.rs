@@ -1,7 +1,9 @@
 //! The table `input`: what the modules are handed.
 
+use std::time::Duration;
+
 use super::modules::{SPACING, VOXELS};
-use super::sections::within;
+use super::sections::{seconds, within};
 use super::steps::steps;
 use super::toml_table::Table;
 use crate::inference::orientation::Axes;
@@ -54,6 +56,8 @@ pub struct PerSlice {
     pub window: usize,
     /// From one scored slice to the next.
     pub stride: usize,
+    /// How long all slices may take together, after the series itself.
+    pub time_limit: Option<Duration>,
 }
 
 /// Over what slices are spread, first and last included, rounded half to even.
@@ -200,8 +204,9 @@ fn with_its_table(table: &Table<'_>, kind: Kind, axes: Option<&str>) -> Option<I
 fn per_slice(table: Table<'_>) -> Option<PerSlice> {
     let window = table.required_checked("window", |count| within(*count, 1, 4096));
     let stride = table.optional_checked("stride", |count| within(*count, 1, 4096));
+    let limit = table.optional_checked("time_limit_seconds", |limit| within(*limit, 0.1, 86_400.0));
     table.finish();
-    Some(PerSlice { window: window?, stride: stride.unwrap_or(1) })
+    Some(PerSlice { window: window?, stride: stride.unwrap_or(1), time_limit: limit.map(seconds) })
 }
 
 fn slices(table: Table<'_>) -> Option<(usize, SlicesOver)> {

@@ -22,6 +22,8 @@ mod toml_table;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use crate::dicom::code::CodedConcept;
@@ -147,6 +149,19 @@ impl Manifest {
         let mut lines: Vec<_> = self.modules.iter().map(|m| format!("{} {}\n", m.name, m.sha256)).collect();
         lines.extend(text.map(|text| format!("tokenizer {}\n", text.tokenizer_sha256)));
         Sha256::digest(lines.concat()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// How long all slices may take where each is scored by itself: what `input.per_slice` says, else as long as a run.
+    #[must_use]
+    pub fn slices_time_limit(&self) -> Option<Duration> {
+        self.input.per_slice().map(|per_slice| per_slice.time_limit.unwrap_or(self.inference.time_limit))
+    }
+
+    /// How long a run may take, with the slices where they are asked for.
+    #[must_use]
+    pub fn longest_run(&self, per_slice: bool) -> Duration {
+        let slices = self.slices_time_limit().filter(|_| per_slice);
+        self.inference.time_limit + slices.unwrap_or_default()
     }
 
     /// Who makes the predictions, as every result object says it.

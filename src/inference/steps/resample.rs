@@ -32,6 +32,19 @@ pub(super) fn extents_at(
 /// More voxels along an axis are the mark of a wrong distance.
 const LARGEST_EXTENT: f64 = 65_536.0;
 
+/// A grid of more values is the mark of it too; in float32 it would have 8 GiB.
+const LARGEST_GRID: usize = 1 << 31;
+
+/// # Errors
+/// A grid of `extents` has no place in memory.
+fn bounded(channels: i64, extents: &[usize]) -> Result<(), TchError> {
+    let values = extents.iter().try_fold(usize::try_from(channels).unwrap_or(1), |all, next| all.checked_mul(*next));
+    if values.is_some_and(|values| values <= LARGEST_GRID) {
+        return Ok(());
+    }
+    Err(TchError::Shape(format!("a grid of {extents:?} voxels is too large")))
+}
+
 /// At least one voxel, and never so many that a wrong distance asks for all memory there is.
 fn whole(extent: f64) -> Option<usize> {
     (extent.is_finite() && extent < LARGEST_EXTENT).then_some((extent as usize).max(1))
@@ -53,6 +66,7 @@ pub(super) fn spread(state: State, spacing_mm: &[f64], wanted_mm: &[f64]) -> Res
         // What brings scores back brings values forth, between the two grids the other way round.
         wanted.push(Along::whole(extent).spread(axis.after, mm / wanted_mm));
     }
+    bounded(state.values.size()[0], &forth.iter().map(|axis: &Along| axis.after).collect::<Vec<_>>())?;
     let values = back(&state.values, &Field { axes: wanted }, Back::Linear, 0.0)?;
     Ok(State { values, field: Field { axes: forth }, owned: true })
 }
@@ -77,6 +91,7 @@ pub(super) fn resize(mut state: State, size: &[usize], method: Interpolation) ->
     if state.field.after() == size {
         return Ok(state);
     }
+    bounded(state.values.size()[0], size)?;
     let positions = method.positions();
     if method.antialias() == Antialias::Gaussian {
         state = smooth::before_shrinking(state, size)?;

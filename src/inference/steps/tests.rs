@@ -212,6 +212,15 @@ fn steps_that_do_not_suit_the_values_are_refused() {
     ] {
         assert!(apply(volume(), &mm, std::slice::from_ref(&step)).is_err(), "{step:?}");
     }
+    // One of two million voxels becomes one of 14 thousand million: no machine is asked for that.
+    let large = || Tensor::zeros([4, 64, 64], (Kind::Float, tch::Device::Cpu));
+    for step in [
+        Step::Spacing { mm: vec![1.0; 3], rounding: Rounding::Floor, method: linear(false, NONE) },
+        Step::Resample { mm: vec![1.0; 3] },
+    ] {
+        let error = apply(large(), &[1.0, 933.0, 933.0], std::slice::from_ref(&step)).unwrap_err().to_string();
+        assert!(error.contains("is too large"), "{step:?}: {error}");
+    }
     assert!(apply(volume(), &mm[..2], &[]).is_err());
     assert!(apply(image(), &mm[..2], &[]).is_ok());
     assert!(apply(Tensor::zeros([0, 4], (Kind::Float, tch::Device::Cpu)), &mm[..2], &[]).is_err());

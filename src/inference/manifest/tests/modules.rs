@@ -21,7 +21,10 @@ fn the_example_is_read_whole() {
     let spacing = Step::Spacing { mm: vec![1.5; 3], rounding: Rounding::Nearest, method: linear };
     assert_eq!(manifest.input.steps[1], spacing);
     assert_eq!(manifest.input.steps.len(), 4);
-    assert_eq!(manifest.input.per_slice(), Some(PerSlice { window: 16, stride: 1 }));
+    assert_eq!(
+        manifest.input.per_slice(),
+        Some(PerSlice { window: 16, stride: 1, time_limit: Some(Duration::from_secs(3600)) })
+    );
     assert_eq!(manifest.inference.precision, Precisions { cpu: Precision::Float32, cuda: Precision::Float16 });
     assert_eq!((&manifest.inference.mirror[..], manifest.inference.batch), (&[2][..], 4));
     assert_eq!(manifest.accepts.gate.as_deref(), Some("lung-densitometry"));
