@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 
 use tch::{CModule, Device, IValue, Tensor};
 
-use super::decode::decode;
+use super::decode::{Step, decode};
 use super::fault::Fault;
 use super::inputs::ModuleInput;
 use super::ladder::Rung;
 use super::limit::Limit;
-use super::returned::{Named, results, widened};
+use super::returned::{Named, results as of_call, widened};
 use crate::inference::libtorch::{self, Autocast};
 use crate::inference::manifest::{Manifest, Module, Over, Precision, SPACING, VOXELS, WINDOW_POSITIONS, Window};
 use crate::inference::sliding_window::Plan;
 use crate::inference::sliding_window::blend::{Pace, over_windows, positions};
+
+/// What the cache of a decoder is called where its step returns a dict.
+const CACHE: &str = "cache";
 
 /// One package on one device, about to run.
 pub(super) struct Run<'a> {
@@ -75,7 +78,7 @@ impl Run<'_> {
                 let pace = Pace { batch: self.rung.batch, sums };
                 let call = |windows: &Tensor| {
                     self.limit.check()?;
-                    forward(module, compiled, &[windows.shallow_clone()])
+                    forward(compiled, (&module.arguments, &[windows.shallow_clone()]), &module.results)
                 };
                 over_windows(store.get(VOXELS)?, window, gathers, pace, call)
             }
@@ -86,15 +89,22 @@ impl Run<'_> {
                     arguments.iter().map(|tensor| tensor.f_to_device(self.device)).collect::<Result<Vec<_>, _>>()?;
                 match &module.generate {
                     Some(generate) => {
+                        // The cache comes behind them; it is the step's own, to be written to.
+                        let mut shown = vec!["ids".to_owned()];
+                        shown.extend_from_slice(&module.arguments);
                         let step = |ids: &Tensor, memory: &[Tensor]| {
                             self.limit.check()?;
                             let mut arguments = vec![ids.shallow_clone()];
                             arguments.extend(memory.iter().map(Tensor::shallow_clone));
-                            forward(module, compiled, &arguments).map(|mut found| found.remove(0))
+                            let mut names = module.results.clone();
+                            names.extend(generate.cache.is_some().then(|| CACHE.to_owned()));
+                            let mut found = forward(compiled, (&shown, &arguments), &names)?.into_iter();
+                            let none = || Fault::Wrong("a step gives logits".to_owned());
+                            Ok(Step { logits: found.next().ok_or_else(none)?, cache: found.next() })
                         };
                         decode(generate, &arguments, self.device, step).map(|ids| vec![ids])
                     }
-                    None => forward(module, compiled, &arguments),
+                    None => forward(compiled, (&module.arguments, &arguments), &module.results),
                 }
             }
         }
@@ -161,30 +171,28 @@ fn empty(tensor: &mut Tensor) {
     let _ = tensor.f_set_();
 }
 
-/// One call of a module on `arguments`, whose last ones have the names of the manifest. Gives tensors in float32 where they
-/// were computed in less.
-fn forward(module: &Module, compiled: &CModule, arguments: &[Tensor]) -> Result<Vec<Tensor>, Fault> {
+/// One call of a module: its arguments behind the names of those that others see too, and the names of what it gives. Gives
+/// tensors in float32 where they were computed in less.
+fn forward(module: &CModule, arguments: (&[String], &[Tensor]), results: &[String]) -> Result<Vec<Tensor>, Fault> {
     // The data without their history: no view.
-    let mut own = arguments.iter().map(Tensor::f_data).collect::<Result<Vec<_>, _>>()?;
+    let mut own = arguments.1.iter().map(Tensor::f_data).collect::<Result<Vec<_>, _>>()?;
     let inputs: Vec<IValue> = own.iter().map(|tensor| IValue::Tensor(tensor.shallow_clone())).collect();
-    let returned = compiled.forward_is(&inputs);
+    let returned = module.forward_is(&inputs);
     drop(inputs);
     if returned.is_err() {
         own.iter_mut().for_each(empty);
     }
     let returned = returned?;
-    unchanged(module, &own)?;
-    let tensors = results(returned, &module.results).map_err(Fault::Wrong)?;
+    unchanged(arguments.0, &own)?;
+    let tensors = of_call(returned, results).map_err(Fault::Wrong)?;
     tensors.into_iter().map(|tensor| Ok(widened(tensor)?)).collect()
 }
 
 /// Other modules, outputs and mirror images see the same values: a module must not write to them.
-fn unchanged(module: &Module, arguments: &[Tensor]) -> Result<(), Fault> {
-    let before_names = arguments.len().saturating_sub(module.arguments.len());
-    for (index, tensor) in arguments.iter().enumerate() {
+fn unchanged(names: &[String], arguments: &[Tensor]) -> Result<(), Fault> {
+    for (name, tensor) in names.iter().zip(arguments) {
         // Counted from the call on: the argument was taken without its history.
         if tensor.f_internal_version()? != 0 {
-            let name = index.checked_sub(before_names).map_or("ids", |index| module.arguments[index].as_str());
             return Err(Fault::Wrong(format!("changes its argument «{name}» in place; it must work on a copy")));
         }
     }
