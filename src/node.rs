@@ -16,7 +16,7 @@ use crate::config::NodeConfig;
 use crate::dicom::ae::AeTitle;
 use crate::inference::engine::Engine;
 use crate::inference::manifest::Manifest;
-use crate::inference::package::{Packages, packages};
+use crate::inference::package::{Packages, packages_of};
 use crate::scp::{BindError, Listener, ScpOptions};
 use crate::scu::Delivery;
 use crate::scu::outcome::Patience;
@@ -138,11 +138,12 @@ impl Node {
     }
 }
 
-/// Loads every package; what is wrong with one that a route names keeps the node from starting.
+/// Loads the packages that routes name, and their gates; what is wrong with one of them keeps the node from starting.
 async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
     let folder = config.node.models.clone();
-    let Packages { models, not_installed, faults } = packages(&folder)
-        .map_err(|e| StartError::Models(format!("the models in {} cannot be read: {e}", folder.display())))?;
+    let names: Vec<String> = config.routes.iter().map(|route| route.model.clone()).collect();
+    let found = tokio::task::spawn_blocking(move || packages_of(&folder, names.iter().map(String::as_str))).await;
+    let Packages { models, not_installed, faults } = found.map_err(|e| StartError::Models(e.to_string()))?;
     for fault in &faults {
         tracing::error!(%fault, "a model package is not as it should be");
     }

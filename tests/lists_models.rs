@@ -110,6 +110,14 @@ fn the_list_tells_what_is_installed_and_how_the_last_check_of_this_very_package_
 }
 
 #[test]
+fn a_package_that_does_not_compute_the_same_twice_is_found_out() {
+    let bench = Bench::new();
+    copy(&root().join("tests/fixtures/modules/remembers"), &bench.models().join("remembers"));
+    let (code, said) = bench.check("remembers");
+    assert!(code == PARTLY && said.contains("passed") && said.contains("DIFFERS   «logits»"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_checked_or_listed_is_said() {
     let bench = Bench::new();
     assert_eq!(bench.run(&[]).0, NOTHING);

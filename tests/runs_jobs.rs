@@ -38,6 +38,22 @@ fn site_with_poison(receiver: &Receiver, bad: &str) -> Site {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn packages_without_a_route_are_left_alone_and_gates_of_those_with_one_are_not() {
+    let receiver = Receiver::start();
+    let site = Site::measuring_for(&receiver)
+        .with_model("tests/fixtures/models/truncated")
+        .with_model("models/lung-densitometry")
+        .with_tiny_model("chest-ct-2p5d")
+        .with_route("chest-ct-2p5d-tiny", &["PACS"], "");
+    let mut node = site.start().await;
+    let ready = &node.lines("the node is ready")[0];
+    assert_eq!(ready["models"], r#"["chest-ct-2p5d-tiny", "good", "lung-densitometry"]"#, "{}", node.text());
+    assert!(node.lines("a model is not served").is_empty(), "{}", node.text());
+    node.terminate();
+    node.exit_code().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_raises_fails_its_job_once_and_reports_it_where_that_is_wanted() {
     let receiver = Receiver::start();
     let site = site_with_poison(&receiver, "raises")

@@ -1,5 +1,6 @@
 //! What can go wrong between a volume and a prediction, and who must act.
 
+use std::any::Any;
 use std::time::Duration;
 
 /// Why a model gave no prediction.
@@ -116,6 +117,18 @@ pub enum ActsOn {
     Us,
 }
 
+impl ActsOn {
+    /// In words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ModelAuthor => "model author",
+            Self::Operator => "operator",
+            Self::Us => "us",
+        }
+    }
+}
+
 impl EngineError {
     /// Whether the same run may succeed later.
     #[must_use]
@@ -189,6 +202,13 @@ pub fn telling_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = lines.iter().rev().copied().find(|line| raised(line)).or_else(|| lines.first().copied());
     line.unwrap_or("no message").chars().take(300).collect()
+}
+
+/// What a panic said.
+#[must_use]
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("panic without a message")
 }
 
 #[cfg(test)]

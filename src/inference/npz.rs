@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
-/// No golden case needs more, and an archive may claim anything.
-const LARGEST_ARRAY: u64 = 2 << 30;
+/// All arrays of an archive together, bytes. No golden case needs more, and an archive may claim anything.
+const LARGEST_ARCHIVE: u64 = 256 << 20;
 
 /// A dense array, last index fastest.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,25 +44,43 @@ impl Values {
     }
 }
 
+impl Array {
+    /// Whether both have the same shape, type and bits: NaN is the same as NaN.
+    #[must_use]
+    pub fn same_bits(&self, other: &Self) -> bool {
+        let values = match (&self.values, &other.values) {
+            (Values::F32(a), Values::F32(b)) => a.iter().map(|a| a.to_bits()).eq(b.iter().map(|b| b.to_bits())),
+            (Values::F64(a), Values::F64(b)) => a.iter().map(|a| a.to_bits()).eq(b.iter().map(|b| b.to_bits())),
+            (one, other) => one == other,
+        };
+        values && self.shape == other.shape
+    }
+}
+
 /// Reads all arrays of an archive, by name.
 ///
 /// # Errors
 /// What is wrong with the archive, for its author.
 pub fn read(file: impl Read + Seek) -> Result<BTreeMap<String, Array>, String> {
+    read_within(file, LARGEST_ARCHIVE)
+}
+
+/// `left`: how many bytes all arrays may have.
+fn read_within(file: impl Read + Seek, mut left: u64) -> Result<BTreeMap<String, Array>, String> {
     let mut archive = zip::ZipArchive::new(file).map_err(|error| format!("is not an .npz archive: {error}"))?;
     let mut arrays = BTreeMap::new();
     for index in 0..archive.len() {
         let mut member = archive.by_index(index).map_err(|error| error.to_string())?;
         let name = member.name().map_err(|error| error.to_string())?.into_owned();
         let key = name.strip_suffix(".npy").ok_or_else(|| format!("holds «{name}», which is no .npy array"))?;
-        let array = read_array(&mut member).map_err(|message| format!("array «{key}»: {message}"))?;
+        let array = read_array(&mut member, &mut left).map_err(|message| format!("array «{key}»: {message}"))?;
         arrays.insert(key.to_owned(), array);
     }
     Ok(arrays)
 }
 
 /// Reads one `.npy` array (format 1.0 to 3.0, little-endian, C order).
-fn read_array(file: &mut impl Read) -> Result<Array, String> {
+fn read_array(file: &mut impl Read, left: &mut u64) -> Result<Array, String> {
     let mut start = [0u8; 8];
     file.read_exact(&mut start).map_err(|error| error.to_string())?;
     if &start[..6] != b"\x93NUMPY" {
@@ -81,7 +99,11 @@ fn read_array(file: &mut impl Read) -> Result<Array, String> {
     file.take(u64::from(length.min(65_536))).read_to_string(&mut header).map_err(|error| error.to_string())?;
     let (descr, shape) = parse_header(&header)?;
     let count = shape.iter().try_fold(1u64, |product, extent| product.checked_mul(*extent as u64));
-    let count = count.filter(|count| *count <= LARGEST_ARRAY / 8).ok_or("is too large")?;
+    let width =
+        if descr == "|u1" { 1 } else { descr.get(2..).and_then(|width| width.parse::<u64>().ok()).unwrap_or(8) };
+    let bytes = count.and_then(|count| count.checked_mul(width)).and_then(|bytes| left.checked_sub(bytes));
+    *left = bytes.ok_or("is too large")?;
+    let count = count.unwrap_or(0);
     let values = match descr {
         "|u1" => Values::U8(read_bytes(file, count)?),
         "<i2" => Values::I16(numbers(&read_bytes(file, count * 2)?, i16::from_le_bytes)),
@@ -158,6 +180,10 @@ mod tests {
         let header = |shape: &str| format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape}), }}");
         assert!(refused(npy(&header("3,"), &[0; 8])).contains("ends early"));
         assert!(refused(npy(&header("99999999999, 99999999999"), &[])).contains("too large"));
+        assert!(refused(npy(&header("40000000,"), &[])).contains("too large"), "320 MB");
+        let two = || npz(&[("a.npy", npy(&header("2,"), &[0; 16])), ("b.npy", npy(&header("1,"), &[0; 8]))]);
+        assert_eq!(read_within(two(), 24).unwrap().len(), 2);
+        assert_eq!(read_within(two(), 23).unwrap_err(), "array «b»: is too large");
         assert!(refused(npy(&header("-1,"), &[])).contains("extent"));
         assert!(refused(npy("{}", &[])).contains("descr"));
         assert!(refused(npy(&header("1").replace("False", "True"), &[0; 8])).contains("Fortran"));

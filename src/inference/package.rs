@@ -1,5 +1,6 @@
 //! A model package on disk: its folder, its manifest, and weights whose hash was checked.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::golden::GoldenCase;
-use super::manifest::{Manifest, ManifestError, Module, stable_word};
+use super::manifest::{LARGEST_TEXT, Manifest, ManifestError, Module, stable_word};
 
 /// No `tokenizer.json` needs more; what is larger is cut off, and its hash does not fit.
 const LARGEST_TOKENIZER: u64 = 64 << 20;
@@ -143,7 +144,7 @@ impl Manifest {
     /// All faults at once.
     pub fn inspect(folder: &Path) -> Result<Package, Vec<ManifestError>> {
         let file = folder.join("model.toml");
-        let text = std::fs::read_to_string(&file).map_err(|error| vec![fault(&file, "", error.to_string())])?;
+        let text = text_of(&file).map_err(|error| vec![fault(&file, "", error.to_string())])?;
         let manifest = Self::parse(&text).map_err(|mut faults| {
             faults.iter_mut().for_each(|fault| fault.file.clone_from(&file));
             faults
@@ -194,6 +195,13 @@ fn named_so(folder: &Path, name: &str) -> bool {
     own == name || folder.parent().and_then(part).is_some_and(|parent| format!("{parent}-{own}") == name)
 }
 
+/// As much of a manifest's text as shows that it is too long.
+fn text_of(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(file)?.take(LARGEST_TEXT as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 fn fault(file: &Path, key: &str, message: String) -> ManifestError {
     ManifestError { file: file.to_owned(), key: key.to_owned(), line: 0, message }
 }
@@ -231,6 +239,28 @@ pub fn packages(folder: &Path) -> io::Result<Packages> {
         }
     }
     Ok(found)
+}
+
+/// The packages of these names below `folder`, and their gates. No other is looked into; a name without a package is passed
+/// over.
+#[must_use]
+pub fn packages_of<'n>(folder: &Path, names: impl IntoIterator<Item = &'n str>) -> Packages {
+    let mut found = Packages::default();
+    let mut wanted: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(name) = wanted.pop() {
+        let Some(path) = folder_of(folder, &name).filter(|_| seen.insert(name)) else { continue };
+        match Manifest::inspect(&path) {
+            Ok(Package::Installed(model)) => {
+                wanted.extend(model.manifest.accepts.gate.clone());
+                found.models.push(model);
+            }
+            Ok(Package::NotInstalled(package)) => found.not_installed.push(package),
+            Err(faults) => found.faults.extend(faults),
+        }
+    }
+    found.models.sort_by(|a, b| a.manifest.name.cmp(&b.manifest.name));
+    found
 }
 
 /// Whether a package can have this name: lower-case letters, digits, hyphens.

@@ -220,7 +220,7 @@ impl Worker {
                 job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, "job will be tried again"
             ),
             JobEnd::Failed => tracing::error!(
-                job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, "job failed"
+                job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, who = error.acts(), "job failed"
             ),
         }
         Ok(())

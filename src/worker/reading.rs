@@ -142,6 +142,17 @@ impl ReadingError {
         }
     }
 
+    /// Who must act: `peer`, who sent it; `model author`; `operator`; `us`, who make overread.
+    #[must_use]
+    pub const fn acts(&self) -> &'static str {
+        match self {
+            Self::File(_) => "operator",
+            Self::Unreadable => "peer",
+            Self::Engine(error) => error.acts().as_str(),
+            Self::Embeddings(_) | Self::Result(_) => "us",
+        }
+    }
+
     /// A short stable word.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -286,6 +286,25 @@ def in_place() -> None:
     write("input-in-place", body, {"model.pt": compiled(InPlaceInput())})
 
 
+class Remembers(torch.nn.Module):
+    """A logit that depends on how often it was asked before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, voxels: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return voxels.flatten(1).mean(1, keepdim=True) + self.calls / 1024
+
+
+def remembers() -> None:
+    voxels = torch.full((1, 1, 2, 2, 2), 0.5)
+    body = VOLUME + 'arguments = ["voxels"]\n' + INFERENCE.format(memory=100, more="") + classification(["Any"])
+    golden = {"voxels": voxels.numpy(), "logits": np.full((1, 1), 0.5 + 1 / 1024, np.float32)}
+    write("remembers", body, {"model.pt": compiled(Remembers())}, golden)
+
+
 class Image(torch.nn.Module):
     """Probabilities on a grid of 2 x 2 patches and three logits."""
 
@@ -483,6 +502,7 @@ def main() -> None:
     slices()
     per_slice()
     in_place()
+    remembers()
     image()
     decoder()
     precision()

@@ -23,8 +23,8 @@ pub(super) use archive::Archive;
 pub(super) const MAX_INSTANCE_BYTES: u64 = 4 << 30;
 /// More than any file meta information takes.
 const HEAD_BYTES: u64 = 16 << 10;
-/// Media Storage Directory Storage: a table of contents, not an instance.
-const DICOMDIR: &str = "1.2.840.10008.1.3.10";
+/// A table of contents, not an instance.
+pub(super) const DICOMDIR: &str = dicom_dictionary_std::uids::MEDIA_STORAGE_DIRECTORY_STORAGE;
 
 /// One instance, still where it lies.
 #[derive(Debug, Clone)]

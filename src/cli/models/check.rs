@@ -65,12 +65,21 @@ fn run(arguments: &Check) -> Result<u8, Vec<String>> {
         (None, _) => print(format_args!("unproven  loaded in {seconds:.1} s; there is no golden case to compare with")),
         (Some(false), error) => print(format_args!("FAILED    {}", error.as_deref().unwrap_or_default())),
     }
+    let state = if passed == Some(true) { engine.differs_when_repeated(&manifest.name) } else { Ok(None) };
+    let state = state.map_err(|error| vec![error.to_string()])?;
+    if let Some(tensor) = &state {
+        print(format_args!(
+            "DIFFERS   «{tensor}» is not the same when the case is computed again: a module must keep no state, and compute the \
+             same of the same"
+        ));
+    }
     let time = shown_time(Clock::System.now());
     remember(
         &arguments.here,
         &Outcome { model: manifest.name, proof_sha256: proof, device, time, passed, message: error },
     );
     Ok(match passed {
+        Some(true) if state.is_some() => exit::PARTLY,
         Some(true) => exit::DONE,
         Some(false) => exit::FAILED,
         None => exit::PARTLY,

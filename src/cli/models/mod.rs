@@ -27,8 +27,8 @@ use crate::inference::manifest::Manifest;
 Without a command: every package below --models, its origin, the SHA-256 of its weights, the device that it would run on, its \
 memory estimate, and how `overread models check` went last for the package as it is now.
 
-Exit codes: 0 done; 1 the check failed, or it could not be done; 3 some packages are faulty, or the package has no golden case; \
-4 there is no package."
+Exit codes: 0 done; 1 the check failed, or it could not be done; 3 some packages are faulty, or the package has no golden case \
+or does not compute the same twice; 4 there is no package."
 )]
 pub(super) struct Models {
     #[command(subcommand)]

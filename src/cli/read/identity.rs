@@ -5,6 +5,7 @@ use std::io::Read;
 use bytes::Bytes;
 use flate2::read::DeflateDecoder;
 
+use crate::cli::gather::DICOMDIR;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::parse::{ParseError, parse_through};
 use crate::dicom::part10::Part10;
@@ -14,8 +15,6 @@ use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, Uid
 
 /// How much is read of a file until the Series Instance UID is there: at first, and then if it was not.
 const PREFIXES: [usize; 4] = [32 << 10, 1 << 20, 16 << 20, 64 << 20];
-/// Media Storage Directory Storage: a table of contents.
-const DICOMDIR: &str = "1.2.840.10008.1.3.10";
 
 /// What identifies an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]

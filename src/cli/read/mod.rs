@@ -40,7 +40,7 @@ use super::{exit, log, say};
 use crate::clock::Clock;
 use crate::config;
 use crate::inference::device::DeviceChoice;
-use crate::inference::engine::Engine;
+use crate::inference::engine::{Engine, end_without_waiting};
 use crate::inference::manifest::Manifest;
 use crate::worker::reading::Writing;
 
@@ -114,7 +114,10 @@ pub(super) async fn read(arguments: Read) -> u8 {
             say(format_args!("ending after the series at hand; once more ends it now"));
             tokio::select! {
                 done = work => done,
-                () = next(&mut interrupt, &mut terminate) => return exit::FAILED,
+                () = next(&mut interrupt, &mut terminate) => {
+                    end_without_waiting();
+                    return exit::FAILED;
+                }
             }
         }
     };

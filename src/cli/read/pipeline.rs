@@ -1,7 +1,9 @@
 //! Three hands at once: one series is decoded while the one before it is inferred and the one before that is written.
 //!
-//! Each hand waits until the next one takes what it has, so that no more than three series are in memory.
+//! Each hand waits until the next one takes what it has, so that no more than three series are in memory. A series for which
+//! memory was short all the same is read once more when all others were.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::on_disk::on_disk;
 use super::study::SeriesToRead;
 use crate::inference::engine::Engine;
-use crate::inference::error::EngineError;
+use crate::inference::error::{EngineError, panic_text};
 use crate::inference::manifest::Manifest;
 use crate::worker::reading::{Asked, Gates, Inferred, Prepared, ReadingError, SeriesInstances, infer};
 
@@ -62,7 +64,11 @@ pub(super) fn run(
         let (decoded, to_infer) = sync_channel(0);
         let (seen, to_write) = sync_channel(0);
         scope.spawn(move || decode_all(all, models, engine, stop, &decoded));
-        let device = scope.spawn(move || infer_all(models, engine, per_slice, stop, &to_infer, &seen));
+        let device = scope.spawn(move || {
+            let (gates, hung) = (Gates::default(), BTreeSet::new());
+            let inferring = Inferring { models, engine, per_slice, gates, hung, used: Use::default(), began: None };
+            infer_all(inferring, stop, &to_infer, &seen)
+        });
         for seen in to_write {
             write(seen);
         }
@@ -98,48 +104,103 @@ fn decode(series: &SeriesToRead, models: &[&Manifest], engine: &Engine) -> Vec<R
     models.iter().map(|model| guarded(model, || instances.prepare(model, engine))).collect()
 }
 
-fn infer_all<'a>(
-    models: &[&Manifest],
-    engine: &Engine,
+/// The second hand, and what it remembers.
+struct Inferring<'a> {
+    models: &'a [&'a Manifest],
+    engine: &'a Engine,
     per_slice: bool,
+    gates: Gates,
+    /// Models with a run that was left alone and has not ended.
+    hung: BTreeSet<&'a str>,
+    used: Use,
+    /// When the first series was decoded.
+    began: Option<Instant>,
+}
+
+impl<'a> Inferring<'a> {
+    /// What all models say of a series.
+    fn series<'s>(&mut self, decoded: Decoded<'s>) -> Seen<'s> {
+        let Decoded { series, prepared, time } = decoded;
+        let began = *self.began.get_or_insert_with(Instant::now);
+        let started = Instant::now();
+        let ran = prepared.iter().any(|prepared| matches!(prepared, Ok(Prepared::Subject(_))));
+        let models = self.models;
+        let answers =
+            models.iter().zip(prepared).map(|(model, prepared)| self.model(series, model, prepared?)).collect();
+        let inferring = started.elapsed();
+        if ran {
+            self.used = Use { span: began.elapsed(), busy: self.used.busy + inferring };
+        }
+        Seen { series, answers, decoding: time, inferring }
+    }
+
+    /// What one of them says. One that hangs is not run again: two runs that hang end those of all other models too.
+    fn model(
+        &mut self,
+        series: &SeriesToRead,
+        model: &'a Manifest,
+        prepared: Prepared,
+    ) -> Result<Inferred, ReadingError> {
+        if self.hung.contains(model.name.as_str()) && matches!(prepared, Prepared::Subject(_)) {
+            let reason = "it hung on an earlier series, and is not run again".to_owned();
+            return Err(EngineError::NotServed { model: model.name.clone(), reason }.into());
+        }
+        let (engine, before) = (self.engine, self.engine.abandoned());
+        let deadline = Instant::now() + model.longest_run(self.per_slice) + ALLOWANCE;
+        let (gates, per_slice) = (&self.gates, self.per_slice);
+        let asked = Asked { engine, gates, series: series.series.as_str(), per_slice, deadline };
+        let said = guarded(model, || infer(prepared, model, &asked));
+        if engine.abandoned() > before {
+            self.hung.insert(&model.name);
+        }
+        said
+    }
+}
+
+fn infer_all<'a>(
+    mut inferring: Inferring<'_>,
     stop: &AtomicBool,
     decoded: &Receiver<Decoded<'a>>,
     next: &SyncSender<Seen<'a>>,
 ) -> Use {
-    let mut used = Use::default();
-    let mut first = None;
-    let gates = Gates::default();
-    for Decoded { series, prepared, time } in decoded {
-        let began = *first.get_or_insert_with(Instant::now);
+    let mut again = Vec::new();
+    for decoded in decoded {
+        if stop.load(Ordering::Relaxed) {
+            return inferring.used;
+        }
+        let seen = inferring.series(decoded);
+        if lacked_memory(&seen) {
+            let uid = seen.series.series.as_str();
+            tracing::warn!(series.uid = uid, "memory was short: the series is read again at the end");
+            again.push(seen.series);
+        } else if next.send(seen).is_err() {
+            return inferring.used;
+        }
+    }
+    // Nothing is decoded ahead any more: all memory is for the series at hand.
+    for series in again {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let started = Instant::now();
-        let mut ran = false;
-        let answers = models.iter().zip(prepared).map(|(model, prepared)| {
-            let prepared = prepared?;
-            ran |= matches!(prepared, Prepared::Subject(_));
-            let deadline = Instant::now() + model.longest_run(per_slice) + ALLOWANCE;
-            let asked = Asked { engine, gates: &gates, series: series.series.as_str(), per_slice, deadline };
-            guarded(model, || infer(prepared, model, &asked))
-        });
-        let answers = answers.collect();
-        let inferring = started.elapsed();
-        if ran {
-            used = Use { span: began.elapsed(), busy: used.busy + inferring };
-        }
-        if next.send(Seen { series, answers, decoding: time, inferring }).is_err() {
+        let prepared = decode(series, inferring.models, inferring.engine);
+        let seen = inferring.series(Decoded { series, prepared, time: started.elapsed() });
+        if next.send(seen).is_err() {
             break;
         }
     }
-    used
+    inferring.used
+}
+
+fn lacked_memory(seen: &Seen<'_>) -> bool {
+    let lacked = |answer: &Result<_, _>| matches!(answer, Err(ReadingError::Engine(EngineError::OutOfMemory { .. })));
+    seen.answers.iter().any(lacked)
 }
 
 /// What panics is a fault of ours; the next series is read all the same.
 pub(super) fn guarded<T>(model: &Manifest, work: impl FnOnce() -> Result<T, ReadingError>) -> Result<T, ReadingError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        let message = text.unwrap_or("panic without a message").to_owned();
+        let message = panic_text(&*panic).to_owned();
         Err(ReadingError::Engine(EngineError::Internal { model: model.name.clone(), message }))
     })
 }

@@ -1,6 +1,5 @@
 //! One thread that owns what is on a device. Work reaches it through a channel, one piece at a time.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -9,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::modules::Modules;
+use crate::inference::error::panic_text;
 
 /// Whether a thread was left alone since the process began.
 static ABANDONED: AtomicBool = AtomicBool::new(false);
@@ -72,7 +72,7 @@ impl DeviceThread {
         }
         match wait.recv_timeout(limit) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(panic)) => Err(NoAnswer::Panicked(panic_message(&*panic))),
+            Ok(Err(panic)) => Err(NoAnswer::Panicked(panic_text(&*panic).to_owned())),
             Err(RecvTimeoutError::Timeout) => Err(NoAnswer::Late),
             Err(RecvTimeoutError::Disconnected) => Err(NoAnswer::Gone),
         }
@@ -80,10 +80,15 @@ impl DeviceThread {
 
     /// Lets the thread go on alone: it ends by itself once its work does. What is given tells whether it still runs.
     pub(super) fn abandon(mut self) -> Weak<()> {
-        ABANDONED.store(true, Ordering::Relaxed);
+        leave_alone();
         self.thread = None;
         std::mem::take(&mut self.alive)
     }
+}
+
+/// To be called where the process ends although work may go on.
+pub(super) fn leave_alone() {
+    ABANDONED.store(true, Ordering::Relaxed);
 }
 
 /// Whether a thread was left alone since the process began; it may run still.
@@ -99,11 +104,6 @@ impl Drop for DeviceThread {
             let _ = thread.join();
         }
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("panic without a message").to_owned()
 }
 
 #[cfg(test)]

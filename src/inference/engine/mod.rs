@@ -62,6 +62,11 @@ pub fn gave_up() -> bool {
     device_thread::any_abandoned()
 }
 
+/// Says that the process ends without waiting for the runs that may go on: [`gave_up`] is true from then on.
+pub fn end_without_waiting() {
+    device_thread::leave_alone();
+}
+
 /// Models on a device, ready to run.
 pub struct Engine {
     device: Device,
@@ -163,6 +168,17 @@ impl Engine {
         index.map_or(&[], |index| &self.golden[index])
     }
 
+    /// Has a package compute its golden case twice more: which tensor is not the same again, bit by bit. Nothing where all are,
+    /// or there is no case.
+    ///
+    /// # Errors
+    /// As [`Self::predict`].
+    pub fn differs_when_repeated(&self, model: &str) -> Result<Option<String>, EngineError> {
+        let index = self.index_of_served(model)?;
+        let limit = self.packages[index].manifest().inference.time_limit * 2 + START_ALLOWANCE;
+        self.on_thread(index, || limit, move |modules, limit| modules.repeat(index, limit))
+    }
+
     /// Runs `model` on `subject` and waits for it: first for its turn, then for the run, at most until the model's time
     /// limit or `deadline`.
     ///
@@ -189,19 +205,21 @@ impl Engine {
         context: &Context,
         deadline: Instant,
     ) -> Result<(Prediction, StageTimes), EngineError> {
-        let index = self.packages.iter().position(|package| package.manifest().name == model);
-        let index = index.ok_or_else(|| EngineError::UnknownModel { model: model.to_owned() })?;
-        match &self.refused[index] {
-            Some(refused @ EngineError::NotServed { .. }) => return Err(refused.clone()),
-            Some(other) => {
-                return Err(EngineError::NotServed { model: model.to_owned(), reason: other.to_string() });
-            }
-            None => {}
-        }
+        let index = self.index_of_served(model)?;
         let (subject, context) = (subject.clone(), context.clone());
         let limit = self.packages[index].manifest().longest_run(context.per_slice);
         let limit = || limit.min(deadline.saturating_duration_since(Instant::now()));
         self.on_thread(index, limit, move |modules, limit| modules.predict(index, &subject, &context, limit))
+    }
+
+    fn index_of_served(&self, model: &str) -> Result<usize, EngineError> {
+        let index = self.packages.iter().position(|package| package.manifest().name == model);
+        let index = index.ok_or_else(|| EngineError::UnknownModel { model: model.to_owned() })?;
+        match &self.refused[index] {
+            None => Ok(index),
+            Some(refused @ EngineError::NotServed { .. }) => Err(refused.clone()),
+            Some(other) => Err(EngineError::NotServed { model: model.to_owned(), reason: other.to_string() }),
+        }
     }
 
     /// How many runs that were given up still go on. At [`MOST_ABANDONED`] only a restart of the process helps.

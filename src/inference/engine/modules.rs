@@ -15,9 +15,10 @@ use super::memory::{self, Lack, Memory};
 use super::outputs::{arrays, check, prediction};
 use super::run::Run;
 use crate::inference::error::{EngineError, telling_line};
-use crate::inference::golden::TensorDifference;
+use crate::inference::golden::{GoldenCase, TensorDifference};
 use crate::inference::libtorch;
 use crate::inference::manifest::{InputKind, Manifest, Module, Over, Precision};
+use crate::inference::npz::Array;
 use crate::inference::package::VerifiedModel;
 use crate::inference::prediction::{Prediction, Verdict};
 use crate::inference::subject::{Context, Subject};
@@ -50,23 +51,54 @@ impl Modules {
     /// Loads a package and lets it compute its golden case: how far each tensor is off. Nothing without a case.
     pub(super) fn prove(&mut self, index: usize, limit: Limit) -> Result<Vec<TensorDifference>, EngineError> {
         let packages = Arc::clone(&self.packages);
-        let (package, manifest) = (&packages[index], packages[index].manifest());
-        let case = package.golden_case().map_err(|message| Fault::Case(message).of(&manifest.name))?;
+        let manifest = packages[index].manifest();
         self.enough_in_all(index)?;
-        let attempt = |modules: &mut Self, rung| {
-            let mut elsewhere = None;
-            let (device, loaded) = modules.loaded(index, rung, limit, &mut elsewhere)?;
-            let (Some(golden), Some(case)) = (&manifest.golden, &case) else { return Ok(Vec::new()) };
-            let input = ModuleInput::of_arrays(&manifest.input, |name| case.inputs.get(name), device);
-            let input = input.map_err(Fault::Case)?;
-            let run = Run { manifest, modules: &loaded.modules, device, rung, limit };
-            let tensors = run.outputs(&input, &manifest.output.tensors())?;
-            check(manifest, &tensors, &input.field)?;
-            let found = arrays(&tensors)?;
-            Ok(case.differences(&found, golden, run.precision() != Precision::Float32))
-        };
+        let case = self.golden_case(index)?;
         let rung = Rung::first(manifest.inference.batch);
-        self.down_the_ladder(index, rung, attempt).map(|(differences, _)| differences)
+        let attempt = |modules: &mut Self, rung| modules.compute(index, case.as_ref(), rung, limit);
+        let ((found, precision), _) = self.down_the_ladder(index, rung, attempt)?;
+        let (Some(golden), Some(case)) = (&manifest.golden, &case) else { return Ok(Vec::new()) };
+        Ok(case.differences(&found, golden, precision != Precision::Float32))
+    }
+
+    /// Lets a package compute its golden case twice: the first tensor that is not the same again, bit by bit.
+    pub(super) fn repeat(&mut self, index: usize, limit: Limit) -> Result<Option<String>, EngineError> {
+        let Some(case) = self.golden_case(index)? else { return Ok(None) };
+        let rung = Rung::first(self.packages[index].manifest().inference.batch);
+        let attempt = |modules: &mut Self, rung| {
+            let (first, _) = modules.compute(index, Some(&case), rung, limit)?;
+            let (second, _) = modules.compute(index, Some(&case), rung, limit)?;
+            let differs =
+                |(name, array): (&String, &Array)| !second.get(name).is_some_and(|again| again.same_bits(array));
+            Ok(first.iter().find(|entry| differs(*entry)).map(|(name, _)| name.clone()))
+        };
+        self.down_the_ladder(index, rung, attempt).map(|(differs, _)| differs)
+    }
+
+    fn golden_case(&self, index: usize) -> Result<Option<GoldenCase>, EngineError> {
+        let package = &self.packages[index];
+        package.golden_case().map_err(|message| Fault::Case(message).of(&package.manifest().name))
+    }
+
+    /// Loads a package and has it compute a case: the tensors, and in what they were computed. No tensors without a case.
+    fn compute(
+        &mut self,
+        index: usize,
+        case: Option<&GoldenCase>,
+        rung: Rung,
+        limit: Limit,
+    ) -> Result<(BTreeMap<String, Array>, Precision), Fault> {
+        let packages = Arc::clone(&self.packages);
+        let manifest = packages[index].manifest();
+        let mut elsewhere = None;
+        let (device, loaded) = self.loaded(index, rung, limit, &mut elsewhere)?;
+        let run = Run { manifest, modules: &loaded.modules, device, rung, limit };
+        let Some(case) = case else { return Ok((BTreeMap::new(), run.precision())) };
+        let input = ModuleInput::of_arrays(&manifest.input, |name| case.inputs.get(name), device);
+        let input = input.map_err(Fault::Case)?;
+        let tensors = run.outputs(&input, &manifest.output.tensors())?;
+        check(manifest, &tensors, &input.field)?;
+        Ok((arrays(&tensors)?, run.precision()))
     }
 
     /// Runs a package on a subject once its memory is free. Where memory runs out all the same, what the ladder has next is

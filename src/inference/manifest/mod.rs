@@ -41,7 +41,7 @@ pub use output::{
     MeasurementOutput, NanPolicy, Output, Reason, Reduce, SegmentationEncoding, SegmentationGrid, SegmentationOutput,
     TextOutput, VerdictOutput,
 };
-pub(in crate::inference) use sections::stable_word;
+pub(in crate::inference) use sections::{LARGEST_TEXT, stable_word};
 
 /// A manifest that was read whole and found without fault.
 #[derive(Debug, Clone, PartialEq)]

@@ -14,7 +14,7 @@ use super::{
 use crate::volume::facts::Orientation;
 
 /// No manifest needs more; what is larger is not read.
-const LARGEST_TEXT: usize = 1 << 20;
+pub(in crate::inference) const LARGEST_TEXT: usize = 1 << 20;
 
 pub(super) fn manifest(text: &str) -> Result<Manifest, Vec<ManifestError>> {
     let faults = Faults::of(text);

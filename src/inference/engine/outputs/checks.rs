@@ -15,6 +15,9 @@ use crate::inference::steps::Field;
 /// No embedding needs more; it is kept beside the series.
 const LARGEST_EMBEDDING: i64 = 64 << 20;
 
+/// As many tokens as a text has at most, as in `[modules.generate]`.
+const MOST_TOKENS: i64 = 4096;
+
 const FLOAT: &[Kind] = &[Kind::Float, Kind::Double];
 
 /// What a tensor must be.
@@ -31,6 +34,7 @@ struct Expected<'m> {
 enum Extent {
     Is(i64),
     Any(&'static str),
+    UpTo(i64, &'static str),
 }
 
 /// Checks what was returned for an input on the grid of `field`.
@@ -99,6 +103,7 @@ impl Extent {
         match self {
             Self::Is(extent) => extent == found,
             Self::Any(_) => found > 0,
+            Self::UpTo(most, _) => found > 0 && found <= most,
         }
     }
 }
@@ -114,6 +119,7 @@ impl fmt::Display for Expected<'_> {
                 .map(|extent| match extent {
                     Extent::Is(extent) => extent.to_string(),
                     Extent::Any(name) => (*name).to_owned(),
+                    Extent::UpTo(most, name) => format!("{name} <= {most}"),
                 })
                 .collect();
             write!(f, "{:?}[{}]", self.kinds[0], extents.join(", "))?;
@@ -153,7 +159,7 @@ fn expectations<'m>(manifest: &'m Manifest, field: &Field) -> Vec<Expected<'m>> 
         expect(&output.tensor, FLOAT, rows(output, 1), true);
     }
     if let Some(output) = &output.text {
-        expect(&output.tensor, &[Kind::Int64], vec![vec![Extent::Is(1), Extent::Any("T")]], true);
+        expect(&output.tensor, &[Kind::Int64], vec![vec![Extent::Is(1), Extent::UpTo(MOST_TOKENS, "T")]], true);
     }
     if let Some(output) = &output.attention {
         let shapes = match output.over {
@@ -187,5 +193,23 @@ fn windows(manifest: &Manifest, field: &Field) -> i64 {
     match (&manifest.inference.window, &field.after()[..]) {
         (Some(window), [slices, rows, columns]) => Plan::new([*slices, *rows, *columns], window).starts.len() as i64,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn a_text_has_as_many_tokens_as_a_search_may_give() {
+        let manifest = Manifest::parse(include_str!("../../manifest/example-modules.toml")).unwrap();
+        let field = Field::whole(&[96, 96, 96]);
+        let expected = expectations(&manifest, &field);
+        let text = expected.iter().find(|expected| expected.tensor == "report_ids").unwrap();
+        let tokens = |count: i64| Tensor::zeros([1, count], (Kind::Int64, Device::Cpu));
+        assert!(text.check(&tokens(4096)).is_ok());
+        let Err(Fault::Wrong(message)) = text.check(&tokens(4097)) else { panic!("4097 tokens") };
+        assert_eq!(message, "«report_ids» must be Int64[1, T <= 4096], it is Int64[1, 4097]");
     }
 }
