@@ -113,6 +113,7 @@ impl Matches {
                 Bind::Number(number) => statement.bind(*number),
             };
         }
+        let statement = statement.persistent(self.plan.is_usual);
         Ok(statement.fetch_one(&self.readers).await?.try_get(0)?)
     }
 }
