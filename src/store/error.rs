@@ -21,6 +21,13 @@ pub enum StoreError {
     /// Another process runs on this folder. The operator must stop it, or start this one elsewhere.
     #[error("the data folder {} is in use by another overread", .0.display())]
     InUse(PathBuf),
+    /// There are instances, and the index that should know of them is gone or half made anew. The operator must run
+    /// `overread reindex`.
+    #[error(
+        "the index of the data folder {} is lost or not rebuilt to its end, and there are instances: run `overread reindex`",
+        .0.display()
+    )]
+    IndexLost(PathBuf),
     /// The data set cannot be put into the index: answer A900H or C000H. The peer must act.
     #[error(transparent)]
     Unusable(#[from] Unusable),

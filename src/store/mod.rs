@@ -3,9 +3,9 @@
 //! # What an acknowledgement promises
 //! [`Store::record_instance`] returns when the content of the file, its name, the names of its folders and its row are
 //! on the disk: in this order, so that a crash at any point leaves either nothing, or a file without a row which nobody
-//! was promised. At the next start files that were still arriving are removed, and files without a row are moved to
-//! `aside/` (they may be cut short, and their sender, who had no answer, will send them again). A file that is sent
-//! again before that replaces the one without a row.
+//! was promised. At the next start files that were still arriving are removed. Files without a row get one where they are
+//! whole; where they are not, they are moved to `aside/` (their sender, who had no answer, will send them again). A file
+//! that is sent again before that replaces the one without a row.
 //!
 //! What is made here follows the same order: a result or a file of embeddings has its name on the disk before its row is
 //! committed, and the next attempt replaces what was left without one.
@@ -16,6 +16,7 @@
 //! transfer syntaxes, element for element; so nothing is computed for those that come once. Pixel data compressed in
 //! another way is other content.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -76,6 +77,8 @@ mod state;
 mod story;
 
 mod clear_up;
+
+mod stored_file;
 
 mod reindex;
 
@@ -149,6 +152,8 @@ struct Inner {
     readers: SqlitePool,
     queue: Arc<CommitQueue>,
     in_flight: Arc<InFlight>,
+    /// Until when the jobs that run here are their workers', by [`Clock::steady_ms`].
+    leases: std::sync::Mutex<HashMap<JobId, i64>>,
     changes: Changes,
     /// Held as long as the store is open for running; nothing for a tool that looks in beside a running node.
     lock: Option<File>,
@@ -167,14 +172,39 @@ impl Store {
     /// process that ended without [`Store::close`].
     ///
     /// # Errors
-    /// [`StoreError::InUse`] where another node runs on the folder, else what the disk or the database says.
+    /// [`StoreError::InUse`] where another node runs on the folder, [`StoreError::IndexLost`] where there are instances
+    /// that no index knows of, else what the disk or the database says.
     pub async fn open(data: &Path, options: StoreOptions, clock: Clock) -> Result<Self, StoreError> {
+        let (layout, lock) = Self::take(data)?;
+        if layout.index_is_lost()? {
+            return Err(StoreError::IndexLost(data.to_owned()));
+        }
+        let store = Self::connect(layout, options, clock, Some(lock)).await?;
+        store.clear_up().await?;
+        store.begin_running().await?;
+        Ok(store)
+    }
+
+    /// Opens the data folder for [`Store::reindex`], which looks at every file itself: none is moved before it was read.
+    /// Where the index is lost, no node runs until that has come to its end.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where a node runs on the folder, else what the disk or the database says.
+    pub async fn open_for_reindex(data: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let (layout, lock) = Self::take(data)?;
+        if layout.index_is_lost()? {
+            layout.mark_rebuilding()?;
+        }
+        let store = Self::connect(layout, StoreOptions::default(), clock, Some(lock)).await?;
+        store.clear_up().await?;
+        Ok(store)
+    }
+
+    fn take(data: &Path) -> Result<(Layout, File), StoreError> {
         std::fs::create_dir_all(data).map_err(StoreError::file("make the folder", data))?;
         let layout = Layout::create(data)?;
         let lock = layout.take_lock()?;
-        let store = Self::connect(layout, options, clock, Some(lock)).await?;
-        store.clear_up().await?;
-        Ok(store)
+        Ok((layout, lock))
     }
 
     /// Opens the data folder for a tool that looks in while a node may be running on it.
@@ -218,6 +248,7 @@ impl Store {
                 readers,
                 queue,
                 in_flight: Arc::default(),
+                leases: std::sync::Mutex::default(),
                 changes,
                 lock,
             }),

@@ -76,14 +76,56 @@ async fn a_caller_that_goes_away_leaves_no_file_without_a_row() {
 }
 
 #[tokio::test]
-async fn files_stay_where_they_are_when_the_database_is_lost() {
+async fn no_node_runs_on_files_that_no_index_knows_of() {
     let bench = Bench::new().await;
     bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
     let Bench { folder, clock, store } = bench;
     store.close().await.unwrap();
     drop(store);
-    std::fs::remove_file(folder.path().join("index.sqlite")).unwrap();
-    let store = Store::open(folder.path(), StoreOptions::default(), clock.clone()).await.unwrap();
-    let bench = Bench { folder, clock, store }.after_crash().await;
+    let (path, options) = (folder.path(), StoreOptions { reserve_bytes: 0, ..StoreOptions::default() });
+    std::fs::remove_file(path.join("index.sqlite")).unwrap();
+    for _ in 0..2 {
+        let refused = Store::open(path, options.clone(), clock.clone()).await;
+        assert!(matches!(refused, Err(StoreError::IndexLost(_))), "{refused:?}");
+    }
+    // Begun, and cut off before the first file.
+    drop(Store::open_for_reindex(path, clock.clone()).await.unwrap());
+    let refused = Store::open(path, options.clone(), clock.clone()).await;
+    assert!(matches!(refused, Err(StoreError::IndexLost(_))), "{refused:?}");
+    let store = Store::open_for_reindex(path, clock.clone()).await.unwrap();
+    store.reindex(false, |_, _| {}).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let store = Store::open(path, options, clock.clone()).await.unwrap();
+    let bench = Bench { folder, clock, store };
     assert_eq!(bench.files(), ["instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 1);
+}
+
+#[tokio::test]
+async fn a_whole_file_without_a_row_gets_one_after_a_crash_and_is_never_moved() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let whole = Sample::ct(1, 1, 2);
+    let Recorded::Stored(stored) = bench.send(&whole).await.unwrap() else { panic!("not stored") };
+    // As when yesterday's copy of the index was put in the place of today's.
+    sqlx::query("DELETE FROM instance WHERE instance_key = $1")
+        .bind(stored.key())
+        .execute(&mut *bench.store.inner.writer.lock().await)
+        .await
+        .unwrap();
+    leave(&bench, &Sample::ct(1, 1, 3), b"half");
+    let bench = bench.after_crash().await;
+    assert_eq!(
+        bench.files(),
+        [
+            "aside/unacknowledged-1.2.1.1.3.dcm",
+            "instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm",
+            "instances/1.2.1/1.2.1.1/1.2.1.1.2.dcm"
+        ]
+    );
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 2);
+    let series = bench.store.series_receiving().await.unwrap().remove(0);
+    assert_eq!(series.open_associations, 0, "nobody is waited for");
+    assert!(matches!(bench.send(&whole).await.unwrap(), Recorded::Duplicate(_)));
 }

@@ -167,3 +167,14 @@ async fn a_second_node_is_kept_out_of_the_folder() {
     let beside = Store::open_beside(bench.folder.path(), Clock::System).await.unwrap();
     assert_eq!(beside.instance(&Sample::ct(1, 1, 1).uid()).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn an_instance_whose_row_could_not_be_made_leaves_no_file() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let full = "CREATE TEMP TRIGGER full BEFORE INSERT ON instance BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    sqlx::raw_sql(full).execute(&mut *bench.store.inner.writer.lock().await).await.unwrap();
+    let refused = bench.send(&Sample::ct(1, 1, 2)).await;
+    assert!(matches!(refused, Err(StoreError::Database(_))), "{refused:?}");
+    assert_eq!(bench.files(), ["instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);
+}
