@@ -51,7 +51,7 @@ where
 {
     let begun = Instant::now();
     let Shared { options, .. } = shared;
-    let accepted = accept(stream, peer, &options.policy, &options.timers, |_| shared.admit()).await;
+    let accepted = accept(stream, peer, &options.policy, &shared.hosts, &options.timers, |_| shared.admit()).await;
     let Accepted { mut association, request, admission } = match accepted {
         Ok(accepted) => accepted,
         Err(error) => return log_refusal(peer, &error),

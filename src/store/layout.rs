@@ -72,9 +72,14 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// The folder as it is.
+    pub(super) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), next_incoming: AtomicU64::new(0), portions: Arc::default() }
+    }
+
     /// Makes the folders where they are missing, and their names durable.
     pub(super) fn create(root: &Path) -> Result<Self, StoreError> {
-        let layout = Self { root: root.to_owned(), next_incoming: AtomicU64::new(0), portions: Arc::default() };
+        let layout = Self::at(root);
         let instances = [Origin::Received, Origin::Result].map(|origin| layout.folder(origin));
         let others = [layout.embeddings(), layout.aside(), layout.incoming()];
         for folder in instances.into_iter().chain(others) {
@@ -134,7 +139,7 @@ impl Layout {
         if version != model_version {
             let hash = Sha256::digest(model_version);
             version.push('_');
-            hash[..4].iter().for_each(|byte| version.push_str(&format!("{byte:02x}")));
+            version.push_str(&hexadecimal(&hash[..4]));
         }
         format!("{EMBEDDINGS}/{study}/{series}/{model_name}-{version}.safetensors")
     }
@@ -237,6 +242,11 @@ fn remove(path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::file("remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Bytes as hexadecimal digits in lower case.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes the names in a folder durable.

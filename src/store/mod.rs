@@ -23,7 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
@@ -96,13 +99,13 @@ pub use embedding::{
 pub use error::{StoreError, Unusable};
 pub use find::{Attribute, Condition, FindQuery, Level, Match, Matches, Matching, Page};
 pub use finish::NewResult;
-pub use fold::{fold_person_name, fold_text};
+pub use fold::fold_person_name;
 pub use ids::{DeliveryId, InstanceKey, JobId, SeriesKey};
 pub use incoming::{IncomingFile, NewInstance};
 pub use instance::StoredInstance;
 pub use jobs::{ClaimedJob, JobEnd};
 pub use layout::Origin;
-pub use outbox::{ClaimedDelivery, PeerAnswer, Resend};
+pub use outbox::{ClaimedDelivery, PeerAnswer, Resend, WaitingDestination};
 pub use record::{Reception, Recorded};
 pub use reindex::Reindexed;
 pub use reread::Reread;
@@ -118,6 +121,8 @@ use in_flight::InFlight;
 use layout::Layout;
 use queue::CommitQueue;
 
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
 /// How the store behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreOptions {
@@ -125,15 +130,20 @@ pub struct StoreOptions {
     pub reserve_bytes: u64,
     /// How often a job is tried before it has failed, whatever the cause.
     pub job_attempts: u32,
-    /// How many questions the database answers at a time.
-    pub readers: u32,
+    /// How many questions of peers the database answers at a time.
+    pub finders: u32,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { reserve_bytes: 2 << 30, job_attempts: 5, readers: 4 }
+        Self { reserve_bytes: 2 << 30, job_attempts: 5, finders: 4 }
     }
 }
+
+/// How many questions of our own the database answers at a time.
+const READERS: u32 = 4;
+/// How long a question waits for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The store; clones are the same store.
 #[derive(Debug, Clone)]
@@ -149,7 +159,10 @@ struct Inner {
     /// Of this opening: leases and attempts are marked with it.
     boot: String,
     writer: Writer,
+    /// For what the node itself wants to know.
     readers: SqlitePool,
+    /// For what peers ask: slow questions of theirs hold up nothing of ours.
+    finders: SqlitePool,
     queue: Arc<CommitQueue>,
     in_flight: Arc<InFlight>,
     /// Until when the jobs that run here are their workers', by [`Clock::steady_ms`].
@@ -207,12 +220,38 @@ impl Store {
         Ok((layout, lock))
     }
 
-    /// Opens the data folder for a tool that looks in while a node may be running on it.
+    /// Opens the data folder for a tool that changes something while a node may be running on it. Nothing is made, and the
+    /// schema stays as it is.
     ///
     /// # Errors
-    /// What the disk or the database says.
+    /// [`StoreError::NoData`] where there is no database, [`StoreError::OtherSchema`] where it is of another version, else
+    /// what the disk or the database says.
     pub async fn open_beside(data: &Path, clock: Clock) -> Result<Self, StoreError> {
-        Self::connect(Layout::create(data)?, StoreOptions::default(), clock, None).await
+        Self::look_in(data, clock, false).await
+    }
+
+    /// As [`Self::open_beside`], for a tool that only looks: it changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open_beside`].
+    pub async fn open_to_look(data: &Path, clock: Clock) -> Result<Self, StoreError> {
+        Self::look_in(data, clock, true).await
+    }
+
+    async fn look_in(data: &Path, clock: Clock, read_only: bool) -> Result<Self, StoreError> {
+        let layout = Layout::at(data);
+        if !layout.database().is_file() {
+            return Err(StoreError::NoData(data.to_owned()));
+        }
+        let options = connect_options(&layout.database()).create_if_missing(false).read_only(read_only);
+        let mut connection = options.connect().await?;
+        let there: Option<i64> =
+            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(&mut connection).await?;
+        let wanted = MIGRATIONS.iter().map(|migration| migration.version).max();
+        if there != wanted {
+            return Err(StoreError::OtherSchema { data: data.to_owned(), is_newer: there > wanted });
+        }
+        Ok(Self::with(layout, StoreOptions::default(), clock, None, connection))
     }
 
     async fn connect(
@@ -221,15 +260,22 @@ impl Store {
         clock: Clock,
         lock: Option<File>,
     ) -> Result<Self, StoreError> {
-        let connect = connect_options(&layout.database());
-        let mut connection = connect.connect().await?;
-        sqlx::migrate!("./migrations").run(&mut connection).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(options.readers.max(1))
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(connect.create_if_missing(false).read_only(true));
+        let mut connection = connect_options(&layout.database()).connect().await?;
+        MIGRATIONS.run(&mut connection).await?;
+        Ok(Self::with(layout, options, clock, lock, connection))
+    }
+
+    fn with(
+        layout: Layout,
+        options: StoreOptions,
+        clock: Clock,
+        lock: Option<File>,
+        connection: SqliteConnection,
+    ) -> Self {
+        let reading = connect_options(&layout.database()).create_if_missing(false).read_only(true);
+        // What the node itself asks finds its pages by keys, and needs few of them.
+        let readers = pool(READERS, reading.clone().pragma("cache_size", "-8192"));
+        let finders = pool(options.finders, reading);
         let writer: Writer = Arc::new(Mutex::new(connection));
         let changes = Changes {
             series: watch::Sender::new(()),
@@ -238,7 +284,7 @@ impl Store {
         };
         let runtime = tokio::runtime::Handle::current();
         let queue = Arc::new(CommitQueue::new(writer.clone(), changes.series.clone(), runtime));
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner {
                 layout: Arc::new(layout),
                 options,
@@ -246,13 +292,14 @@ impl Store {
                 boot: uuid::Uuid::new_v4().to_string(),
                 writer,
                 readers,
+                finders,
                 queue,
                 in_flight: Arc::default(),
                 leases: std::sync::Mutex::default(),
                 changes,
                 lock,
             }),
-        })
+        }
     }
 
     /// Ends in order: what is being committed is committed, and the next start need not clear up.
@@ -262,6 +309,7 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         self.inner.queue.close().await;
         self.inner.readers.close().await;
+        self.inner.finders.close().await;
         let mut writer = self.inner.writer.lock().await;
         sqlx::query("PRAGMA optimize").execute(&mut *writer).await?;
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await?;
@@ -271,9 +319,14 @@ impl Store {
         Ok(())
     }
 
-    /// Connections that read, for questions to the index.
+    /// Connections that read, for questions of our own.
     pub(super) fn readers(&self) -> &SqlitePool {
         &self.inner.readers
+    }
+
+    /// Connections that read, for questions of peers.
+    pub(super) fn finders(&self) -> &SqlitePool {
+        &self.inner.finders
     }
 
     /// Changes when instances have been recorded or an association has ended.
@@ -293,6 +346,17 @@ impl Store {
     pub fn deliveries_changed(&self) -> watch::Receiver<()> {
         self.inner.changes.deliveries.subscribe()
     }
+}
+
+/// Connections that stay open once they are made.
+fn pool(most: u32, options: SqliteConnectOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(most.max(1))
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .acquire_timeout(LONGEST_WAIT)
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
 }
 
 /// WAL and FULL: what is committed survives the loss of power.
