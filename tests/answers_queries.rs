@@ -8,7 +8,6 @@ mod peers;
 
 use std::collections::BTreeSet;
 
-use overread::dicom::ae::AeTitle;
 use overread::dicom::data_set::DataSet;
 use overread::dicom::encode::Layout;
 use overread::dicom::status::Status;
