@@ -98,12 +98,12 @@ impl Outbox {
         self.store.finish_job(job, "read", vec![made], None, self.clock.now()).await.unwrap();
     }
 
-    /// How often deliveries have been tried, and how often without an answer.
+    /// How often the deliveries that have failed so far have been tried.
     async fn attempts(&self) -> u32 {
         let studies = self.store.why(STUDY).await.unwrap();
         let jobs = studies.iter().flat_map(|study| &study.series).flat_map(|series| &series.jobs);
         let deliveries = jobs.flat_map(|job| &job.results).flat_map(|result| &result.deliveries);
-        deliveries.filter(|delivery| delivery.last_comment != "").map(|delivery| delivery.attempts).sum()
+        deliveries.filter(|delivery| !delivery.last_comment.is_empty()).map(|delivery| delivery.attempts).sum()
     }
 
     /// Moves the clock on until there have been so many attempts.
