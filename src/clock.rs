@@ -1,8 +1,8 @@
 //! The time, as a parameter: everything that decides by time is given it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 /// A point in time: milliseconds since 1970-01-01 UTC. This is what the database keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -48,20 +48,27 @@ pub fn backoff(attempt: u32, first: Duration, longest: Duration) -> Duration {
     first.saturating_mul(1 << attempt.saturating_sub(1).min(30)).min(longest)
 }
 
+/// The time of a clock that a test moves: milliseconds.
+#[derive(Debug, Default)]
+pub struct ManualTime {
+    now: AtomicI64,
+    steady: AtomicI64,
+}
+
 /// Where the time comes from.
 #[derive(Debug, Clone)]
 pub enum Clock {
     /// The system's.
     System,
     /// One that stands until a test moves it.
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<ManualTime>),
 }
 
 impl Clock {
     /// A clock that stands at `start` until it is moved.
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
-        Self::Manual(Arc::new(AtomicI64::new(start.0)))
+        Self::Manual(Arc::new(ManualTime { now: AtomicI64::new(start.0), steady: AtomicI64::new(0) }))
     }
 
     /// The time now.
@@ -73,14 +80,32 @@ impl Clock {
                 let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
                 Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
             }
-            Self::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
+            Self::Manual(time) => Timestamp(time.now.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Milliseconds since some point in time, on a clock that nobody sets: to tell how long something takes.
+    #[must_use]
+    pub fn steady_ms(&self) -> i64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match self {
+            Self::System => milliseconds(START.elapsed()),
+            Self::Manual(time) => time.steady.load(Ordering::SeqCst),
         }
     }
 
     /// Moves a manual clock; the system's stays as it is.
     pub fn advance_ms(&self, milliseconds: i64) {
-        if let Self::Manual(now) = self {
-            now.fetch_add(milliseconds, Ordering::SeqCst);
+        if let Self::Manual(time) = self {
+            time.now.fetch_add(milliseconds, Ordering::SeqCst);
+            time.steady.fetch_add(milliseconds, Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a manual clock as an operator or a time server would: no time passes.
+    pub fn set_forward_ms(&self, milliseconds: i64) {
+        if let Self::Manual(time) = self {
+            time.now.fetch_add(milliseconds, Ordering::SeqCst);
         }
     }
 }

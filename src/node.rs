@@ -69,8 +69,9 @@ impl Node {
             job_attempts: config.jobs.attempts,
             ..StoreOptions::default()
         };
-        let store = Store::open(&config.node.data, options, clock.clone()).await?;
+        // Before the store is open, which then has to be closed in order.
         let listener = Listener::bind(&config.node.listen).await?;
+        let store = Store::open(&config.node.data, options, clock.clone()).await?;
         let addresses = listener.local_addresses().to_vec();
         let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
         let models: Vec<Manifest> = engine.served().map(|package| package.manifest().clone()).collect();

@@ -1,15 +1,18 @@
 //! Associations with peers of good and of ill will, by raw bytes.
 
 use std::net::Shutdown;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use overread::association::requestor::RequestError;
-use overread::association::{AssociationError, KnownPeer, Permissions, RejectionReason};
+use overread::association::requestor::{ContextProposal, PeerAddress, RequestError, Requestor};
+use overread::association::{AssociationError, Expired, KnownPeer, Permissions, RejectionReason, Timers};
 use overread::dicom::ae::AeTitle;
+use overread::dicom::uid::{SopClassUid, TransferSyntaxUid};
+use tokio::net::{TcpListener, TcpStream};
 
+use crate::testkit::parrot::Parrot;
 use crate::testkit::wire::{
     A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, COMMAND, CT, EXPLICIT_LE, IMPLICIT_LE, LAST_COMMAND, LAST_DATA, VERIFICATION,
-    associate_rq, echo, element, p_data, pdu, uid,
+    associate_ac, associate_rq, echo, element, p_data, pdu, uid,
 };
 use crate::testkit::{Node, NodeBuilder};
 
@@ -168,9 +171,10 @@ async fn more_associations_than_configured_are_rejected_for_now() {
     one.say(&A_RELEASE_RQ).await;
     one.hear().await;
     one.must_be_closed().await;
-    drop(one);
-    // The place is free as soon as the node has seen the other side close.
+    // The place is free as soon as the release is answered, whatever the other side does with its socket.
+    let begun = Instant::now();
     loop {
+        assert!(begun.elapsed().as_secs() < 20, "the place is still taken");
         match node.associate(VERIFICATION, &[IMPLICIT_LE]).await {
             Ok(_) => break,
             Err(AssociationError::Rejected(rejection)) if rejection.transient => tokio::task::yield_now().await,
@@ -419,4 +423,56 @@ async fn a_peer_that_does_not_answer_is_given_up_by_the_requestor() {
     assert!(matches!(failed, Some(AssociationError::Expired(Expired::Response))), "{failed:?}");
     let (stream, _) = listener.accept().unwrap();
     stream.shutdown(Shutdown::Both).unwrap();
+}
+
+/// Calls a parrot that answers with what this makes of an A-ASSOCIATE-AC.
+async fn called(
+    timers: &Timers,
+    answer: impl Fn(Vec<u8>) -> Vec<u8>,
+) -> (Parrot, Result<Requestor<TcpStream>, AssociationError>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer: PeerAddress = format!("PARROT@{}", listener.local_addr().unwrap()).parse().unwrap();
+    let accept = async {
+        let mut parrot = Parrot::over(listener.accept().await.unwrap().0);
+        let request = parrot.hear().await.unwrap();
+        parrot.say(&answer(associate_ac(&request, &[(1, 0, IMPLICIT_LE.to_owned())]))).await;
+        parrot
+    };
+    let own = AeTitle::parse("HERE").unwrap();
+    let proposals = [ContextProposal {
+        abstract_syntax: SopClassUid::parse(VERIFICATION).unwrap(),
+        transfer_syntaxes: vec![TransferSyntaxUid::implicit_le()],
+    }];
+    tokio::join!(accept, Requestor::connect(&peer, &own, &proposals, timers))
+}
+
+#[tokio::test]
+async fn a_called_peer_that_takes_no_fragment_is_aborted() {
+    let timers = Timers { artim: Duration::from_millis(200), ..Timers::default() };
+    let (mut parrot, association) = called(&timers, |mut answer| {
+        let at = answer.windows(4).position(|item| item == [0x51, 0, 0, 4]).unwrap();
+        answer[at + 4..at + 8].copy_from_slice(&7_u32.to_be_bytes());
+        answer
+    })
+    .await;
+    assert!(matches!(association.err(), Some(AssociationError::Violation(_))));
+    parrot.must_hear_abort(0, 0).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_goes_on_sending_after_our_release_request_is_given_up() {
+    let short = Duration::from_millis(300);
+    let timers = Timers { response: short, artim: short, ..Timers::default() };
+    let (mut parrot, association) = called(&timers, |answer| answer).await;
+    let babble = async {
+        loop {
+            parrot.try_say(&p_data(&[(1, LAST_DATA, b"more")])).await;
+            tokio::time::sleep(short / 10).await;
+        }
+    };
+    let released = tokio::select! {
+        released = tokio::time::timeout(short * 20, association.unwrap().release()) => released.expect("an end"),
+        () = babble => unreachable!(),
+    };
+    assert!(matches!(released, Err(AssociationError::Expired(Expired::Response))), "{released:?}");
 }

@@ -106,7 +106,8 @@ async fn an_abort_is_no_refusal() {
     let chest = push(&node, "aborted").await;
     until(&site, &chest, "PACS", |_, d| is_delivered(d)).await;
     assert_eq!((receiver.sent().len(), receiver.taken().len()), (5, 2));
-    assert_eq!(receiver.associations(), 4);
+    // Three that broke; the two objects are then due together or one after the other.
+    assert!((4..=5).contains(&receiver.associations()), "{}", receiver.associations());
 }
 
 #[tokio::test(flavor = "multi_thread")]

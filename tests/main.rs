@@ -32,6 +32,7 @@ mod reads_folders;
 mod reads_series;
 mod runs_jobs;
 mod runs_modules;
+mod sends_results;
 mod shows_radiographs;
 mod storage;
 mod survives_crashes;

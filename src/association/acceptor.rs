@@ -1,20 +1,16 @@
 //! The side that is called.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use dicom_ul::pdu::Pdu;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
 
 use super::error::{Abort, AssociationError, Rejection};
-use super::negotiation::{AcceptorPolicy, AssociationRequest, Decision, HostAddresses, decide, printable};
+use super::hosts::KnownHosts;
+use super::negotiation::{AcceptorPolicy, AssociationRequest, Decision, decide, printable};
 use super::stream::{Arrival, Expect, PduStream};
 use super::timers::{Expired, Timers};
 use super::{Association, unexpected};
-
-/// How long a name service may take while a caller waits.
-const NAME_LOOKUP: Duration = Duration::from_secs(5);
 
 /// An association that was accepted.
 pub struct Accepted<S, P> {
@@ -28,7 +24,7 @@ pub struct Accepted<S, P> {
 
 /// Reads the association request that must come now and answers it.
 ///
-/// `admit` is asked when the policy has nothing against the caller: it counts associations and may say that there are
+/// `known` keeps what the names of hosts stand for from one call to the next. `admit` is asked when the policy has nothing against the caller: it counts associations and may say that there are
 /// enough. The peer has been told when an error is returned.
 ///
 /// # Errors
@@ -37,6 +33,7 @@ pub async fn accept<S, P>(
     stream: S,
     peer: SocketAddr,
     policy: &AcceptorPolicy,
+    known: &KnownHosts,
     timers: &Timers,
     admit: impl FnOnce(&AssociationRequest) -> Result<P, Rejection>,
 ) -> Result<Accepted<S, P>, AssociationError>
@@ -61,7 +58,7 @@ where
     let decision = match request {
         Err(rejection) => Err(rejection),
         Ok(request) => {
-            let hosts = look_up(policy.host_names(&request.calling_ae_title)).await;
+            let hosts = known.look_up(policy.host_names(&request.calling_ae_title), peer.ip()).await;
             match decide(&request, policy, &hosts) {
                 Decision::Reject(rejection) => Err(rejection),
                 Decision::Accept { contexts, answer } => {
@@ -98,15 +95,4 @@ where
         link.abort(Abort::SERVICE_USER, timers.artim).await;
     }
     error
-}
-
-/// Asks the name service. A name that it does not know has no addresses.
-async fn look_up(names: impl Iterator<Item = &str>) -> HostAddresses {
-    let mut hosts = HostAddresses::new();
-    for name in names {
-        if let Ok(Ok(found)) = timeout(NAME_LOOKUP, tokio::net::lookup_host((name, 0))).await {
-            hosts.insert(name.to_owned(), found.map(|address| address.ip()).collect());
-        }
-    }
-    hosts
 }

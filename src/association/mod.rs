@@ -7,6 +7,8 @@ pub mod negotiation;
 
 mod preference;
 
+mod hosts;
+
 pub mod acceptor;
 
 pub mod requestor;
@@ -27,6 +29,7 @@ use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use error::{Abort, AssociationError, Rejection, RejectionReason, Violation};
+pub use hosts::KnownHosts;
 pub use negotiation::{
     AcceptedContext, AcceptorPolicy, AssociationRequest, KnownPeer, Permissions, ProposedContext, Roles,
 };
@@ -211,7 +214,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
     /// # Errors
     /// When no answer came: the peer may not have taken what it was sent last without answering it.
     pub async fn release(mut self) -> Result<(), AssociationError> {
-        let released = self.release_exchange().await;
+        // One deadline for all: a peer that goes on sending does not put it off.
+        let exchange = tokio::time::timeout(self.timers.response, self.release_exchange()).await;
+        let released = exchange.unwrap_or(Err(Expired::Response.into()));
         match released {
             Ok(()) => self.link.close(self.timers.artim).await,
             Err(error) => {

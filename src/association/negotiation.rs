@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
     AssociationAC, AssociationRQ, PresentationContextResult, PresentationContextResultReason as Answer,
     RequestorRoles as PduRoles, UserVariableItem,
@@ -20,7 +21,7 @@ use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
 /// The DICOM application context (PS3.7 section A.2.1).
 pub(super) const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
 /// What stands in the answer for a refused context, where it has no meaning.
-const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
+const IMPLICIT_LE: &str = uids::IMPLICIT_VR_LITTLE_ENDIAN;
 
 /// Whom we let in.
 #[derive(Debug, Clone)]
@@ -82,7 +83,8 @@ impl From<&Peer> for KnownPeer {
     }
 }
 
-/// The addresses that host names of peers stand for at the moment; addresses written as such need no entry.
+/// The addresses that host names of peers stand for; a name without an entry could not be looked up. Addresses written as
+/// such need none.
 pub type HostAddresses = HashMap<String, Vec<IpAddr>>;
 
 impl AcceptorPolicy {
@@ -280,7 +282,10 @@ pub(super) fn decide(request: &AssociationRequest, policy: &AcceptorPolicy, host
         return Decision::Reject(Rejection::permanent(RejectionReason::CalledAeTitle));
     }
     let Some(may) = policy.permissions(&request.calling_ae_title, request.peer.ip(), hosts) else {
-        return Decision::Reject(Rejection::permanent(RejectionReason::CallingAeTitle));
+        // Where a name could not be looked up, whether the caller may call is not known now.
+        let unknown = policy.host_names(&request.calling_ae_title).any(|name| !hosts.contains_key(name));
+        let refusal = Rejection::permanent(RejectionReason::CallingAeTitle);
+        return Decision::Reject(if unknown { Rejection::CONGESTION } else { refusal });
     };
     let mut contexts = Vec::new();
     let mut results = Vec::new();

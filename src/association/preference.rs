@@ -1,11 +1,13 @@
 //! Which of the proposed transfer syntaxes we take: by our own order, not the requestor's.
 
+use dicom_dictionary_std::uids;
+
 use crate::dicom::sop_class::Service;
 use crate::dicom::transfer_syntax::{Compression, compression};
 use crate::dicom::uid::TransferSyntaxUid;
 
-const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
-const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
+const IMPLICIT_LE: &str = uids::IMPLICIT_VR_LITTLE_ENDIAN;
+const EXPLICIT_LE: &str = uids::EXPLICIT_VR_LITTLE_ENDIAN;
 
 /// The best of the proposed syntaxes for a service, if any will do.
 ///

@@ -21,6 +21,7 @@ pub use instance::{Converted, InstanceError, OutgoingInstance};
 
 use super::error::{Abort, AssociationError, Rejection, Violation};
 use super::negotiation::{APPLICATION_CONTEXT, AcceptedContext, Roles, printable, user_variables};
+use super::pdata::fragment_length;
 use super::stream::{Arrival, Expect, PduStream};
 use super::timers::{Expired, Timers};
 use super::{Association, DEFAULT_MAX_PDU, Received, unexpected};
@@ -171,9 +172,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Requestor<S> {
             UserVariableItem::MaxLength(length) => Some(*length),
             _ => None,
         });
-        let waits = (timers.response, Expired::Response);
         // Without the item the length is unlimited (PS3.8 section D.1.1).
-        let association = Association::new(link, contexts, DEFAULT_MAX_PDU, peer_max_pdu.unwrap_or(0), *timers, waits)?;
+        let peer_max_pdu = peer_max_pdu.unwrap_or(0);
+        if fragment_length(peer_max_pdu, DEFAULT_MAX_PDU).is_none() {
+            link.abort(Abort::SERVICE_USER, timers.artim).await;
+            return Err(Violation::Message("the peer takes no fragment, however short").into());
+        }
+        let waits = (timers.response, Expired::Response);
+        let association = Association::new(link, contexts, DEFAULT_MAX_PDU, peer_max_pdu, *timers, waits)?;
         Ok(Self { association, refused, last_message_id: 0, implementation: implementation(&answer) })
     }
 

@@ -94,7 +94,7 @@ pub(super) async fn embeddings(arguments: Embeddings) -> u8 {
 
 async fn export(arguments: &Export, data: &Path) -> Result<Exported, String> {
     let failed = |error: StoreError| error.to_string();
-    let store = Store::open_beside(data, Clock::System).await.map_err(failed)?;
+    let store = Store::open_to_look(data, Clock::System).await.map_err(failed)?;
     let mut exported = Exported::default();
     let mut folder = None;
     let mut page = store.embeddings_after(None).await.map_err(failed)?;

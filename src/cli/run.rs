@@ -20,7 +20,6 @@ pub(super) async fn run(arguments: WithConfig) -> u8 {
             return exit::FAILED;
         }
     };
-    tracing::debug!("the models are loaded");
     let started = tokio::select! {
         started = Node::start(&config, Clock::System) => started,
         () = signals.next() => {

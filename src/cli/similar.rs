@@ -76,7 +76,7 @@ struct Near {
 pub(super) async fn similar(arguments: Similar) -> u8 {
     let Some(config) = load_config(&arguments.config) else { return exit::FAILED };
     let found = async {
-        let store = Store::open_beside(&config.node.data, Clock::System).await?;
+        let store = Store::open_to_look(&config.node.data, Clock::System).await?;
         let question = question(&store, &arguments).await?;
         let answer = nearest(&store, &question, arguments.count.get()).await?;
         Ok((question, answer))

@@ -20,7 +20,7 @@ pub(super) struct Why {
 /// Looks it up; a node may be running meanwhile.
 pub(super) async fn why(arguments: Why) -> u8 {
     let Some(config) = load_config(&arguments.config) else { return exit::FAILED };
-    let store = match Store::open_beside(&config.node.data, Clock::System).await {
+    let store = match Store::open_to_look(&config.node.data, Clock::System).await {
         Ok(store) => store,
         Err(error) => {
             say(format_args!("{error}"));
@@ -128,7 +128,7 @@ fn tell_series(lines: &mut Lines, series: &SeriesStory, now: Timestamp) {
         lines.add(2, "no route is configured: nothing reads it");
     }
     for job in &series.jobs {
-        tell_job(lines, job);
+        tell_job(lines, job, now);
     }
     for kept in &series.embeddings {
         let EmbeddingStory { model_name, model_version, revision, path, created_at } = kept;
@@ -151,7 +151,7 @@ fn tell_route(lines: &mut Lines, route: &RouteStory) {
     );
 }
 
-fn tell_job(lines: &mut Lines, job: &JobStory) {
+fn tell_job(lines: &mut Lines, job: &JobStory, now: Timestamp) {
     let ended = job.ended_at.map(|at| format!(" at {}", shown_time(at))).unwrap_or_default();
     let word = if job.outcome.is_empty() { String::new() } else { format!(": {}", job.outcome) };
     lines.add(
@@ -168,7 +168,7 @@ fn tell_job(lines: &mut Lines, job: &JobStory) {
         tell_attempt(lines, attempt);
     }
     for result in &job.results {
-        tell_result(lines, result);
+        tell_result(lines, result, now);
     }
 }
 
@@ -185,17 +185,17 @@ fn tell_attempt(lines: &mut Lines, attempt: &AttemptStory) {
     lines.add(3, format!("attempt {} at {}: {ending}{cause}", attempt.attempt, shown_time(attempt.started_at)));
 }
 
-fn tell_result(lines: &mut Lines, result: &ResultStory) {
+fn tell_result(lines: &mut Lines, result: &ResultStory, now: Timestamp) {
     lines.add(3, format!("{} {}", result.kind, result.sop_instance_uid));
     if result.deliveries.is_empty() {
         lines.add(4, "goes to nobody");
     }
     for delivery in &result.deliveries {
-        lines.add(4, tell_delivery(delivery));
+        lines.add(4, tell_delivery(delivery, now));
     }
 }
 
-fn tell_delivery(delivery: &DeliveryStory) -> String {
+fn tell_delivery(delivery: &DeliveryStory, now: Timestamp) -> String {
     let status = delivery.last_status.map(|status| format!(" {status:04X}H")).unwrap_or_default();
     let comment =
         if delivery.last_comment.is_empty() { String::new() } else { format!(" «{}»", delivery.last_comment) };
@@ -205,6 +205,9 @@ fn tell_delivery(delivery: &DeliveryStory) -> String {
     };
     let when = match delivery.state {
         DeliveryState::Delivered => delivery.delivered_at.map(|at| format!(" at {}", shown_time(at))),
+        DeliveryState::Pending if delivery.next_attempt_at <= now => {
+            Some(", it is sent when its destination is called next".to_owned())
+        }
         DeliveryState::Pending => Some(format!(", next attempt at {}", shown_time(delivery.next_attempt_at))),
         DeliveryState::Sending | DeliveryState::Dead => {
             delivery.last_attempt_at.map(|at| format!(", last attempt at {}", shown_time(at)))

@@ -252,13 +252,6 @@ impl Response {
         self
     }
 
-    /// Adds the elements at fault.
-    #[must_use]
-    pub fn with_offending(mut self, tags: &[Tag]) -> Self {
-        self.offending = tags.to_vec();
-        self
-    }
-
     /// Says that a data set follows.
     #[must_use]
     pub fn with_data_set(mut self) -> Self {

@@ -154,11 +154,38 @@ impl DataSet {
         (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
     }
 
-    /// Puts an element in its place, replacing one with the same tag. (0008,0005) sets the character set as well.
-    pub fn put(&mut self, tag: Tag, vr: VR, value: Value) {
-        if let (tags::SPECIFIC_CHARACTER_SET, Value::Bytes(bytes)) = (tag, &value) {
+    /// Puts an element last, wherever its tag belongs: for a reader, which calls [`Self::sort`] when it has read all.
+    /// (0008,0005) sets the character set as well.
+    pub(super) fn append(&mut self, tag: Tag, vr: VR, value: Value) {
+        self.read_character_set(tag, &value);
+        self.elements.push(Element { tag, vr, value });
+    }
+
+    /// Brings appended elements into order; of several with the same tag the last one stays.
+    pub(super) fn sort(&mut self) {
+        if self.elements.is_sorted_by(|a, b| a.tag < b.tag) {
+            return;
+        }
+        self.elements.sort_by_key(|element| element.tag);
+        // What is dropped is the later of two: the one to stay is put in the place of the first.
+        self.elements.dedup_by(|later, first| {
+            let same = later.tag == first.tag;
+            if same {
+                std::mem::swap(later, first);
+            }
+            same
+        });
+    }
+
+    fn read_character_set(&mut self, tag: Tag, value: &Value) {
+        if let (tags::SPECIFIC_CHARACTER_SET, Value::Bytes(bytes)) = (tag, value) {
             self.character_set = CharacterSet::from_value(bytes);
         }
+    }
+
+    /// Puts an element in its place, replacing one with the same tag. (0008,0005) sets the character set as well.
+    pub fn put(&mut self, tag: Tag, vr: VR, value: Value) {
+        self.read_character_set(tag, &value);
         let element = Element { tag, vr, value };
         match self.elements.last() {
             Some(last) if last.tag >= tag => match self.elements.binary_search_by_key(&tag, |e| e.tag) {

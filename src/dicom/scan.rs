@@ -8,7 +8,10 @@ use bytes::Bytes;
 use dicom_core::{Tag, VR};
 
 use super::data_set::DataSet;
-use super::parse::{MAX_DEPTH, MAX_ELEMENTS, ParseError, dictionary_vr, has_short_length, is_pixel_data, parse};
+use super::parse::{
+    ITEM, ITEM_DELIMITER, MAX_DEPTH, MAX_ELEMENTS, ParseError, SEQUENCE_DELIMITER, UNDEFINED, dictionary_vr,
+    has_short_length, is_pixel_data, parse,
+};
 use super::transfer_syntax::Encoding;
 
 /// Longer elements are checked and not kept: tables of frames, contours, curves.
@@ -89,11 +92,6 @@ impl Inflater {
         Ok(())
     }
 }
-
-const ITEM: Tag = Tag(0xFFFE, 0xE000);
-const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
-const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
-const UNDEFINED: u32 = 0xFFFF_FFFF;
 
 /// Something that is open.
 #[derive(Clone, Copy)]

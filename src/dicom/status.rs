@@ -40,10 +40,6 @@ impl Status {
     pub const MISSING_ATTRIBUTE: Self = Self(0x0120);
     /// The SOP class is not the one of the presentation context, or not one that we serve.
     pub const SOP_CLASS_NOT_SUPPORTED: Self = Self(0x0122);
-    /// The peer may not ask for this.
-    pub const NOT_AUTHORIZED: Self = Self(0x0124);
-    /// The Message ID is in use.
-    pub const DUPLICATE_INVOCATION: Self = Self(0x0210);
     /// A command that we do not serve.
     pub const UNRECOGNIZED_OPERATION: Self = Self(0x0211);
     /// No room.

@@ -51,7 +51,7 @@ where
 {
     let begun = Instant::now();
     let Shared { options, .. } = shared;
-    let accepted = accept(stream, peer, &options.policy, &options.timers, |_| shared.admit()).await;
+    let accepted = accept(stream, peer, &options.policy, &shared.hosts, &options.timers, |_| shared.admit()).await;
     let Accepted { mut association, request, admission } = match accepted {
         Ok(accepted) => accepted,
         Err(error) => return log_refusal(peer, &error),
@@ -61,6 +61,8 @@ where
     let end = serve(&mut association, &caller, shared, &mut tally).await;
     log_end(&caller, &tally, &end, begun.elapsed());
     note_end(&caller, &tally, &end, shared).await;
+    // A peer that leaves its socket open after its last word takes no place from others.
+    drop(admission);
     match end {
         End::Released => {
             if let Err(error) = association.answer_release().await {
@@ -70,7 +72,6 @@ where
         End::ShutDown => association.abort(Abort::SERVICE_USER).await,
         End::Failed(error) => association.end(&error).await,
     }
-    drop(admission);
 }
 
 /// A release says that the sender is through with its series; an abort says nothing of the kind.

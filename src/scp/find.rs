@@ -11,7 +11,6 @@ use std::future::Future;
 use tokio::join;
 
 use crate::dicom::Tag;
-use crate::dicom::ae::AeTitle;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::encode::Layout;
 use crate::dicom::status::Status;
@@ -28,8 +27,6 @@ pub struct FindRequest<'a> {
     pub model: Model,
     /// Its data set.
     pub identifier: &'a DataSet,
-    /// Where matches can be retrieved from: this node.
-    pub retrieve_ae_title: &'a AeTitle,
     /// Of the presentation context.
     pub layout: Layout,
 }
@@ -85,7 +82,7 @@ pub async fn find<R: PendingResponses>(
     };
     let set = request.identifier.character_set();
     let answers = Answers {
-        answer: Answer::new(&question, set, request.retrieve_ae_title, request.layout),
+        answer: Answer::new(&question, set, request.layout),
         status: if question.all_keys_supported { Status::PENDING } else { Status::PENDING_KEYS_UNSUPPORTED },
     };
     answers.send_all(store.find(&question.query), responses).await
@@ -138,6 +135,11 @@ impl Answers {
 }
 
 fn failed(error: &StoreError, matches: usize) -> Ended {
+    if error.is_busy() {
+        tracing::warn!("a query is refused: too many are being answered");
+        let comment = Some("too many queries at a time".to_owned());
+        return Ended { comment, ..Ended::with(Status::OUT_OF_RESOURCES, matches) };
+    }
     tracing::error!(%error, "a query could not be answered");
     let comment = Some("the index cannot be read".to_owned());
     Ended { comment, ..Ended::with(Status::CANNOT_UNDERSTAND, matches) }

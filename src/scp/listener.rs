@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ScpOptions;
 use super::conversation::converse;
-use crate::association::Rejection;
+use crate::association::{KnownHosts, Rejection};
 use crate::clock::Clock;
 use crate::store::Store;
 
@@ -44,6 +44,7 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) options: ScpOptions,
     pub(super) stopping: Stopping,
+    pub(super) hosts: KnownHosts,
     associations: Arc<Semaphore>,
 }
 
@@ -100,6 +101,7 @@ impl Listener {
             clock,
             options,
             stopping: stopping.clone(),
+            hosts: KnownHosts::default(),
             associations: Arc::new(Semaphore::new(limit)),
         });
         let connections = Arc::new(Semaphore::new(limit.saturating_add(MORE_CONNECTIONS)));
@@ -120,11 +122,15 @@ impl Listener {
 }
 
 async fn accept(socket: TcpListener, shared: Arc<Shared>, connections: Arc<Semaphore>, tasks: TaskTracker) {
+    let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
             () = shared.stopping.begun.cancelled() => return,
             accepted = socket.accept() => accepted,
         };
+        if accepted.is_ok() && std::mem::take(&mut is_failing) {
+            tracing::info!("connections are accepted again");
+        }
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&connections).try_acquire_owned() {
                 Ok(permit) => {
@@ -137,7 +143,9 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, connections: Arc<Semap
                 Err(_) => tracing::warn!(peer.address = %peer, "too many connections, this one is closed"),
             },
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
                 tokio::time::sleep(BREATH).await;
             }
         }

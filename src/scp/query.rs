@@ -45,7 +45,6 @@ where
     let question = FindRequest {
         model,
         identifier: &identifier,
-        retrieve_ae_title: &shared.options.policy.ae_title,
         layout: if encoding == Encoding::ImplicitLe { Layout::ImplicitLe } else { Layout::ExplicitLe },
     };
     let mut responses = Responses { association, context, request, cancelled: false };

@@ -1,12 +1,13 @@
 //! One destination: everything that is due for it, over as few associations as that takes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dicom_dictionary_std::uids;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::{Attempt, Outcome, outcome};
+use super::outcome::{Attempt, Outcome, outcome, rest};
 use super::{AFTER_ERROR, Delivery};
 use crate::association::requestor::{ContextProposal, OutgoingInstance, PeerAddress, RequestError, Requestor};
 use crate::clock::{Timestamp, milliseconds};
@@ -14,17 +15,33 @@ use crate::dicom::ae::AeTitle;
 use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
 use crate::store::{ClaimedDelivery, PeerAnswer, StoreError};
 
-/// Sends what is due until nothing is, or the destination does not answer. Gives the time before which it should not be
-/// called again, where it did not. After `stop` nothing more is begun, and at `drained` what is being sent is given up.
+/// How long the end of an association is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How a lane ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LaneEnd {
+    /// When its last attempt began.
+    pub(super) last_attempt: Timestamp,
+    /// The time before which the destination should not be called again, where it was not there.
+    pub(super) rest_until: Option<Timestamp>,
+    /// How many calls in a row have led to no association.
+    pub(super) failed_calls: u32,
+}
+
+/// Sends what is due until nothing is, or the destination is not there. After `stop` nothing more is begun, and at
+/// `drained` what is being sent is given up. `failed_calls`: those in a row before this.
 pub(super) async fn drain(
     delivery: &Delivery,
     destination: &AeTitle,
+    failed_calls: u32,
     stop: &CancellationToken,
     drained: &CancellationToken,
-) -> Option<Timestamp> {
-    let mut open: Option<Requestor<TcpStream>> = None;
-    let mut rest_until = None;
-    while rest_until.is_none() && !stop.is_cancelled() {
+) -> LaneEnd {
+    let mut lane = Lane { open: None, failed_calls };
+    let mut end = LaneEnd { last_attempt: delivery.clock.now(), rest_until: None, failed_calls };
+    let after_error = || Some(delivery.clock.now().plus(AFTER_ERROR));
+    while end.rest_until.is_none() && !stop.is_cancelled() {
         let claimed = match delivery.store.claim_delivery(destination, delivery.clock.now()).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => break,
@@ -34,79 +51,94 @@ pub(super) async fn drain(
             }
             Err(error) => {
                 tracing::error!(%destination, %error, "no delivery could be claimed");
-                rest_until = Some(delivery.clock.now().plus(AFTER_ERROR));
+                end.rest_until = after_error();
                 break;
             }
         };
         let begun = Instant::now();
+        end.last_attempt = delivery.clock.now();
         let attempt = match delivery.peers.iter().find(|peer| peer.ae_title == *destination) {
             Some(peer) => tokio::select! {
-                attempt = send(delivery, peer, &mut open, &claimed) => attempt,
-                () = drained.cancelled() => Attempt::NoAnswer { cause: "the node was stopped meanwhile".to_owned() },
+                attempt = lane.send(delivery, peer, &claimed) => attempt,
+                () = drained.cancelled() => Attempt::Broken { cause: "the node was stopped meanwhile".to_owned() },
             },
             None => Attempt::Unknown,
         };
         match record(delivery, claimed, &attempt, begun).await {
-            Ok(Some(at)) if matches!(attempt, Attempt::NoAnswer { .. }) => rest_until = Some(at),
-            Ok(_) => {}
+            Ok(rest_until) => end.rest_until = rest_until,
             Err(error) => {
                 tracing::error!(%destination, %error, "the outcome of a delivery could not be recorded");
-                rest_until = Some(delivery.clock.now().plus(AFTER_ERROR));
+                end.rest_until = after_error();
             }
         }
     }
-    if let Some(association) = open {
-        // Every object was answered: how the association ends changes nothing.
-        let _ = association.release().await;
+    end.failed_calls = lane.failed_calls;
+    if let Some(association) = lane.open {
+        tokio::select! {
+            () = part(association) => {}
+            () = drained.cancelled() => {}
+        }
     }
-    rest_until
+    end
 }
 
-async fn send(
-    delivery: &Delivery,
-    peer: &PeerAddress,
-    open: &mut Option<Requestor<TcpStream>>,
-    claimed: &ClaimedDelivery,
-) -> Attempt {
-    let path = claimed.instance.path().to_owned();
-    let file = match tokio::task::spawn_blocking(move || std::fs::read(path)).await {
-        Ok(Ok(file)) => file,
-        Ok(Err(error)) => return Attempt::Unreadable { cause: error.to_string() },
-        Err(error) => return Attempt::Unreadable { cause: error.to_string() },
-    };
-    let instance = match OutgoingInstance::from_file(&file.into()) {
-        Ok(instance) => instance,
-        Err(error) => return Attempt::Unreadable { cause: error.to_string() },
-    };
-    let proposed = open.as_ref().is_some_and(|association| is_proposed(association, instance.sop_class()));
-    if !proposed && let Some(association) = open.take() {
-        // Every object was answered: how the association ends changes nothing.
-        let _ = association.release().await;
-    }
-    let mut association = match open.take() {
-        Some(association) => association,
-        None => match Requestor::connect(peer, &delivery.own, &proposals(&instance), &delivery.timers).await {
-            Ok(association) => association,
-            Err(error) => return Attempt::NoAnswer { cause: error.to_string() },
-        },
-    };
-    match association.store(&instance).await {
-        Ok(response) => {
-            *open = Some(association);
-            Attempt::Answered { status: response.status.0, comment: response.comment }
+/// Ends an association. Every object was answered, so how it ends changes nothing: a peer that does not answer is not
+/// waited for.
+async fn part(association: Requestor<TcpStream>) {
+    let _ = timeout(LAST_WORDS, association.release()).await;
+}
+
+/// What is kept from one delivery to the next.
+struct Lane {
+    open: Option<Requestor<TcpStream>>,
+    failed_calls: u32,
+}
+
+impl Lane {
+    async fn send(&mut self, delivery: &Delivery, peer: &PeerAddress, claimed: &ClaimedDelivery) -> Attempt {
+        let path = claimed.instance.path().to_owned();
+        let file = match tokio::task::spawn_blocking(move || std::fs::read(path)).await {
+            Ok(Ok(file)) => file,
+            Ok(Err(error)) => return Attempt::Unreadable { cause: error.to_string() },
+            Err(error) => return Attempt::Unreadable { cause: error.to_string() },
+        };
+        let instance = match OutgoingInstance::from_file(&file.into()) {
+            Ok(instance) => instance,
+            Err(error) => return Attempt::Unreadable { cause: error.to_string() },
+        };
+        let proposed = self.open.as_ref().is_some_and(|association| is_proposed(association, instance.sop_class()));
+        if !proposed && let Some(association) = self.open.take() {
+            part(association).await;
         }
-        Err(RequestError::NoContext { .. }) => {
-            *open = Some(association);
-            Attempt::NoContext
-        }
-        Err(RequestError::Instance(error)) => {
-            *open = Some(association);
-            Attempt::Unreadable { cause: error.to_string() }
-        }
-        Err(RequestError::Association(error)) => {
-            let cause = error.to_string();
-            association.end(&error).await;
-            Attempt::NoAnswer { cause }
+        let mut association = match self.open.take() {
+            Some(association) => association,
+            None => match Requestor::connect(peer, &delivery.own, &proposals(&instance), &delivery.timers).await {
+                Ok(association) => association,
+                Err(error) => {
+                    self.failed_calls = self.failed_calls.saturating_add(1);
+                    return Attempt::NoAssociation { cause: error.to_string(), in_a_row: self.failed_calls };
+                }
+            },
+        };
+        self.failed_calls = 0;
+        match association.store(&instance).await {
+            Ok(response) => {
+                self.open = Some(association);
+                Attempt::Answered { status: response.status.0, comment: response.comment }
+            }
+            Err(RequestError::NoContext { .. }) => {
+                self.open = Some(association);
+                Attempt::NoContext
+            }
+            Err(RequestError::Instance(error)) => {
+                self.open = Some(association);
+                Attempt::Unreadable { cause: error.to_string() }
+            }
+            Err(RequestError::Association(error)) => {
+                let cause = error.to_string();
+                let _ = timeout(LAST_WORDS, association.end(&error)).await;
+                Attempt::Broken { cause }
+            }
         }
     }
 }
@@ -137,7 +169,7 @@ fn proposals(instance: &OutgoingInstance) -> Vec<ContextProposal> {
     proposals
 }
 
-/// Records what came of it and says so in one line. Gives the time of the next attempt, where there is one.
+/// Records what came of it and says so in one line. Gives until when the destination rests, where it does.
 async fn record(
     delivery: &Delivery,
     claimed: ClaimedDelivery,
@@ -145,11 +177,14 @@ async fn record(
     begun: Instant,
 ) -> Result<Option<Timestamp>, StoreError> {
     let now = delivery.clock.now();
+    let rest_until = rest(attempt, delivery.patience).map(|wait| now.plus(wait));
     let decided = outcome(attempt, claimed.attempt, claimed.created_at, now, delivery.patience);
     let (status, comment) = match attempt {
         Attempt::Answered { status, comment } => (Some(*status), comment.clone().unwrap_or_default()),
         Attempt::NoContext => (None, "no presentation context was accepted".to_owned()),
-        Attempt::NoAnswer { cause } | Attempt::Unreadable { cause } => (None, cause.clone()),
+        Attempt::NoAssociation { cause, .. } | Attempt::Broken { cause } | Attempt::Unreadable { cause } => {
+            (None, cause.clone())
+        }
         Attempt::Unknown => (None, "no [[peer]] has this AE title".to_owned()),
     };
     let (id, destination, number) = (claimed.id(), claimed.destination.clone(), claimed.attempt);
@@ -172,9 +207,9 @@ async fn record(
             delivery.store.retry_delivery(claimed, answer, at).await?;
             tracing::warn!(
                 delivery.id = %id, %destination, sop_instance.uid = %uid, attempt = number, status = said, comment = logged,
-                duration_ms, again_in_s = at.since(now) / 1000, "not delivered yet"
+                duration_ms, again_in_s = at.max(rest_until.unwrap_or(at)).since(now) / 1000, "not delivered yet"
             );
-            Ok(Some(at))
+            Ok(rest_until)
         }
         Outcome::Dead { reason } => {
             delivery.store.kill_delivery(claimed, answer, now).await?;

@@ -14,7 +14,8 @@ use crate::association::Timers;
 use crate::association::requestor::PeerAddress;
 use crate::clock::{Clock, Timestamp};
 use crate::dicom::ae::AeTitle;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, WaitingDestination};
+use lane::LaneEnd;
 use outcome::Patience;
 
 /// The longest time without a look: another process (`overread resend`) may have put something into the outbox.
@@ -42,10 +43,10 @@ pub struct Delivery {
 /// The lanes that are open.
 #[derive(Default)]
 struct Lanes {
-    tasks: JoinSet<Option<Timestamp>>,
+    tasks: JoinSet<LaneEnd>,
     destinations: HashMap<Id, AeTitle>,
-    /// Destinations that did not answer, and when they may be called again.
-    resting: HashMap<AeTitle, Timestamp>,
+    /// How the last lane of each destination ended.
+    ended: HashMap<AeTitle, LaneEnd>,
 }
 
 impl Delivery {
@@ -80,15 +81,18 @@ impl Delivery {
         drained: &CancellationToken,
     ) -> Result<Duration, StoreError> {
         let mut sleep = LONGEST_SLEEP;
-        for (destination, due) in self.store.destinations_waiting().await? {
-            let due = due.max(lanes.resting.get(&destination).copied().unwrap_or_default());
+        for waiting in self.store.destinations_waiting().await? {
+            let due = waiting.due.max(lanes.rest_of(&waiting));
+            let destination = waiting.ae_title;
             let wait = due.since(self.clock.now());
             if wait > 0 {
                 sleep = sleep.min(Duration::from_millis(u64::try_from(wait).unwrap_or(0)));
             } else if !lanes.destinations.values().any(|busy| *busy == destination) {
                 let (delivery, stop, drained) = (self.clone(), stop.clone(), drained.clone());
                 let to = destination.clone();
-                let lane = lanes.tasks.spawn(async move { lane::drain(&delivery, &to, &stop, &drained).await });
+                let failed_calls = lanes.ended.get(&to).map_or(0, |end| end.failed_calls);
+                let lane = async move { lane::drain(&delivery, &to, failed_calls, &stop, &drained).await };
+                let lane = lanes.tasks.spawn(lane);
                 lanes.destinations.insert(lane.id(), destination);
             }
         }
@@ -97,18 +101,26 @@ impl Delivery {
 
     /// Notes how a lane ended. What it has left in «sending», because the outcome could not be recorded or because it
     /// panicked, waits again: nobody else sends to its destination.
-    async fn close_lane(&self, lanes: &mut Lanes, ended: Result<(Id, Option<Timestamp>), JoinError>) {
-        let (id, rest_until) = ended.unwrap_or_else(|error| {
+    async fn close_lane(&self, lanes: &mut Lanes, ended: Result<(Id, LaneEnd), JoinError>) {
+        let (id, end) = ended.unwrap_or_else(|error| {
             tracing::error!(%error, "a lane ended unexpectedly");
-            (error.id(), Some(self.clock.now().plus(AFTER_ERROR)))
+            let now = self.clock.now();
+            let rest_until = Some(now.plus(AFTER_ERROR));
+            (error.id(), LaneEnd { last_attempt: now, rest_until, failed_calls: 0 })
         });
         let Some(destination) = lanes.destinations.remove(&id) else { return };
         if let Err(error) = self.store.reset_sending(Some(&destination)).await {
             tracing::error!(%destination, %error, "what was being sent could not be put back into the outbox");
         }
-        match rest_until {
-            Some(until) => lanes.resting.insert(destination, until),
-            None => lanes.resting.remove(&destination),
-        };
+        lanes.ended.insert(destination, end);
+    }
+}
+
+impl Lanes {
+    /// Until when a destination is left alone; a person who has resent something since its last attempt ends that.
+    fn rest_of(&self, waiting: &WaitingDestination) -> Timestamp {
+        let end =
+            self.ended.get(&waiting.ae_title).filter(|end| waiting.resent_at.is_none_or(|at| at < end.last_attempt));
+        end.and_then(|end| end.rest_until).unwrap_or_default()
     }
 }

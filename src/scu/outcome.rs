@@ -16,8 +16,15 @@ pub enum Attempt {
     },
     /// The peer took none of the presentation contexts for this SOP class.
     NoContext,
-    /// No association, or it broke: refused connection, rejection, abort, time-out.
-    NoAnswer {
+    /// No association came about: refused connection, rejection, time-out. This says nothing about the instance.
+    NoAssociation {
+        /// In words.
+        cause: String,
+        /// How many calls to this destination have come to this since one did not, this one included.
+        in_a_row: u32,
+    },
+    /// The association ended under this instance: abort, reset, time-out. The instance may be why.
+    Broken {
         /// In words.
         cause: String,
     },
@@ -75,12 +82,31 @@ pub fn outcome(attempt: &Attempt, attempts: u32, created_at: Timestamp, now: Tim
             reason: "the peer accepts neither Explicit nor Implicit VR Little Endian for this SOP class".into(),
         },
         Attempt::Unknown => Outcome::Dead { reason: "no [[peer]] of the configuration has this AE title".into() },
-        Attempt::Answered { .. } | Attempt::NoAnswer { .. } | Attempt::Unreadable { .. } => {
+        Attempt::Answered { .. }
+        | Attempt::NoAssociation { .. }
+        | Attempt::Broken { .. }
+        | Attempt::Unreadable { .. } => {
             if now.since(created_at) >= milliseconds(patience.give_up) {
                 return Outcome::Dead { reason: format!("given up after {attempts} attempts") };
             }
-            Outcome::Retry { at: now.plus(backoff(attempts, patience.retry, patience.longest_retry)) }
+            // Where there was no association, it is the lane that rests: the instance is due when the lane is.
+            let wait = match attempt {
+                Attempt::NoAssociation { .. } => Duration::ZERO,
+                _ => backoff(attempts, patience.retry, patience.longest_retry),
+            };
+            Outcome::Retry { at: now.plus(wait) }
         }
+    }
+}
+
+/// How long a destination is left alone after an attempt, whatever else waits for it; nothing where it was there. One that
+/// cannot be called is called less and less often; one that is there and broke an association gets time to recover.
+#[must_use]
+pub fn rest(attempt: &Attempt, patience: Patience) -> Option<Duration> {
+    match attempt {
+        Attempt::NoAssociation { in_a_row, .. } => Some(backoff(*in_a_row, patience.retry, patience.longest_retry)),
+        Attempt::Broken { .. } => Some(patience.retry),
+        Attempt::Answered { .. } | Attempt::NoContext | Attempt::Unreadable { .. } | Attempt::Unknown => None,
     }
 }
 
@@ -140,8 +166,21 @@ mod tests {
 
     #[test]
     fn a_silent_peer_is_tried_for_a_week_and_then_given_up() {
-        let silent = Attempt::NoAnswer { cause: "connection refused".into() };
+        let silent = Attempt::NoAssociation { cause: "connection refused".into(), in_a_row: 7 };
         assert!(matches!(after(&silent, 100, 6 * 86_400_000), Outcome::Retry { .. }));
         assert!(matches!(after(&silent, 180, 7 * 86_400_000), Outcome::Dead { .. }));
+    }
+
+    #[test]
+    fn who_cannot_be_called_rests_longer_each_time_and_who_broke_an_association_always_as_long() {
+        let silent = |in_a_row| Attempt::NoAssociation { cause: String::new(), in_a_row };
+        assert_eq!(rest(&silent(1), PATIENCE), Some(Duration::from_secs(10)));
+        assert_eq!(rest(&silent(4), PATIENCE), Some(Duration::from_secs(80)));
+        assert_eq!(rest(&silent(60), PATIENCE), Some(Duration::from_secs(3600)));
+        assert_eq!(after(&silent(60), 60, 0), Outcome::Retry { at: Timestamp(0) }, "due as soon as the lane is");
+        let broken = Attempt::Broken { cause: "aborted".into() };
+        assert_eq!(rest(&broken, PATIENCE), Some(Duration::from_secs(10)));
+        assert_eq!(after(&broken, 60, 0), Outcome::Retry { at: Timestamp(3_600_000) });
+        assert_eq!(rest(&answered(0xA700), PATIENCE), None);
     }
 }

@@ -1,6 +1,5 @@
 //! Other content under a SOP Instance UID that is taken: kept, reported, and never mixed up with the first.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::commit::NewRow;
 use super::error::StoreError;
-use super::layout::sync_folder;
+use super::layout::{hexadecimal, sync_folder};
 use super::{Inner, StoredInstance};
 
 /// An instance that was kept aside: answer a warning. The peer and the operator must find out which one is right.
@@ -73,11 +72,7 @@ fn hash_of(path: &Path, offset: u64) -> io::Result<String> {
         }
         hash.update(&portion[..read]);
     }
-    let mut text = String::with_capacity(64);
-    for byte in hash.finalize() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
+    Ok(hexadecimal(&hash.finalize()))
 }
 
 async fn insert(inner: &Inner, path: &Path, content_hash: &str, new: &NewRow) -> Result<(), StoreError> {

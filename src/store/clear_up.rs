@@ -9,15 +9,15 @@ use super::Store;
 use super::aside::blocking;
 use super::error::StoreError;
 use super::layout::{Origin, sync_folder};
+use super::reindex::{PORTION, Reindexed, Run};
+use super::stored_file::StoredFile;
 
 /// Folders changed up to this long before the last start are looked at as well.
 const MARGIN: Duration = Duration::from_secs(60);
 
 impl Store {
-    /// Gives back what a process that is gone had claimed, ends its associations, empties `incoming/` and, where it did
-    /// not end by itself, moves files without a row out of the way.
+    /// Gives back what a process that is gone had claimed and ends its associations; empties `incoming/`.
     pub(super) async fn clear_up(&self) -> Result<(), StoreError> {
-        let layout = &self.inner.layout;
         let now = self.inner.clock.now();
         self.reclaim_all(now).await?;
         self.reset_sending(None).await?;
@@ -25,53 +25,59 @@ impl Store {
             .bind(now.0)
             .execute(&mut *self.inner.writer.lock().await)
             .await?;
-        let removed = layout.empty_incoming()?;
+        let removed = self.inner.layout.empty_incoming()?;
         if removed > 0 {
             tracing::info!(files = removed, "files that were arriving when the last process ended are removed");
         }
-        if !self.index_fits_files().await? {
-            tracing::error!("the index is empty, but there are instances: stop the node and run `overread reindex`");
-        } else if let Some(began) = layout.mark_running()? {
-            tracing::warn!("the last process did not end by itself");
-            for origin in [Origin::Received, Origin::Result] {
-                self.set_aside_rowless(origin, began).await?;
-            }
-        }
         Ok(())
     }
 
-    /// False where the database was lost: then every file is without a row, and none of them may be moved.
-    async fn index_fits_files(&self) -> Result<bool, StoreError> {
-        let any: Option<i64> =
-            sqlx::query_scalar("SELECT 1 FROM instance LIMIT 1").fetch_optional(self.readers()).await?;
-        let folder = self.inner.layout.folder(Origin::Received);
-        let empty = fs::read_dir(&folder).map_err(StoreError::file("list", &folder))?.next().is_none();
-        Ok(any.is_some() || empty)
-    }
-
-    async fn set_aside_rowless(&self, origin: Origin, began: SystemTime) -> Result<(), StoreError> {
-        let root = self.inner.layout.folder(origin);
-        let folders = blocking(move || changed_since(&root, began.checked_sub(MARGIN).unwrap_or(began))).await?;
-        for folder in folders {
-            let names = blocking({
-                let folder = folder.clone();
-                move || names_in(&folder)
-            })
+    /// Notes that a node runs. Where the last one did not end by itself, gives the files without a row that are whole
+    /// their rows, and moves those that are not out of the way.
+    pub(super) async fn begin_running(&self) -> Result<(), StoreError> {
+        let Some(began) = self.inner.layout.mark_running()? else { return Ok(()) };
+        tracing::warn!("the last process did not end by itself");
+        let since = began.checked_sub(MARGIN).unwrap_or(began);
+        let mut rowless = Vec::new();
+        for origin in [Origin::Received, Origin::Result] {
+            rowless.extend(self.rowless(origin, since).await?);
+        }
+        if rowless.is_empty() {
+            return Ok(());
+        }
+        StoredFile::sort(&mut rowless);
+        let mut run = Run::new(true);
+        let mut report = Reindexed { files: rowless.len() as u64, ..Reindexed::default() };
+        for portion in rowless.chunks(PORTION) {
+            self.index_files(portion.to_vec(), &mut run, &mut report).await?;
+        }
+        // Nobody sends what was found on the disk.
+        sqlx::query("UPDATE association SET ended_at = $1 WHERE ended_at IS NULL")
+            .bind(self.inner.clock.now().0)
+            .execute(&mut *self.inner.writer.lock().await)
             .await?;
-            let rows = self.rows_of(&folder, origin).await?;
-            let rowless: Vec<String> = names.into_iter().filter(|name| !rows.contains(name)).collect();
-            if rowless.is_empty() {
-                continue;
-            }
-            tracing::warn!(
-                files = rowless.len(),
-                folder = %folder.display(),
-                "files that nobody was promised are moved aside"
-            );
-            let aside = self.inner.layout.aside();
-            blocking(move || move_all(&folder, &aside, &rowless)).await?;
-        }
+        tracing::warn!(
+            files = report.files,
+            added = report.added,
+            set_aside = report.set_aside,
+            "files without a row are in the index now, or moved aside where they are not whole"
+        );
         Ok(())
+    }
+
+    /// The files without a row in the series folders that have changed since a time.
+    async fn rowless(&self, origin: Origin, since: SystemTime) -> Result<Vec<StoredFile>, StoreError> {
+        let root = self.inner.layout.folder(origin);
+        let mut rowless = Vec::new();
+        for folder in blocking(move || changed_since(&root, since)).await? {
+            let rows = self.rows_of(&folder, origin).await?;
+            let files = blocking(move || {
+                let names = names_in(&folder)?.into_iter().filter(|name| !rows.contains(name));
+                names.map(|name| StoredFile::at(origin, folder.join(name))).collect::<Result<Vec<_>, _>>()
+            });
+            rowless.extend(files.await?);
+        }
+        Ok(rowless)
     }
 
     /// The file names that the rows of a series folder stand for.

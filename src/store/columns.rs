@@ -12,10 +12,10 @@ use super::row::{IndexRow, PatientColumns, SeriesColumns, StudyColumns};
 
 const PATIENT: &str = "patient_id, issuer_of_patient_id, patient_name, patient_name_folded, birth_date, sex";
 
-const STUDY: &str = "study_date, study_time, accession_number, study_id, study_description, study_description_folded, \
+const STUDY: &str = "study_date, study_time, accession_number, study_id, study_description, \
      referring_physician, referring_physician_folded, patient_age";
 
-const SERIES: &str = "modality, series_number, series_description, series_description_folded, series_date, series_time, \
+const SERIES: &str = "modality, series_number, series_description, series_date, series_time, \
      body_part, protocol_name, laterality, patient_position, performed_date, performed_time, requested_procedure_id, \
      scheduled_step_id, station_name, institution_name, manufacturer, manufacturer_model, performing_physician, \
      operators_name, announced_instances";
@@ -39,7 +39,6 @@ fn study_values(values: &mut Values<'_>, study: &StudyColumns) {
         .push_bind(study.accession_number.clone())
         .push_bind(study.study_id.clone())
         .push_bind(study.description.clone())
-        .push_bind(study.description_folded())
         .push_bind(study.referring_physician.clone())
         .push_bind(study.referring_physician_folded())
         .push_bind(study.patient_age.clone());
@@ -50,7 +49,6 @@ fn series_values(values: &mut Values<'_>, series: &SeriesColumns) {
         .push_bind(series.modality.clone())
         .push_bind(series.number)
         .push_bind(series.description.clone())
-        .push_bind(series.description_folded())
         .push_bind(series.date.clone())
         .push_bind(series.time.clone())
         .push_bind(series.body_part.clone())

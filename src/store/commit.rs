@@ -1,6 +1,7 @@
 //! Instance rows are committed in groups: all rows that wait, of all associations, in one transaction.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,6 +40,13 @@ pub(super) struct NewRow {
     pub(super) file_bytes: u64,
     pub(super) data_set_offset: u64,
     pub(super) received_at: Timestamp,
+}
+
+impl NewRow {
+    /// Where its file lies.
+    pub(super) fn file(&self) -> PathBuf {
+        self.folder.join(format!("{}.dcm", self.row.instance.uid))
+    }
 }
 
 /// From whom an instance came.
@@ -80,6 +88,8 @@ pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer,
                 let answer = if error.is_unique_violation() {
                     Ok(Committed::Taken(row, reservation))
                 } else {
+                    // Nobody is promised it, and a whole file is taken for an instance.
+                    let _ = fs::remove_file(row.file());
                     Err(error.clone())
                 };
                 let _ = reply.send(answer);

@@ -21,6 +21,29 @@ pub enum StoreError {
     /// Another process runs on this folder. The operator must stop it, or start this one elsewhere.
     #[error("the data folder {} is in use by another overread", .0.display())]
     InUse(PathBuf),
+    /// A tool was to look into a data folder that is none. The operator must name another.
+    #[error("{} is no data folder: there is no index in it", .0.display())]
+    NoData(PathBuf),
+    /// A tool was to look into the index of another version. The operator must take the tool of the node's version.
+    #[error(
+        "the index of the data folder {} is of {} version: use the `overread` that runs on it{}",
+        data.display(),
+        if *is_newer { "a newer" } else { "an older" },
+        if *is_newer { "" } else { ", or start this one's node on it once" }
+    )]
+    OtherSchema {
+        /// The folder.
+        data: PathBuf,
+        /// Whether it is newer than this program.
+        is_newer: bool,
+    },
+    /// There are instances, and the index that should know of them is gone or half made anew. The operator must run
+    /// `overread reindex`.
+    #[error(
+        "the index of the data folder {} is lost or not rebuilt to its end, and there are instances: run `overread reindex`",
+        .0.display()
+    )]
+    IndexLost(PathBuf),
     /// The data set cannot be put into the index: answer A900H or C000H. The peer must act.
     #[error(transparent)]
     Unusable(#[from] Unusable),
@@ -106,6 +129,12 @@ impl StoreError {
     /// For `map_err`: an error of the system with what was tried on which file.
     pub(super) fn file<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::File { action, path: path.to_owned(), source: Arc::new(source) }
+    }
+
+    /// Whether the database had too much to do.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Database(error) if matches!(**error, sqlx::Error::PoolTimedOut))
     }
 
     /// Whether a row that must be unique is there already.

@@ -28,7 +28,7 @@ const PAGE: usize = 512;
 /// The matches of a query, page by page. What is deleted meanwhile is left out; what arrives meanwhile may be.
 #[derive(Debug)]
 pub struct Matches {
-    readers: SqlitePool,
+    finders: SqlitePool,
     plan: Plan,
     next: Next,
 }
@@ -59,7 +59,7 @@ impl Store {
     /// The matches of a question to the index. Nothing is read before the first page is asked for.
     #[must_use]
     pub fn find(&self, query: &FindQuery) -> Matches {
-        Matches { readers: self.readers().clone(), plan: Plan::new(query), next: Next::First }
+        Matches { finders: self.finders().clone(), plan: Plan::new(query), next: Next::First }
     }
 }
 
@@ -113,7 +113,8 @@ impl Matches {
                 Bind::Number(number) => statement.bind(*number),
             };
         }
-        Ok(statement.fetch_one(&self.readers).await?.try_get(0)?)
+        let statement = statement.persistent(self.plan.is_usual);
+        Ok(statement.fetch_one(&self.finders).await?.try_get(0)?)
     }
 }
 

@@ -3,12 +3,6 @@
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{decompose_canonical, decompose_compatible};
 
-/// Lower case by Unicode.
-#[must_use]
-pub fn fold_text(text: &str) -> String {
-    text.to_lowercase()
-}
-
 /// A person name for comparing: lower case, without accents, without the empty components at the end of each group
 /// (`^`) and without empty groups at the end (`=`).
 ///

@@ -78,18 +78,6 @@ impl IncomingFile {
         }
     }
 
-    /// What was announced about this instance.
-    #[must_use]
-    pub fn instance(&self) -> &NewInstance {
-        &self.instance
-    }
-
-    /// Bytes of the data set so far.
-    #[must_use]
-    pub fn data_set_bytes(&self) -> u64 {
-        self.total_bytes - self.data_set_offset
-    }
-
     /// Appends bytes of the data set, exactly as they came. Full portions go to a blocking thread, so that writing
     /// overlaps with receiving and at most two portions are held; waits only where the disk is slower than the peer.
     ///

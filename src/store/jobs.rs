@@ -2,6 +2,9 @@
 //!
 //! Attempts are counted when a job is claimed, so that a job that takes the process down with it ends as well.
 
+use std::collections::HashSet;
+use std::sync::PoisonError;
+
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
@@ -60,6 +63,8 @@ pub enum JobEnd {
     Queued,
     /// It has been tried often enough.
     Failed,
+    /// There is a job of a later revision by now, which reads all there is.
+    Superseded,
 }
 
 /// How an attempt ended, as the database has it.
@@ -82,15 +87,26 @@ impl Ending {
     }
 }
 
-/// The next job, unless it must wait for those that run: it is under suspicion, or one of them is.
+/// The next job, unless it must wait for those that run: it is under suspicion, or one of them is. Two revisions of a
+/// series are never read by one model side by side.
 const CLAIM: &str = "UPDATE job SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_owner = $2, \
      lease_expires_at = $3 WHERE job_id = \
      (SELECT job_id FROM \
-        (SELECT job_id FROM job WHERE state = 'queued' AND not_before <= $4 ORDER BY attempts - put_back, job_id LIMIT 1) \
+        (SELECT job_id FROM job WHERE state = 'queued' AND not_before <= $4 AND NOT EXISTS \
+            (SELECT 1 FROM job AS earlier WHERE earlier.series_key = job.series_key \
+             AND earlier.model_name = job.model_name AND earlier.state = 'running') \
+         ORDER BY attempts - put_back, job_id LIMIT 1) \
         AS next WHERE NOT EXISTS \
         (SELECT 1 FROM job AS running WHERE running.state = 'running' AND EXISTS \
             (SELECT 1 FROM job_attempt WHERE job_attempt.job_id IN (next.job_id, running.job_id) \
              AND job_attempt.ending = 'lease lost'))) RETURNING job_id";
+
+/// Jobs that wait, and for whose series and model there is one of a later revision: that one reads all there is.
+const SUPERSEDE: &str = "UPDATE job SET state = 'done', ended_at = $1, outcome = 'superseded by revision ' || \
+     (SELECT max(later.revision) FROM job AS later WHERE later.series_key = job.series_key \
+      AND later.model_name = job.model_name) \
+     WHERE state = 'queued' AND EXISTS (SELECT 1 FROM job AS later WHERE later.series_key = job.series_key \
+         AND later.model_name = job.model_name AND later.revision > job.revision) RETURNING job_id";
 
 /// Why a job was taken from its worker.
 const PROCESS_ENDED: &str = "the node ended while the job was running";
@@ -107,11 +123,7 @@ impl Store {
     pub async fn claim_job(&self, now: Timestamp, lease_ms: i64) -> Result<Option<ClaimedJob>, StoreError> {
         let mut connection = self.inner.writer.lock().await;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let expired = sqlx::query_scalar("SELECT job_id FROM job WHERE state = 'running' AND lease_expires_at <= $1")
-            .bind(now.0)
-            .fetch_all(&mut *transaction)
-            .await?;
-        for job in expired {
+        for job in self.run_out(&mut transaction, now).await? {
             self.take_back(&mut transaction, job, LEASE_RAN_OUT, now).await?;
         }
         let token = uuid::Uuid::new_v4().to_string();
@@ -127,7 +139,45 @@ impl Store {
             None => None,
         };
         transaction.commit().await?;
+        if let Some(job) = &job {
+            self.lease(job.id, lease_ms);
+        }
         Ok(job)
+    }
+
+    /// Notes until when a job is this process's worker's, on a clock that nobody sets.
+    fn lease(&self, job: JobId, lease_ms: i64) {
+        let until = self.inner.clock.steady_ms().saturating_add(lease_ms);
+        self.inner.leases.lock().unwrap_or_else(PoisonError::into_inner).insert(job, until);
+    }
+
+    /// The jobs whose lease ran out. Those of this process are judged by a clock that nobody sets: a step of the system's
+    /// takes nothing from a worker that is well.
+    async fn run_out(&self, connection: &mut SqliteConnection, now: Timestamp) -> Result<Vec<JobId>, StoreError> {
+        let running =
+            sqlx::query("SELECT job_id, lease_owner = $1 AS is_own, lease_expires_at FROM job WHERE state = 'running'")
+                .bind(&self.inner.boot)
+                .fetch_all(connection)
+                .await?;
+        let steady = self.inner.clock.steady_ms();
+        let mut leases = self.inner.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = HashSet::new();
+        let mut run_out = Vec::new();
+        for row in running {
+            let job: JobId = row.try_get("job_id")?;
+            let until = leases.get(&job).copied().filter(|_| row.try_get("is_own").unwrap_or(false));
+            let is_over = match until {
+                Some(until) => until <= steady,
+                None => row.try_get::<Option<i64>, _>("lease_expires_at")?.is_none_or(|at| at <= now.0),
+            };
+            if is_over {
+                run_out.push(job);
+            } else {
+                jobs.insert(job);
+            }
+        }
+        leases.retain(|job, _| jobs.contains(job));
+        Ok(run_out)
     }
 
     async fn begin_attempt(
@@ -170,7 +220,11 @@ impl Store {
         .bind(&job.token)
         .execute(&mut *self.inner.writer.lock().await)
         .await?;
-        if renewed.rows_affected() == 0 { Err(StoreError::LeaseLost(job.id)) } else { Ok(()) }
+        if renewed.rows_affected() == 0 {
+            return Err(StoreError::LeaseLost(job.id));
+        }
+        self.lease(job.id, lease_ms);
+        Ok(())
     }
 
     /// The cause may pass: queues the job again for `not_before`, unless it has been tried often enough.
@@ -267,7 +321,8 @@ impl Store {
         .await?;
         let tried: i64 = row.try_get("tried")?;
         if ending != Ending::Failed && tried < i64::from(self.inner.options.job_attempts) {
-            return Ok(JobEnd::Queued);
+            let superseded = supersede(connection, now).await?;
+            return Ok(if superseded.contains(&job) { JobEnd::Superseded } else { JobEnd::Queued });
         }
         sqlx::query("UPDATE job SET state = 'failed', ended_at = $1 WHERE job_id = $2")
             .bind(now.0)
@@ -289,11 +344,12 @@ impl Store {
         for job in running {
             self.take_back(&mut transaction, job, PROCESS_ENDED, now).await?;
         }
+        supersede(&mut transaction, now).await?;
         transaction.commit().await?;
         Ok(())
     }
 
-    /// The results of the last job that read an earlier revision of the same series with the same model.
+    /// The results of the last job that read an earlier revision of the same series with the same model and made any.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -301,7 +357,8 @@ impl Store {
         let sql = format!(
             "SELECT {COLUMNS} FROM {TABLES} JOIN result ON result.instance_key = instance.instance_key \
              WHERE result.job_id = (SELECT job_id FROM job WHERE series_key = $1 AND model_name = $2 AND revision < $3 \
-             AND state = 'done' ORDER BY revision DESC LIMIT 1) ORDER BY instance.instance_key"
+             AND state = 'done' AND EXISTS (SELECT 1 FROM result AS made WHERE made.job_id = job.job_id) \
+             ORDER BY revision DESC LIMIT 1) ORDER BY instance.instance_key"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(job.series)
@@ -311,6 +368,15 @@ impl Store {
             .await?;
         rows.iter().map(|row| from_row(row, &self.inner.layout)).collect()
     }
+}
+
+/// Ends the jobs that wait though there is one of a later revision, and gives them.
+pub(super) async fn supersede(connection: &mut SqliteConnection, now: Timestamp) -> Result<Vec<JobId>, StoreError> {
+    let superseded: Vec<JobId> = sqlx::query_scalar(SUPERSEDE).bind(now.0).fetch_all(connection).await?;
+    for job in &superseded {
+        tracing::info!(job.id = %job, "a job is superseded by one of a later revision");
+    }
+    Ok(superseded)
 }
 
 /// Whether the job is still this worker's.

@@ -153,18 +153,21 @@ async fn ensure_series(
     new: &NewRow,
 ) -> Result<SeriesKey, StoreError> {
     let series = &new.row.series;
-    let found = sqlx::query_scalar(
-        "SELECT series_key FROM series WHERE series_instance_uid = $1 AND study_key = $2 AND origin = $3",
+    let found = sqlx::query(
+        "SELECT series_key, revision > 0 AND number_of_instances = 0 AS is_empty FROM series \
+         WHERE series_instance_uid = $1 AND study_key = $2 AND origin = $3",
     )
     .bind(series.uid.as_str())
     .bind(study_key)
     .bind(new.origin.word())
     .fetch_optional(&mut *connection)
     .await?;
-    if let Some(key) = found {
-        return Ok(key);
-    }
-    let key = insert_series(connection, study_key, new).await?;
+    let key = match found {
+        // One whose instances are gone is not counted any more: it comes anew.
+        Some(found) if found.try_get("is_empty")? => found.try_get("series_key")?,
+        Some(found) => return Ok(found.try_get("series_key")?),
+        None => insert_series(connection, study_key, new).await?,
+    };
     sqlx::query("UPDATE study SET number_of_series = number_of_series + 1 WHERE study_key = $1")
         .bind(study_key)
         .execute(&mut *connection)

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lock           held by the one node that runs here
+//! rebuilding     there while the index is made anew from the files: found at start, it says that not all is in it yet
 //! running        there while a node runs: found at start, it says that the last one did not end by itself
 //! index.sqlite   the database
 //! incoming/      files that are still arriving; emptied at start
@@ -71,9 +72,14 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// The folder as it is.
+    pub(super) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), next_incoming: AtomicU64::new(0), portions: Arc::default() }
+    }
+
     /// Makes the folders where they are missing, and their names durable.
     pub(super) fn create(root: &Path) -> Result<Self, StoreError> {
-        let layout = Self { root: root.to_owned(), next_incoming: AtomicU64::new(0), portions: Arc::default() };
+        let layout = Self::at(root);
         let instances = [Origin::Received, Origin::Result].map(|origin| layout.folder(origin));
         let others = [layout.embeddings(), layout.aside(), layout.incoming()];
         for folder in instances.into_iter().chain(others) {
@@ -97,6 +103,10 @@ impl Layout {
 
     pub(super) fn running(&self) -> PathBuf {
         self.root.join("running")
+    }
+
+    fn rebuilding(&self) -> PathBuf {
+        self.root.join("rebuilding")
     }
 
     pub(super) fn incoming(&self) -> PathBuf {
@@ -139,7 +149,7 @@ impl Layout {
         if version != model_version {
             let hash = Sha256::digest(model_version);
             version.push('_');
-            hash[..4].iter().for_each(|byte| version.push_str(&format!("{byte:02x}")));
+            version.push_str(&hexadecimal(&hash[..4]));
         }
         format!("{study}/{series}/{model_name}-{version}.safetensors")
     }
@@ -191,11 +201,36 @@ impl Layout {
 
     /// Notes that the node has ended by itself.
     pub(super) fn mark_ended(&self) -> Result<(), StoreError> {
-        let path = self.running();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::file("remove", &path)(error)),
-            _ => Ok(()),
+        remove(&self.running())
+    }
+
+    /// Whether there are instances and no index that knows of them: it is gone, or was not made anew to its end.
+    pub(super) fn index_is_lost(&self) -> Result<bool, StoreError> {
+        let rebuilding = self.rebuilding();
+        if rebuilding.try_exists().map_err(StoreError::file("look at", &rebuilding))? {
+            return Ok(true);
         }
+        if fs::metadata(self.database()).is_ok_and(|database| database.len() > 0) {
+            return Ok(false);
+        }
+        let mut any = false;
+        for origin in [Origin::Received, Origin::Result] {
+            let folder = self.folder(origin);
+            any |= fs::read_dir(&folder).map_err(StoreError::file("list", &folder))?.next().is_some();
+        }
+        Ok(any)
+    }
+
+    /// Notes that the index is being made anew.
+    pub(super) fn mark_rebuilding(&self) -> Result<(), StoreError> {
+        let path = self.rebuilding();
+        File::create(&path).and_then(|f| f.sync_all()).map_err(StoreError::file("make", &path))?;
+        sync_folder(&self.root)
+    }
+
+    /// Notes that the index knows of every file.
+    pub(super) fn mark_rebuilt(&self) -> Result<(), StoreError> {
+        remove(&self.rebuilding())
     }
 
     /// Removes what was arriving when the last process ended: nobody was promised anything about it.
@@ -209,6 +244,19 @@ impl Layout {
         }
         Ok(removed)
     }
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes as hexadecimal digits in lower case.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes the names in a folder durable.

@@ -3,9 +3,9 @@
 //! # What an acknowledgement promises
 //! [`Store::record_instance`] returns when the content of the file, its name, the names of its folders and its row are
 //! on the disk: in this order, so that a crash at any point leaves either nothing, or a file without a row which nobody
-//! was promised. At the next start files that were still arriving are removed, and files without a row are moved to
-//! `aside/` (they may be cut short, and their sender, who had no answer, will send them again). A file that is sent
-//! again before that replaces the one without a row.
+//! was promised. At the next start files that were still arriving are removed. Files without a row get one where they are
+//! whole; where they are not, they are moved to `aside/` (their sender, who had no answer, will send them again). A file
+//! that is sent again before that replaces the one without a row.
 //!
 //! What is made here follows the same order: a result or a file of embeddings has its name on the disk before its row is
 //! committed, and the next attempt replaces what was left without one.
@@ -16,13 +16,17 @@
 //! transfer syntaxes, element for element; so nothing is computed for those that come once. Pixel data compressed in
 //! another way is other content.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
@@ -77,6 +81,8 @@ mod story;
 
 mod clear_up;
 
+mod stored_file;
+
 mod reindex;
 
 mod reread;
@@ -93,13 +99,13 @@ pub use embedding::{
 pub use error::{StoreError, Unusable};
 pub use find::{Attribute, Condition, FindQuery, Level, Match, Matches, Matching, Page};
 pub use finish::NewResult;
-pub use fold::{fold_person_name, fold_text};
+pub use fold::fold_person_name;
 pub use ids::{DeliveryId, InstanceKey, JobId, SeriesKey};
 pub use incoming::{IncomingFile, NewInstance};
 pub use instance::StoredInstance;
 pub use jobs::{ClaimedJob, JobEnd};
 pub use layout::Origin;
-pub use outbox::{ClaimedDelivery, PeerAnswer, Resend};
+pub use outbox::{ClaimedDelivery, PeerAnswer, Resend, WaitingDestination};
 pub use record::{Reception, Recorded};
 pub use reindex::Reindexed;
 pub use reread::Reread;
@@ -115,6 +121,8 @@ use in_flight::InFlight;
 use layout::Layout;
 use queue::CommitQueue;
 
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
 /// How the store behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreOptions {
@@ -122,15 +130,20 @@ pub struct StoreOptions {
     pub reserve_bytes: u64,
     /// How often a job is tried before it has failed, whatever the cause.
     pub job_attempts: u32,
-    /// How many questions the database answers at a time.
-    pub readers: u32,
+    /// How many questions of peers the database answers at a time.
+    pub finders: u32,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { reserve_bytes: 2 << 30, job_attempts: 5, readers: 4 }
+        Self { reserve_bytes: 2 << 30, job_attempts: 5, finders: 4 }
     }
 }
+
+/// How many questions of our own the database answers at a time.
+const READERS: u32 = 4;
+/// How long a question waits for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The store; clones are the same store.
 #[derive(Debug, Clone)]
@@ -146,9 +159,14 @@ struct Inner {
     /// Of this opening: leases and attempts are marked with it.
     boot: String,
     writer: Writer,
+    /// For what the node itself wants to know.
     readers: SqlitePool,
+    /// For what peers ask: slow questions of theirs hold up nothing of ours.
+    finders: SqlitePool,
     queue: Arc<CommitQueue>,
     in_flight: Arc<InFlight>,
+    /// Until when the jobs that run here are their workers', by [`Clock::steady_ms`].
+    leases: std::sync::Mutex<HashMap<JobId, i64>>,
     changes: Changes,
     /// Held as long as the store is open for running; nothing for a tool that looks in beside a running node.
     lock: Option<File>,
@@ -167,22 +185,73 @@ impl Store {
     /// process that ended without [`Store::close`].
     ///
     /// # Errors
-    /// [`StoreError::InUse`] where another node runs on the folder, else what the disk or the database says.
+    /// [`StoreError::InUse`] where another node runs on the folder, [`StoreError::IndexLost`] where there are instances
+    /// that no index knows of, else what the disk or the database says.
     pub async fn open(data: &Path, options: StoreOptions, clock: Clock) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(data).map_err(StoreError::file("make the folder", data))?;
-        let layout = Layout::create(data)?;
-        let lock = layout.take_lock()?;
+        let (layout, lock) = Self::take(data)?;
+        if layout.index_is_lost()? {
+            return Err(StoreError::IndexLost(data.to_owned()));
+        }
         let store = Self::connect(layout, options, clock, Some(lock)).await?;
+        store.clear_up().await?;
+        store.begin_running().await?;
+        Ok(store)
+    }
+
+    /// Opens the data folder for [`Store::reindex`], which looks at every file itself: none is moved before it was read.
+    /// Where the index is lost, no node runs until that has come to its end.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where a node runs on the folder, else what the disk or the database says.
+    pub async fn open_for_reindex(data: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let (layout, lock) = Self::take(data)?;
+        if layout.index_is_lost()? {
+            layout.mark_rebuilding()?;
+        }
+        let store = Self::connect(layout, StoreOptions::default(), clock, Some(lock)).await?;
         store.clear_up().await?;
         Ok(store)
     }
 
-    /// Opens the data folder for a tool that looks in while a node may be running on it.
+    fn take(data: &Path) -> Result<(Layout, File), StoreError> {
+        std::fs::create_dir_all(data).map_err(StoreError::file("make the folder", data))?;
+        let layout = Layout::create(data)?;
+        let lock = layout.take_lock()?;
+        Ok((layout, lock))
+    }
+
+    /// Opens the data folder for a tool that changes something while a node may be running on it. Nothing is made, and the
+    /// schema stays as it is.
     ///
     /// # Errors
-    /// What the disk or the database says.
+    /// [`StoreError::NoData`] where there is no database, [`StoreError::OtherSchema`] where it is of another version, else
+    /// what the disk or the database says.
     pub async fn open_beside(data: &Path, clock: Clock) -> Result<Self, StoreError> {
-        Self::connect(Layout::create(data)?, StoreOptions::default(), clock, None).await
+        Self::look_in(data, clock, false).await
+    }
+
+    /// As [`Self::open_beside`], for a tool that only looks: it changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open_beside`].
+    pub async fn open_to_look(data: &Path, clock: Clock) -> Result<Self, StoreError> {
+        Self::look_in(data, clock, true).await
+    }
+
+    async fn look_in(data: &Path, clock: Clock, read_only: bool) -> Result<Self, StoreError> {
+        let layout = Layout::at(data);
+        if !layout.database().is_file() {
+            return Err(StoreError::NoData(data.to_owned()));
+        }
+        let options = connect_options(&layout.database()).create_if_missing(false).read_only(read_only);
+        let mut connection = options.connect().await?;
+        let there: Option<i64> =
+            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(&mut connection).await?;
+        let wanted = MIGRATIONS.iter().map(|migration| migration.version).max();
+        if there != wanted {
+            return Err(StoreError::OtherSchema { data: data.to_owned(), is_newer: there > wanted });
+        }
+        Ok(Self::with(layout, StoreOptions::default(), clock, None, connection))
     }
 
     async fn connect(
@@ -191,15 +260,22 @@ impl Store {
         clock: Clock,
         lock: Option<File>,
     ) -> Result<Self, StoreError> {
-        let connect = connect_options(&layout.database());
-        let mut connection = connect.connect().await?;
-        sqlx::migrate!("./migrations").run(&mut connection).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(options.readers.max(1))
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(connect.create_if_missing(false).read_only(true));
+        let mut connection = connect_options(&layout.database()).connect().await?;
+        MIGRATIONS.run(&mut connection).await?;
+        Ok(Self::with(layout, options, clock, lock, connection))
+    }
+
+    fn with(
+        layout: Layout,
+        options: StoreOptions,
+        clock: Clock,
+        lock: Option<File>,
+        connection: SqliteConnection,
+    ) -> Self {
+        let reading = connect_options(&layout.database()).create_if_missing(false).read_only(true);
+        // What the node itself asks finds its pages by keys, and needs few of them.
+        let readers = pool(READERS, reading.clone().pragma("cache_size", "-8192"));
+        let finders = pool(options.finders, reading);
         let writer: Writer = Arc::new(Mutex::new(connection));
         let changes = Changes {
             series: watch::Sender::new(()),
@@ -208,7 +284,7 @@ impl Store {
         };
         let runtime = tokio::runtime::Handle::current();
         let queue = Arc::new(CommitQueue::new(writer.clone(), changes.series.clone(), runtime));
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner {
                 layout: Arc::new(layout),
                 options,
@@ -216,12 +292,14 @@ impl Store {
                 boot: uuid::Uuid::new_v4().to_string(),
                 writer,
                 readers,
+                finders,
                 queue,
                 in_flight: Arc::default(),
+                leases: std::sync::Mutex::default(),
                 changes,
                 lock,
             }),
-        })
+        }
     }
 
     /// Ends in order: what is being committed is committed, and the next start need not clear up.
@@ -231,6 +309,7 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         self.inner.queue.close().await;
         self.inner.readers.close().await;
+        self.inner.finders.close().await;
         let mut writer = self.inner.writer.lock().await;
         sqlx::query("PRAGMA optimize").execute(&mut *writer).await?;
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await?;
@@ -240,9 +319,14 @@ impl Store {
         Ok(())
     }
 
-    /// Connections that read, for questions to the index.
+    /// Connections that read, for questions of our own.
     pub(super) fn readers(&self) -> &SqlitePool {
         &self.inner.readers
+    }
+
+    /// Connections that read, for questions of peers.
+    pub(super) fn finders(&self) -> &SqlitePool {
+        &self.inner.finders
     }
 
     /// Changes when instances have been recorded or an association has ended.
@@ -262,6 +346,17 @@ impl Store {
     pub fn deliveries_changed(&self) -> watch::Receiver<()> {
         self.inner.changes.deliveries.subscribe()
     }
+}
+
+/// Connections that stay open once they are made.
+fn pool(most: u32, options: SqliteConnectOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(most.max(1))
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .acquire_timeout(LONGEST_WAIT)
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
 }
 
 /// WAL and FULL: what is committed survives the loss of power.

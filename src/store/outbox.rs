@@ -43,28 +43,46 @@ pub struct PeerAnswer<'a> {
     pub comment: &'a str,
 }
 
+/// A destination for which something is in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingDestination {
+    /// Its title.
+    pub ae_title: AeTitle,
+    /// When the first of its deliveries is to be tried.
+    pub due: Timestamp,
+    /// When a person last asked for one of them.
+    pub resent_at: Option<Timestamp>,
+}
+
 /// Which deliveries a person wants sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resend {
     /// All that are dead.
     Dead,
-    /// All results of a study, the delivered ones as well.
+    /// All results of a study: the delivered ones as well, and those that wait for their next attempt.
     Study(StudyInstanceUid),
 }
 
 impl Store {
-    /// The destinations that have something waiting, with the time of their next attempt, earliest first.
+    /// The destinations that have something waiting, those first of which something is due first.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn destinations_waiting(&self) -> Result<Vec<(AeTitle, Timestamp)>, StoreError> {
+    pub async fn destinations_waiting(&self) -> Result<Vec<WaitingDestination>, StoreError> {
         let rows = sqlx::query(
-            "SELECT destination, min(next_attempt_at) AS next FROM delivery WHERE state = 'pending' \
-             GROUP BY destination ORDER BY next",
+            "SELECT destination, min(next_attempt_at) AS due, max(resent_at) AS resent_at FROM delivery \
+             WHERE state = 'pending' GROUP BY destination ORDER BY due",
         )
         .fetch_all(self.readers())
         .await?;
-        rows.iter().map(|row| Ok((title(row)?, Timestamp(row.try_get("next")?)))).collect()
+        let waiting = |row: &SqliteRow| {
+            Ok(WaitingDestination {
+                ae_title: title(row)?,
+                due: Timestamp(row.try_get("due")?),
+                resent_at: row.try_get::<Option<i64>, _>("resent_at")?.map(Timestamp),
+            })
+        };
+        rows.iter().map(waiting).collect()
     }
 
     /// Gives the next delivery for a destination to this lane: the one that has waited longest. One whose instance the
@@ -194,12 +212,12 @@ impl Store {
     /// When the database cannot be written.
     pub async fn resend(&self, what: &Resend, now: Timestamp) -> Result<u64, StoreError> {
         const AGAIN: &str = "UPDATE delivery SET state = 'pending', attempts = 0, next_attempt_at = $1, \
-             created_at = $1, delivered_at = NULL WHERE ";
+             created_at = $1, resent_at = $1, delivered_at = NULL WHERE ";
         let mut connection = self.inner.writer.lock().await;
         let query = match what {
             Resend::Dead => sqlx::query(AssertSqlSafe(format!("{AGAIN} state = 'dead'"))).bind(now.0),
             Resend::Study(study) => sqlx::query(AssertSqlSafe(format!(
-                "{AGAIN} state IN ('dead', 'delivered') AND job_id IN (SELECT job.job_id FROM job \
+                "{AGAIN} state IN ('dead', 'delivered', 'pending') AND job_id IN (SELECT job.job_id FROM job \
                  JOIN series ON series.series_key = job.series_key JOIN study ON study.study_key = series.study_key \
                  WHERE study.study_instance_uid = $2)"
             )))

@@ -65,6 +65,11 @@ impl CommitQueue {
         Ok(())
     }
 
+    /// Forgets what is known of the rows, which somebody else has changed.
+    pub(super) fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).forget();
+    }
+
     /// Takes no more rows and waits until all that were taken are committed.
     pub(super) async fn close(&self) {
         let ended = {

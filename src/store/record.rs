@@ -3,6 +3,8 @@
 //! file written → named → synced → folder synced, row committed with all others that wait, all on one thread
 //! ([`super::queue`]) → the caller may acknowledge. What was begun goes on to its end even where the caller has gone.
 
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -171,9 +173,9 @@ impl Inner {
             .instance(uid)
             .await?
             .ok_or_else(|| StoreError::Damaged(format!("instance {uid} is taken and not there")))?;
-        let path = new.folder.join(format!("{uid}.dcm"));
+        let path = new.file();
         if taken_by.path != path {
-            return Ok(Recorded::KeptAside(Box::new(keep_aside(self, path, new, taken_by).await?)));
+            return self.taken_elsewhere(path, new, taken_by).await;
         }
         tracing::warn!(sop_instance.uid = %uid, "the file of this instance was lost and has been sent again");
         sqlx::query(
@@ -187,6 +189,32 @@ impl Inner {
         .execute(&mut *self.writer.lock().await)
         .await?;
         Ok(Recorded::Duplicate(self.instance(uid).await?.unwrap_or(taken_by)))
+    }
+
+    /// The row is for a file elsewhere: a result of ours that comes back is the same instance, or it is another.
+    async fn taken_elsewhere(
+        &self,
+        path: PathBuf,
+        new: &NewRow,
+        taken_by: StoredInstance,
+    ) -> Result<Recorded, StoreError> {
+        if taken_by.study != new.row.study.uid || taken_by.series != new.row.series.uid {
+            return Ok(Recorded::KeptAside(Box::new(keep_aside(self, path, new, taken_by).await?)));
+        }
+        let (transfer_syntax, offset) = (new.row.instance.transfer_syntax_uid.clone(), new.data_set_offset);
+        let (path, taken_by, same) = blocking(move || {
+            let arrived = Content { path: &path, transfer_syntax: &transfer_syntax, data_set_offset: offset };
+            let same = is_same(arrived, &taken_by)?;
+            if same {
+                fs::remove_file(&path).map_err(StoreError::file("remove", &path))?;
+            }
+            Ok((path, taken_by, same))
+        })
+        .await?;
+        if same {
+            return Ok(Recorded::Duplicate(taken_by));
+        }
+        Ok(Recorded::KeptAside(Box::new(keep_aside(self, path, new, taken_by).await?)))
     }
 
     /// A file has the name: it is the same instance, or another, or was left by a crash and promised to nobody.
@@ -298,12 +326,19 @@ fn compare(recording: Recording, stored: StoredInstance) -> Result<(Recording, S
         transfer_syntax,
         data_set_offset: recording.arrived.data_set_offset,
     };
+    let same = stored.path == recording.target && is_same(arrived, &stored)?;
+    Ok((recording, stored, same))
+}
+
+/// Whether what arrived is what is stored; not where that file is gone. Blocks.
+fn is_same(arrived: Content<'_>, stored: &StoredInstance) -> Result<bool, StoreError> {
     let there = Content {
         path: &stored.path,
         transfer_syntax: &stored.transfer_syntax_uid,
         data_set_offset: stored.data_set_offset,
     };
-    let same = stored.path == recording.target
-        && same_content(arrived, there).map_err(StoreError::file("compare", &recording.target))?;
-    Ok((recording, stored, same))
+    match same_content(arrived, there) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        same => same.map_err(StoreError::file("compare", &stored.path)),
+    }
 }

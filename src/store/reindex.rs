@@ -1,35 +1,25 @@
 //! Rebuilding the index from the files. Jobs and deliveries are not in the files and stay as they are.
 
 use std::collections::HashSet;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use bytes::Bytes;
-use dicom_dictionary_std::tags;
 use rayon::prelude::*;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
 use super::Store;
 use super::aside::blocking;
-use super::clear_up::{folders_in, move_all, names_in};
+use super::clear_up::move_all;
 use super::columns::renew;
-use super::commit::{NewRow, Source, insert_one};
+use super::commit::{NewRow, insert_one};
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
-use super::incoming::NewInstance;
 use super::instance::signed;
 use super::known::Known;
-use super::layout::{Layout, Origin};
-use super::row::IndexRow;
+use super::stored_file::StoredFile;
 use crate::clock::Timestamp;
-use crate::dicom::ae::AeTitle;
-use crate::dicom::part10::Part10;
-use crate::dicom::scan::Scanner;
 
 /// How many files are read before their rows are committed together.
-const PORTION: usize = 64;
+pub(super) const PORTION: usize = 64;
 
 /// What rebuilding the index has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,14 +40,6 @@ pub struct Reindexed {
     pub lost_embeddings: u64,
 }
 
-/// A file to be read.
-#[derive(Debug, Clone)]
-struct Found {
-    origin: Origin,
-    path: PathBuf,
-    modified: Timestamp,
-}
-
 impl Store {
     /// Reads every file and makes the index say what the files say. Only for a store that is open for running, with
     /// nothing arriving. `progress` is told how many files are done, and how many there are.
@@ -74,30 +56,32 @@ impl Store {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Reindexed, StoreError> {
         let layout = self.inner.layout.clone();
-        let found = blocking(move || list(&layout)).await?;
-        let mut run = Run { known: Known::default(), seen: HashSet::new(), renewed: HashSet::new(), read_new_series };
+        let found = blocking(move || StoredFile::all(&layout)).await?;
+        let mut run = Run::new(read_new_series);
         let mut report = Reindexed { files: found.len() as u64, ..Reindexed::default() };
         progress(0, report.files);
         let mut done = 0;
         for portion in found.chunks(PORTION) {
-            self.reindex_portion(portion.to_vec(), &mut run, &mut report).await?;
+            self.index_files(portion.to_vec(), &mut run, &mut report).await?;
             done += portion.len() as u64;
             progress(done, report.files);
         }
         self.reindex_embeddings(&mut report).await?;
         self.recount(&run.seen, &mut report).await?;
+        self.inner.layout.mark_rebuilt()?;
         Ok(report)
     }
 
-    async fn reindex_portion(
+    /// Gives a portion of files their rows, and moves aside those that are not what they should be.
+    pub(super) async fn index_files(
         &self,
-        portion: Vec<Found>,
+        portion: Vec<StoredFile>,
         run: &mut Run,
         report: &mut Reindexed,
     ) -> Result<(), StoreError> {
         let layout = self.inner.layout.clone();
         let read = blocking(move || {
-            let read = |file: Found| (read(&layout, &file), file.path);
+            let read = |file: StoredFile| (file.read(&layout), file.path);
             Ok(portion.into_par_iter().map(read).collect::<Vec<_>>())
         })
         .await?;
@@ -161,11 +145,14 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
+        drop(connection);
+        self.inner.queue.forget();
         Ok(())
     }
 }
 
-/// Rows above instances: gone where nothing is below them, counted anew elsewhere.
+/// Rows above instances: gone where nothing is below them, counted anew elsewhere. A series whose instances are gone stays
+/// for its story, and counts for nothing.
 const RECOUNT: &[&str] = &[
     "DELETE FROM series_source WHERE NOT EXISTS \
      (SELECT 1 FROM instance WHERE instance.series_key = series_source.series_key)",
@@ -177,18 +164,19 @@ const RECOUNT: &[&str] = &[
     "DELETE FROM patient WHERE NOT EXISTS (SELECT 1 FROM study WHERE study.patient_key = patient.patient_key)",
     "UPDATE series SET number_of_instances = \
      (SELECT count(*) FROM instance WHERE instance.series_key = series.series_key)",
-    "UPDATE study SET number_of_series = (SELECT count(*) FROM series WHERE series.study_key = study.study_key), \
+    "UPDATE study SET number_of_series = (SELECT count(*) FROM series WHERE series.study_key = study.study_key \
+         AND series.number_of_instances > 0), \
      number_of_instances = (SELECT count(*) FROM instance JOIN series ON series.series_key = instance.series_key \
          WHERE series.study_key = study.study_key), \
      modalities = (SELECT coalesce(string_agg(word, '\\'), '') FROM (SELECT DISTINCT series.modality AS word FROM series \
-         WHERE series.study_key = study.study_key AND series.modality <> '' ORDER BY 1) AS words), \
+         WHERE series.study_key = study.study_key AND series.modality <> '' AND series.number_of_instances > 0 ORDER BY 1) AS words), \
      sop_classes = (SELECT coalesce(string_agg(word, '\\'), '') FROM (SELECT DISTINCT instance.sop_class_uid AS word \
          FROM instance JOIN series ON series.series_key = instance.series_key \
          WHERE series.study_key = study.study_key ORDER BY 1) AS words)",
 ];
 
 /// What one rebuilding remembers.
-struct Run {
+pub(super) struct Run {
     known: Known,
     seen: HashSet<InstanceKey>,
     renewed: HashSet<SeriesKey>,
@@ -206,6 +194,11 @@ enum Kept {
 }
 
 impl Run {
+    /// `read_new_series`: whether series that had no row are for the models to read.
+    pub(super) fn new(read_new_series: bool) -> Self {
+        Self { known: Known::default(), seen: HashSet::new(), renewed: HashSet::new(), read_new_series }
+    }
+
     async fn index(
         &mut self,
         connection: &mut SqliteConnection,
@@ -286,66 +279,4 @@ async fn renew_instance(connection: &mut SqliteConnection, key: InstanceKey, new
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// All instance files in the order in which they came, as far as the disk knows. Blocks.
-fn list(layout: &Layout) -> Result<Vec<Found>, StoreError> {
-    let mut found = Vec::new();
-    for origin in [Origin::Received, Origin::Result] {
-        for study in folders_in(&layout.folder(origin))? {
-            for series in folders_in(&study)? {
-                for name in names_in(&series)? {
-                    let path = series.join(name);
-                    let modified = fs::metadata(&path).and_then(|m| m.modified());
-                    let modified = modified.map_err(StoreError::file("look at", &path))?;
-                    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-                    let modified = Timestamp(i64::try_from(since).unwrap_or(i64::MAX));
-                    found.push(Found { origin, path, modified });
-                }
-            }
-        }
-    }
-    found.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
-    Ok(found)
-}
-
-/// Reads a whole file as reception does, so that one that is cut short is not taken for an instance. Blocks.
-fn read(layout: &Layout, found: &Found) -> Result<NewRow, String> {
-    let file = Bytes::from(fs::read(&found.path).map_err(|e| e.to_string())?);
-    let part10 = Part10::split(&file).map_err(|e| e.to_string())?;
-    let source_title = part10.meta.text(tags::SOURCE_APPLICATION_ENTITY_TITLE).unwrap_or_default();
-    let mut scanner = Scanner::new(part10.encoding);
-    scanner.feed(&part10.data_set).map_err(|e| e.to_string())?;
-    let header = scanner.finish().map_err(|e| e.to_string())?;
-    let announced = NewInstance {
-        sop_class_uid: part10.sop_class().map_err(|e| e.to_string())?,
-        sop_instance_uid: part10.sop_instance().map_err(|e| e.to_string())?,
-        transfer_syntax_uid: part10.transfer_syntax().map_err(|e| e.to_string())?,
-        calling_ae_title: AeTitle::parse(&source_title)
-            .or_else(|_| AeTitle::parse("UNKNOWN"))
-            .map_err(|e| e.to_string())?,
-    };
-    let row = IndexRow::from_header(&header, &announced).map_err(|e| e.to_string())?;
-    let place = layout.instance(found.origin, &row.study.uid, &row.series.uid, &row.instance.uid);
-    if place != found.path {
-        return Err(format!("it belongs at {}", relative(layout, &place)));
-    }
-    let source = (found.origin == Origin::Received).then(|| Source {
-        association_id: format!("found by reindex, sent by {}", announced.calling_ae_title).into(),
-        calling_ae_title: announced.calling_ae_title.as_str().to_owned(),
-        peer_address: String::new(),
-    });
-    Ok(NewRow {
-        folder: layout.series(found.origin, &row.study.uid, &row.series.uid),
-        row,
-        origin: found.origin,
-        source,
-        file_bytes: file.len() as u64,
-        data_set_offset: (file.len() - part10.data_set.len()) as u64,
-        received_at: found.modified,
-    })
-}
-
-fn relative(layout: &Layout, path: &Path) -> String {
-    path.strip_prefix(layout.root()).unwrap_or(path).display().to_string()
 }

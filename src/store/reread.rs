@@ -17,7 +17,7 @@ pub struct Reread {
 }
 
 impl Store {
-    /// Queues the failed jobs of a study again, with a fresh count of attempts, and lets the completeness loop decide
+    /// Queues the failed jobs of a study again, those of the last revision of their series, with a fresh count of attempts, and lets the completeness loop decide
     /// anew on its series that no job has read: those that were held because instances came late, and those that no
     /// route fitted when they came. A node that runs beside sees it when it next looks.
     ///
@@ -40,7 +40,8 @@ impl Store {
         // What was tried before counts as put back: the number of an attempt stays unique, the count starts anew.
         let jobs = format!(
             "UPDATE job SET state = 'queued', put_back = attempts, not_before = $2, ended_at = NULL \
-             WHERE state = 'failed' AND series_key IN (SELECT series_key FROM series WHERE {OF_STUDY})"
+             WHERE state = 'failed' AND EXISTS (SELECT 1 FROM series WHERE {OF_STUDY} \
+                 AND series.series_key = job.series_key AND series.revision = job.revision)"
         );
         let jobs = sqlx::query(sqlx::AssertSqlSafe(jobs))
             .bind(study.as_str())

@@ -4,7 +4,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::error::Unusable;
-use super::fold::{fold_person_name, fold_text};
+use super::fold::fold_person_name;
 use super::incoming::NewInstance;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
@@ -137,10 +137,6 @@ impl StudyColumns {
         }
     }
 
-    pub(super) fn description_folded(&self) -> String {
-        fold_text(&self.description)
-    }
-
     pub(super) fn referring_physician_folded(&self) -> String {
         fold_person_name(&self.referring_physician)
     }
@@ -174,10 +170,6 @@ impl SeriesColumns {
             announced_instances: header.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES),
         }
     }
-
-    pub(super) fn description_folded(&self) -> String {
-        fold_text(&self.description)
-    }
 }
 
 impl InstanceColumns {
@@ -209,15 +201,18 @@ fn text(header: &DataSet, tag: Tag) -> String {
 
 /// A date as YYYYMMDD; the form with dots of ACR-NEMA (PS3.5 section 6.2, note on DA) is brought into it.
 fn date(header: &DataSet, tag: Tag) -> String {
-    without(text(header, tag), '.', 10)
+    let date = text(header, tag);
+    match date.as_bytes() {
+        [_, _, _, _, b'.', _, _, b'.', _, _] => date.replace('.', ""),
+        _ => date,
+    }
 }
 
 /// A time as HHMMSS.FFFFFF; the form with colons of ACR-NEMA (PS3.5 section 6.2, note on TM) is brought into it.
 fn time(header: &DataSet, tag: Tag) -> String {
-    without(text(header, tag), ':', 8)
-}
-
-/// Takes separators out of a text at least as long as the old form.
-fn without(text: String, separator: char, old_length: usize) -> String {
-    if text.len() >= old_length && text.contains(separator) { text.replace(separator, "") } else { text }
+    let time = text(header, tag);
+    match time.as_bytes() {
+        [_, _, b':', _, _] | [_, _, b':', _, _, b':', _, _, ..] => time.replace(':', ""),
+        _ => time,
+    }
 }

@@ -7,6 +7,7 @@ use super::Store;
 use super::error::StoreError;
 use super::ids::{InstanceKey, JobId, SeriesKey};
 use super::instance::{COLUMNS, StoredInstance, TABLES, from_row, uid, unsigned};
+use super::jobs::supersede;
 use crate::clock::Timestamp;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::transfer_syntax::NATIVE;
@@ -232,6 +233,7 @@ impl Store {
         for job in completion.jobs {
             jobs.extend(insert_job(&mut transaction, completion, job, now).await?);
         }
+        supersede(&mut transaction, now).await?;
         transaction.commit().await?;
         drop(connection);
         if !jobs.is_empty() {

@@ -56,7 +56,7 @@ state_type!(
         Queued = "queued",
         /// A worker has it.
         Running = "running",
-        /// Its results are stored.
+        /// Its results are stored, or a job of a later revision has taken its place before it made any.
         Done = "done",
         /// It will not be tried again.
         Failed = "failed",

@@ -219,6 +219,10 @@ impl Worker {
             JobEnd::Queued => tracing::warn!(
                 job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, "job will be tried again"
             ),
+            JobEnd::Superseded => tracing::warn!(
+                job.id = %id, model.name = model, series.uid = %series, attempt, code, cause,
+                "job was not done; a later revision of the series is read instead"
+            ),
             JobEnd::Failed => tracing::error!(
                 job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, who = error.acts(), "job failed"
             ),

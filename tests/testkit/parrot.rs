@@ -22,6 +22,11 @@ impl Parrot {
         Self { stream }
     }
 
+    /// At the end of a connection that somebody else has made.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self { stream }
+    }
+
     pub(crate) async fn say(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }

@@ -2,6 +2,7 @@
 //! by hand-made PDUs (PS3.8 section 9.3), so that it judges what is under test and shares nothing with it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -62,6 +63,7 @@ pub(crate) struct Receiver {
 struct Shared {
     sent: Mutex<Vec<Sent>>,
     associations: Mutex<usize>,
+    answers_release: AtomicBool,
     script: Mutex<Script>,
     takes: Mutex<Takes>,
 }
@@ -74,6 +76,7 @@ impl Receiver {
         let shared = Shared {
             sent: Mutex::default(),
             associations: Mutex::default(),
+            answers_release: AtomicBool::new(true),
             script: Mutex::new(Box::new(|_| Answer::Status(0))),
             takes: Mutex::new(Box::new(|_, syntax| syntax == EXPLICIT_LE || syntax == IMPLICIT_LE)),
         };
@@ -107,6 +110,11 @@ impl Receiver {
     /// From now on answers by what this says of a SOP class.
     pub(crate) fn answer(&self, script: impl FnMut(&str) -> Answer + Send + 'static) {
         *self.shared.script.lock().unwrap() = Box::new(script);
+    }
+
+    /// From now on leaves A-RELEASE-RQ without an answer.
+    pub(crate) fn answer_no_release(&self) {
+        self.shared.answers_release.store(false, Ordering::SeqCst);
     }
 
     /// From now on accepts the contexts (SOP class, transfer syntax) for which this is true.
@@ -175,6 +183,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
         let pdu = read_pdu(&mut stream).await?;
         match pdu[0] {
             0x04 => message.take(&pdu),
+            0x05 if !shared.answers_release.load(Ordering::SeqCst) => return wait_for_the_end(&mut stream).await,
             0x05 => return stream.write_all(&A_RELEASE_RP).await.ok(),
             _ => return None,
         }

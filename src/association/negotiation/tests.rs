@@ -72,6 +72,9 @@ fn callers_are_known_by_title_and_address() {
     assert_eq!(rejection(&named, &policy, "10.0.0.1"), Some(RejectionReason::CallingAeTitle));
     let stranger = AssociationRQ { calling_ae_title: "STRANGER".to_owned(), ..rq(ct()) };
     assert_eq!(rejection(&stranger, &policy, "10.0.0.1"), Some(RejectionReason::CallingAeTitle));
+    let named = AssociationRequest::read(&named, from("10.0.0.9")).unwrap().unwrap();
+    let Decision::Reject(for_now) = decide(&named, &policy, &HostAddresses::new()) else { panic!("accepted") };
+    assert_eq!(for_now, Rejection::CONGESTION, "the name could not be looked up");
     let open = AcceptorPolicy { any_peer: true, ..policy };
     assert_eq!(rejection(&stranger, &open, "10.9.9.9"), None);
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use dicom_dictionary_std::uids;
 
 use crate::dicom::encode::{Layout, encode};
 use crate::dicom::parse::{ParseError, parse};
@@ -83,8 +84,8 @@ impl OutgoingInstance {
         // Encapsulated pixel data would have to be decoded: not here.
         let native = NATIVE.contains(&self.transfer_syntax.as_str());
         match accepted.as_str() {
-            "1.2.840.10008.1.2.1" if native => Some(Converted::ExplicitLe),
-            "1.2.840.10008.1.2" if native => Some(Converted::ImplicitLe),
+            uids::EXPLICIT_VR_LITTLE_ENDIAN if native => Some(Converted::ExplicitLe),
+            uids::IMPLICIT_VR_LITTLE_ENDIAN if native => Some(Converted::ImplicitLe),
             _ => None,
         }
     }

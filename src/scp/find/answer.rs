@@ -2,7 +2,6 @@
 
 use super::identifier::{Content, Key, Question};
 use crate::dicom::VR;
-use crate::dicom::ae::AeTitle;
 use crate::dicom::charset::CharacterSet;
 use crate::dicom::data_set::{DataSet, kind_of, takes_character_set};
 use crate::dicom::encode::{Layout, encode, write_value};
@@ -13,7 +12,6 @@ use crate::store::{Level, Match};
 pub struct Answer {
     keys: Vec<Key>,
     level: &'static str,
-    retrieve_ae_title: AeTitle,
     asked_in: CharacterSet,
     unicode: CharacterSet,
     layout: Layout,
@@ -23,21 +21,14 @@ impl Answer {
     /// For the answers to one question, in the layout of its presentation context. `asked_in` is the character set of
     /// the request; answers whose text it does not hold are in `ISO_IR 192`.
     #[must_use]
-    pub fn new(question: &Question, asked_in: &CharacterSet, retrieve_ae_title: &AeTitle, layout: Layout) -> Self {
+    pub fn new(question: &Question, asked_in: &CharacterSet, layout: Layout) -> Self {
         let level = match question.query.level {
             Level::Patient => "PATIENT",
             Level::Study => "STUDY",
             Level::Series => "SERIES",
             Level::Image => "IMAGE",
         };
-        Self {
-            keys: question.keys.clone(),
-            level,
-            retrieve_ae_title: retrieve_ae_title.clone(),
-            asked_in: asked_in.clone(),
-            unicode: CharacterSet::utf8(),
-            layout,
-        }
+        Self { keys: question.keys.clone(), level, asked_in: asked_in.clone(), unicode: CharacterSet::utf8(), layout }
     }
 
     /// Appends the identifier of one match.
@@ -79,8 +70,7 @@ impl Answer {
             Content::Empty | Content::Item(_) => [].as_slice().into(),
             Content::CharacterSet => set.terms().join("\\").into_bytes().into(),
             Content::Level => self.level.as_bytes().into(),
-            Content::RetrieveAeTitle => self.retrieve_ae_title.as_str().as_bytes().into(),
-            Content::Availability => b"ONLINE".as_slice().into(),
+            Content::Availability => b"UNAVAILABLE".as_slice().into(),
             Content::Value(index) => match (vr, found.value(*index)) {
                 (VR::US, text) => text.parse::<u16>().map(|n| n.to_le_bytes().to_vec()).unwrap_or_default().into(),
                 (_, text) if text.is_ascii() => text.as_bytes().into(),

@@ -78,15 +78,13 @@ pub struct Key {
 /// What stands in an element of the answers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
-    /// Nothing: the index does not hold the attribute.
+    /// Nothing: the index does not hold the attribute, or there is nothing to say.
     Empty,
     /// Specific Character Set, by the answer's text.
     CharacterSet,
     /// Query/Retrieve Level.
     Level,
-    /// Retrieve AE Title: ours.
-    RetrieveAeTitle,
-    /// Instance Availability: everything is on disk.
+    /// Instance Availability: nothing can be retrieved from here.
     Availability,
     /// The value at this place of what the index returned.
     Value(usize),
@@ -118,7 +116,7 @@ pub fn read(model: Model, identifier: &DataSet) -> Result<Question, Refusal> {
     for (tag, vr, content) in [
         (tags::SPECIFIC_CHARACTER_SET, VR::CS, Content::CharacterSet),
         (tags::QUERY_RETRIEVE_LEVEL, VR::CS, Content::Level),
-        (tags::RETRIEVE_AE_TITLE, VR::AE, Content::RetrieveAeTitle),
+        (tags::RETRIEVE_AE_TITLE, VR::AE, Content::Empty),
     ] {
         question.keys.push(Key { tag, vr, content });
     }

@@ -9,8 +9,10 @@ use crate::store::{Attribute, Matching, fold_person_name};
 const MAX_VALUE: usize = 1024;
 /// The most UIDs in a list.
 const MAX_UIDS: usize = 20_000;
-/// The most values of any other key.
+/// The most values of any other key, and the most patterns that they make.
 const MAX_VALUES: usize = 200;
+/// The most components of a name after the first (PS3.5 section 6.2).
+const MORE_COMPONENTS: usize = 4;
 
 /// Why a value is not one of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +48,12 @@ pub enum ValueError {
 /// [`ValueError`] says what is wrong with the value.
 pub(super) fn matchings(attribute: &Attribute, identifier: &DataSet, tag: Tag) -> Result<Vec<Matching>, ValueError> {
     if attribute.vr == VR::US {
-        return identifier.numbers(tag).into_iter().map(whole_number).collect();
+        let numbers = identifier.numbers(tag);
+        return if numbers.len() > MAX_VALUES {
+            Err(ValueError::TooMany)
+        } else {
+            numbers.into_iter().map(whole_number).collect()
+        };
     }
     let values: Vec<String> = identifier.texts(tag).into_iter().filter(|v| !v.is_empty()).collect();
     if values.len() > if attribute.vr == VR::UI { MAX_UIDS } else { MAX_VALUES } {
@@ -73,6 +80,10 @@ pub(super) fn matchings(attribute: &Attribute, identifier: &DataSet, tag: Tag) -
             _ => any_of.push(Matching::Equal(value)),
         }
     }
+    // One value of a name may ask for several.
+    if attribute.vr != VR::UI && any_of.len() > MAX_VALUES {
+        return Err(ValueError::TooMany);
+    }
     Ok(any_of)
 }
 
@@ -98,6 +109,9 @@ fn name_matchings(value: &str) -> Option<Vec<Matching>> {
     let mut names = vec![Matching::Name(vec![group.clone()])];
     let mut shorter = group.as_str();
     while let Some(rest) = shorter.strip_suffix("^*") {
+        if names.len() > MORE_COMPONENTS {
+            break;
+        }
         if rest.bytes().all(|b| b == b'*') {
             return None;
         }
@@ -254,6 +268,14 @@ mod tests {
         assert_eq!(asked(tags::PATIENT_NAME, "SMITH^").unwrap(), [name(&["smith"])]);
         assert_eq!(asked(tags::PATIENT_NAME, "Smith^*").unwrap(), [name(&["smith^*"]), name(&["smith"])]);
         assert_eq!(asked(tags::PATIENT_NAME, "Yam*=山田*").unwrap(), [name(&["yam*", "山田*"])]);
+    }
+
+    #[test]
+    fn a_name_with_many_empty_components_is_few_patterns_and_many_names_are_too_many() {
+        let name = format!("a{}", "^*".repeat(500));
+        assert!(asked(tags::PATIENT_NAME, &name).unwrap().len() <= 5);
+        let names = vec!["a^*^*^*^*"; 150].join("\\");
+        assert_eq!(asked(tags::PATIENT_NAME, &names), Err(ValueError::TooMany));
     }
 
     #[test]

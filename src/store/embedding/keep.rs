@@ -60,7 +60,8 @@ pub(super) struct Row<'a> {
     pub(super) created_at: Timestamp,
 }
 
-/// Gives the file its name and its row, inside the transaction that holds the lease. What a later revision gave stays.
+/// Gives the file its name and its row, inside the transaction that holds the lease. Revisions are read one after
+/// the other, so this is of the last one.
 pub(in crate::store) async fn keep_embeddings(
     connection: &mut SqliteConnection,
     job: &ClaimedJob,
@@ -68,19 +69,6 @@ pub(in crate::store) async fn keep_embeddings(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let PreparedEmbeddings { new, mut spool, target, path } = prepared;
-    let later: Option<i64> = sqlx::query_scalar(
-        "SELECT revision FROM embedding WHERE series_key = $1 AND model_name = $2 AND model_version = $3 \
-         AND revision > $4",
-    )
-    .bind(job.series)
-    .bind(&new.model_name)
-    .bind(&new.model_version)
-    .bind(job.revision)
-    .fetch_optional(&mut *connection)
-    .await?;
-    if later.is_some() {
-        return Ok(());
-    }
     blocking(move || {
         let folder = target.parent().unwrap_or(&target);
         fs::create_dir_all(folder).map_err(StoreError::file("make the folder", folder))?;

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
@@ -15,6 +14,7 @@ use crate::store::aside::blocking;
 use crate::store::clear_up::folders_in;
 use crate::store::ids::SeriesKey;
 use crate::store::layout::{Layout, Origin};
+use crate::store::stored_file::modified;
 use crate::store::{Reindexed, Store, StoreError};
 
 /// How many rows are committed together.
@@ -123,12 +123,10 @@ fn read(layout: &Layout, path: &Path) -> Result<Found, String> {
     if layout.root().join(&place) != path {
         return Err(format!("it belongs at {place}"));
     }
-    let modified = fs::metadata(path).and_then(|m| m.modified()).map_err(|error| error.to_string())?;
-    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     Ok(Found {
         revision: of.revision.ok_or("it does not say of which revision it is")?,
         of,
         path: place,
-        modified: Timestamp(i64::try_from(since).unwrap_or(i64::MAX)),
+        modified: modified(path).map_err(|error| error.to_string())?,
     })
 }

@@ -86,7 +86,7 @@ use Column::{Many, Name, Number, Returned, Text, Time};
 use Level::{Image, Patient, Series, Study};
 
 /// How many studies, series and instances the patient of the row has.
-const STUDIES_OF_PATIENT: &str = "(SELECT count(*) FROM study AS sibling WHERE sibling.patient_key = @.patient_key)";
+const STUDIES_OF_PATIENT: &str = "(SELECT count(*) FROM study AS sibling WHERE sibling.patient_key = @.patient_key AND sibling.number_of_instances > 0)";
 const SERIES_OF_PATIENT: &str = "(SELECT coalesce(sum(sibling.number_of_series), 0) FROM study AS sibling WHERE sibling.patient_key = @.patient_key)";
 const INSTANCES_OF_PATIENT: &str = "(SELECT coalesce(sum(sibling.number_of_instances), 0) FROM study AS sibling WHERE sibling.patient_key = @.patient_key)";
 

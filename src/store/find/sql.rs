@@ -26,6 +26,8 @@ pub(super) struct Plan {
     key: &'static str,
     condition: String,
     pub(super) binds: Vec<Bind>,
+    /// Whether the statements are worth keeping: few questions have another text.
+    pub(super) is_usual: bool,
 }
 
 impl Plan {
@@ -38,10 +40,11 @@ impl Plan {
                 ("instance JOIN series USING (series_key) JOIN study USING (study_key)", "instance.instance_key")
             }
         };
-        let mut condition = Where { level: query.level, sql: String::new(), binds: Vec::new() };
+        let mut condition = Where { level: query.level, sql: String::new(), binds: Vec::new(), is_usual: true };
         for each in &query.conditions {
             condition.and(each);
         }
+        condition.there_are_instances();
         let mut columns = String::new();
         let mut names = Vec::new();
         for (index, attribute) in query.returned.iter().enumerate() {
@@ -49,8 +52,8 @@ impl Plan {
             names.push(format!("c{index}"));
         }
         let found = format!("json_group_array(json_array(k, json_array({})))", names.join(", "));
-        let Where { sql: condition, binds, .. } = condition;
-        Self { columns, found, from, key, condition, binds }
+        let Where { sql: condition, binds, is_usual, .. } = condition;
+        Self { columns, found, from, key, condition, binds, is_usual }
     }
 
     /// The first matches, at most `limit`, as one JSON array: one row for all of them costs the driver a fraction of
@@ -98,25 +101,63 @@ struct Where {
     level: Level,
     sql: String,
     binds: Vec<Bind>,
+    is_usual: bool,
 }
+
+/// What is in a list that is bound as one JSON array: the text of the statement is the same however long it is.
+const IN_LIST: &str = "IN (SELECT value FROM json_each(?))";
 
 impl Where {
     fn and(&mut self, condition: &Condition) {
-        self.sql.push_str(if self.sql.is_empty() { " WHERE " } else { " AND " });
-        if let Some(texts) = all_equal(&condition.any_of)
-            && let Column::Text(column) = condition.attribute.column
+        self.begin();
+        if condition.any_of.len() > 1
+            && let Some(list) = all_equal(&condition.any_of)
+            && self.list(&condition.attribute.column)
         {
-            let marks = vec!["?"; texts.len()].join(", ");
-            let _ = write!(self.sql, "{} IN ({marks})", spelt(column, self.level));
-            self.binds.extend(texts.into_iter().map(Bind::Text));
+            self.text(list);
             return;
         }
+        // Each number of alternatives has a text of its own.
+        self.is_usual &= condition.any_of.len() == 1;
         self.sql.push('(');
         for (index, matching) in condition.any_of.iter().enumerate() {
             self.sql.push_str(if index == 0 { "" } else { " OR " });
             self.matching(&condition.attribute.column, matching);
         }
         self.sql.push(')');
+    }
+
+    fn begin(&mut self) {
+        self.sql.push_str(if self.sql.is_empty() { " WHERE " } else { " AND " });
+    }
+
+    /// What has lost its instances has a row for its story, and is not there for anybody who asks.
+    fn there_are_instances(&mut self) {
+        let sql = match self.level {
+            Level::Patient => {
+                "EXISTS (SELECT 1 FROM study WHERE study.patient_key = patient.patient_key AND study.number_of_instances > 0)"
+            }
+            Level::Study => "study.number_of_instances > 0",
+            Level::Series => "series.number_of_instances > 0",
+            Level::Image => return,
+        };
+        self.begin();
+        self.sql.push_str(sql);
+    }
+
+    /// Whether the column is one that can be looked for in a list, which is then to be bound.
+    fn list(&mut self, column: &Column) -> bool {
+        match column {
+            Column::Text(column) | Column::Number(column) => {
+                let _ = write!(self.sql, "{} {IN_LIST}", spelt(column, self.level));
+            }
+            Column::Many(column) => {
+                let values = values_of(&spelt(column, self.level));
+                let _ = write!(self.sql, "EXISTS (SELECT 1 FROM {values} AS one WHERE one.value {IN_LIST})");
+            }
+            Column::Time(_) | Column::Name(_) | Column::Returned(_) => return false,
+        }
+        true
     }
 
     fn matching(&mut self, column: &Column, matching: &Matching) {
@@ -237,9 +278,14 @@ impl Where {
     }
 }
 
-/// The texts of a list that holds nothing but texts to be the same as.
-fn all_equal(any_of: &[Matching]) -> Option<Vec<String>> {
-    any_of.iter().map(|m| if let Matching::Equal(text) = m { Some(text.clone()) } else { None }).collect()
+/// A list that holds nothing but texts or numbers to be the same as, as JSON.
+fn all_equal(any_of: &[Matching]) -> Option<String> {
+    let one = |matching: &Matching| match matching {
+        Matching::Equal(text) => Some(serde_json::Value::from(text.as_str())),
+        Matching::Number(number) => Some(serde_json::Value::from(*number)),
+        _ => None,
+    };
+    any_of.iter().map(one).collect::<Option<serde_json::Value>>().map(|list| list.to_string())
 }
 
 /// A table of the values that backslashes join in a column: JSON's quoting, with each quoted backslash made a border.

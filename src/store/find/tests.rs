@@ -69,7 +69,7 @@ async fn what_names_one_thing_or_a_beginning_is_looked_up_in_an_index() {
         asking(Level::Image, &[(tags::STUDY_INSTANCE_UID, equal("1.2")), (tags::SERIES_INSTANCE_UID, equal("1.2.3"))]),
         asking(Level::Image, &[(tags::STUDY_INSTANCE_UID, equal("1.2")), (tags::SOP_INSTANCE_UID, equal("1.2.3.4"))]),
     ];
-    let scans = |steps: &[String]| steps.iter().any(|s| s.starts_with("SCAN ") && *s != "SCAN (subquery-1)");
+    let scans = |steps: &[String]| steps.iter().any(|s| s.starts_with("SCAN ") && !s.starts_with("SCAN (subquery"));
     for query in cases {
         let steps = steps(&store, &query).await;
         assert!(!scans(&steps), "{query:?}: {steps:#?}");
@@ -84,4 +84,28 @@ async fn the_text_of_a_statement_depends_on_the_shape_of_the_question_alone() {
     let other = Plan::new(&asking(Level::Study, &[(tags::PATIENT_ID, equal("'; DROP TABLE study; --"))]));
     assert_eq!(one.first(PAGE), other.first(PAGE));
     assert_ne!(one.binds, other.binds);
+}
+
+#[tokio::test]
+async fn lists_are_answered_however_long_they_are_and_by_one_statement() {
+    let (_folder, store) = store().await;
+    let list = |tag: Tag, length: usize, matching: &dyn Fn(usize) -> Matching| FindQuery {
+        level: Level::Study,
+        conditions: vec![Condition {
+            attribute: Attribute::of(tag).unwrap(),
+            any_of: (0..length).map(matching).collect(),
+        }],
+        returned: vec![Attribute::of(tags::PATIENT_ID).unwrap()],
+    };
+    let uid = |number: usize| Matching::Equal(format!("1.2.{number}"));
+    for tag in [tags::STUDY_INSTANCE_UID, tags::SOP_CLASSES_IN_STUDY] {
+        for length in [2, 1001, 20_000, 40_000] {
+            let answered = store.find(&list(tag, length, &uid)).next_page().await;
+            assert!(answered.is_ok(), "{tag} {length}: {answered:?}");
+            let (two, many) = (Plan::new(&list(tag, 2, &uid)), Plan::new(&list(tag, length, &uid)));
+            assert_eq!(two.first(PAGE), many.first(PAGE), "{tag} {length}");
+        }
+    }
+    let numbers = FindQuery { level: Level::Image, ..list(tags::ROWS, 5000, &|n| Matching::Number(n as i64)) };
+    assert!(store.find(&numbers).next_page().await.is_ok());
 }

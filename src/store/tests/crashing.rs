@@ -57,33 +57,80 @@ async fn what_was_acknowledged_is_there_after_a_crash_and_open_associations_are_
 
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_no_file_without_a_row() {
-    let bench = Bench::new().await;
-    let sample = Sample::ct(1, 1, 1);
-    {
-        let send = bench.send(&sample);
-        tokio::pin!(send);
-        // Polled until the blocking part has begun, then dropped.
-        for _ in 0..3 {
-            let _ = futures_util::poll!(&mut send);
-            tokio::task::yield_now().await;
+    for polls in 0..12 {
+        let bench = Bench::new().await;
+        let sample = Sample::ct(1, 1, 1);
+        {
+            let send = bench.send(&sample);
+            tokio::pin!(send);
+            // Dropped somewhere on its way.
+            for _ in 0..polls {
+                if futures_util::poll!(&mut send).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
         }
+        // Whoever has the right to record this UID has come to an end of it.
+        drop(bench.store.inner.in_flight.reserve(&sample.uid()).await);
+        let rows = bench.number("SELECT count(*) FROM instance").await;
+        let files = bench.files();
+        assert!(files.iter().all(|file| file.starts_with("instances/")), "{polls} polls: {files:?}");
+        assert_eq!(i64::try_from(files.len()).unwrap(), rows, "{polls} polls: {files:?}");
     }
-    // Waits for its turn behind whatever is still being recorded under this UID.
-    let again = bench.send(&sample).await.unwrap();
-    assert!(matches!(again, Recorded::Stored(_) | Recorded::Duplicate(_)));
-    assert_eq!(bench.files(), ["instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);
-    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 1);
 }
 
 #[tokio::test]
-async fn files_stay_where_they_are_when_the_database_is_lost() {
+async fn no_node_runs_on_files_that_no_index_knows_of() {
     let bench = Bench::new().await;
     bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
     let Bench { folder, clock, store } = bench;
     store.close().await.unwrap();
     drop(store);
-    std::fs::remove_file(folder.path().join("index.sqlite")).unwrap();
-    let store = Store::open(folder.path(), StoreOptions::default(), clock.clone()).await.unwrap();
-    let bench = Bench { folder, clock, store }.after_crash().await;
+    let (path, options) = (folder.path(), StoreOptions { reserve_bytes: 0, ..StoreOptions::default() });
+    std::fs::remove_file(path.join("index.sqlite")).unwrap();
+    for _ in 0..2 {
+        let refused = Store::open(path, options.clone(), clock.clone()).await;
+        assert!(matches!(refused, Err(StoreError::IndexLost(_))), "{refused:?}");
+    }
+    // Begun, and cut off before the first file.
+    drop(Store::open_for_reindex(path, clock.clone()).await.unwrap());
+    let refused = Store::open(path, options.clone(), clock.clone()).await;
+    assert!(matches!(refused, Err(StoreError::IndexLost(_))), "{refused:?}");
+    let store = Store::open_for_reindex(path, clock.clone()).await.unwrap();
+    store.reindex(false, |_, _| {}).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let store = Store::open(path, options, clock.clone()).await.unwrap();
+    let bench = Bench { folder, clock, store };
     assert_eq!(bench.files(), ["instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 1);
+}
+
+#[tokio::test]
+async fn a_whole_file_without_a_row_gets_one_after_a_crash_and_is_never_moved() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let whole = Sample::ct(1, 1, 2);
+    let Recorded::Stored(stored) = bench.send(&whole).await.unwrap() else { panic!("not stored") };
+    // As when yesterday's copy of the index was put in the place of today's.
+    sqlx::query("DELETE FROM instance WHERE instance_key = $1")
+        .bind(stored.key())
+        .execute(&mut *bench.store.inner.writer.lock().await)
+        .await
+        .unwrap();
+    leave(&bench, &Sample::ct(1, 1, 3), b"half");
+    let bench = bench.after_crash().await;
+    assert_eq!(
+        bench.files(),
+        [
+            "aside/unacknowledged-1.2.1.1.3.dcm",
+            "instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm",
+            "instances/1.2.1/1.2.1.1/1.2.1.1.2.dcm"
+        ]
+    );
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 2);
+    let series = bench.store.series_receiving().await.unwrap().remove(0);
+    assert_eq!(series.open_associations, 0, "nobody is waited for");
+    assert!(matches!(bench.send(&whole).await.unwrap(), Recorded::Duplicate(_)));
 }

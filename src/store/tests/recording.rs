@@ -130,7 +130,6 @@ async fn files_of_every_size_hold_what_came_to_the_byte() {
             file.write(fragment).await.unwrap();
         }
         file.settle().await.unwrap();
-        assert_eq!(file.data_set_bytes(), length as u64);
         let arrived = file.finish().unwrap();
         let stored = std::fs::read(arrived.spool.path()).unwrap();
         assert_eq!(stored.len() as u64, arrived.file_bytes);
@@ -164,6 +163,66 @@ async fn a_second_node_is_kept_out_of_the_folder() {
     let bench = Bench::new().await;
     let second = Store::open(bench.folder.path(), StoreOptions::default(), Clock::System).await;
     assert!(matches!(second, Err(StoreError::InUse(_))));
-    let beside = Store::open_beside(bench.folder.path(), Clock::System).await.unwrap();
-    assert_eq!(beside.instance(&Sample::ct(1, 1, 1).uid()).await.unwrap(), None);
+    for beside in [
+        Store::open_beside(bench.folder.path(), Clock::System).await.unwrap(),
+        Store::open_to_look(bench.folder.path(), Clock::System).await.unwrap(),
+    ] {
+        assert_eq!(beside.instance(&Sample::ct(1, 1, 1).uid()).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_tool_makes_no_data_folder_and_leaves_the_schema_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mistyped = folder.path().join("dtaa");
+    for opened in
+        [Store::open_beside(&mistyped, Clock::System).await, Store::open_to_look(&mistyped, Clock::System).await]
+    {
+        assert!(matches!(opened, Err(StoreError::NoData(_))), "{opened:?}");
+    }
+    assert!(!mistyped.exists());
+
+    let bench = Bench::new().await;
+    for (change, newer) in [
+        ("DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)", false),
+        ("UPDATE _sqlx_migrations SET version = 99 WHERE version = (SELECT max(version) FROM _sqlx_migrations)", true),
+    ] {
+        sqlx::raw_sql(change).execute(&mut *bench.store.inner.writer.lock().await).await.unwrap();
+        let opened = Store::open_beside(bench.folder.path(), Clock::System).await;
+        assert!(matches!(opened, Err(StoreError::OtherSchema { is_newer, .. }) if is_newer == newer), "{opened:?}");
+    }
+}
+
+#[tokio::test]
+async fn times_of_acr_nema_are_found_however_short_they_are() {
+    let bench = Bench::new().await;
+    for (study, time) in [(1, "10:30"), (2, "10:30:15"), (3, "10:30:15.25"), (4, "1030")] {
+        let mut sample = Sample::ct(study, 1, 1);
+        sample.data_set.put_text(tags::STUDY_TIME, VR::TM, time);
+        bench.send(&sample).await.unwrap();
+    }
+    let times = "SELECT group_concat(study_time) FROM (SELECT * FROM study ORDER BY study_instance_uid)";
+    assert_eq!(bench.text(times).await, "1030,103015,103015.25,1030");
+}
+
+#[tokio::test]
+async fn questions_of_peers_take_no_connection_of_ours() {
+    let bench = Bench::new().await;
+    let finders = (0..bench.store.inner.options.finders).map(|_| bench.store.finders().acquire());
+    let _taken = futures_util::future::try_join_all(finders).await.unwrap();
+    assert!(bench.store.finders().try_acquire().is_none());
+    assert!(matches!(bench.send(&Sample::ct(1, 1, 1)).await.unwrap(), Recorded::Stored(_)));
+    assert!(matches!(bench.send(&Sample::ct(1, 1, 1)).await.unwrap(), Recorded::Duplicate(_)));
+    assert!(bench.store.destinations_waiting().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_instance_whose_row_could_not_be_made_leaves_no_file() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let full = "CREATE TEMP TRIGGER full BEFORE INSERT ON instance BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    sqlx::raw_sql(full).execute(&mut *bench.store.inner.writer.lock().await).await.unwrap();
+    let refused = bench.send(&Sample::ct(1, 1, 2)).await;
+    assert!(matches!(refused, Err(StoreError::Database(_))), "{refused:?}");
+    assert_eq!(bench.files(), ["instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);
 }

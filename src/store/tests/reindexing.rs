@@ -31,8 +31,7 @@ async fn the_index_is_the_same_when_it_is_rebuilt_from_nothing_but_the_files() {
     for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
         let _ = std::fs::remove_file(folder.path().join(name));
     }
-    let store = Store::open(folder.path(), StoreOptions::default(), clock.clone()).await.unwrap();
-    let bench = Bench { folder, clock, store };
+    let bench = reopened(folder, clock).await;
     let mut seen = Vec::new();
     let report = bench.store.reindex(false, |done, total| seen.push((done, total))).await.unwrap();
     assert_eq!(report, Reindexed { files: 4, added: 4, ..Reindexed::default() });
@@ -84,4 +83,71 @@ async fn attributes_that_were_wrong_in_the_index_are_read_again() {
     assert_ne!(index(&bench).await, before);
     bench.store.reindex(false, |_, _| {}).await.unwrap();
     assert_eq!(index(&bench).await, before);
+}
+
+async fn reopened(folder: TempDir, clock: Clock) -> Bench {
+    let store = Store::open_for_reindex(folder.path(), clock.clone()).await.unwrap();
+    Bench { folder, clock, store }
+}
+
+#[tokio::test]
+async fn a_rebuilding_that_is_cut_off_and_begun_again_loses_nothing() {
+    let bench = Bench::new().await;
+    for number in 0..150 {
+        bench.send(&Sample::ct(1, 1, number)).await.unwrap();
+    }
+    // A crash, so that the mark of a running node stays; then the operator moves the index away.
+    let Bench { folder, clock, store } = bench.after_crash().await;
+    store.inner.queue.close().await;
+    drop(store);
+    for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(name));
+    }
+    let mut bench = reopened(folder, clock).await;
+    {
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let progress = |files, _| done.store(files, std::sync::atomic::Ordering::SeqCst);
+        let reindex = bench.store.reindex(false, progress);
+        tokio::pin!(reindex);
+        while done.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            assert!(futures_util::poll!(&mut reindex).is_pending());
+            tokio::task::yield_now().await;
+        }
+    }
+    let Bench { folder, clock, store } = bench;
+    drop(store);
+    bench = reopened(folder, clock).await;
+    assert_eq!(bench.files().iter().filter(|file| file.starts_with("instances/")).count(), 150);
+    bench.store.reindex(false, |_, _| {}).await.unwrap();
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 150);
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_not_found_and_not_counted_though_its_story_stays() {
+    let bench = filled().await;
+    for series in bench.store.series_receiving().await.unwrap() {
+        let jobs = [super::working::new_job("lung")];
+        let completion =
+            Completion { series: series.key, revision: series.revision, signal: "quiet", decisions: &[], jobs: &jobs };
+        bench.store.complete_series(&completion, bench.clock.now()).await.unwrap();
+    }
+    let folder = bench.folder.path().join("instances");
+    for gone in ["1.2.1/1.2.1.2", "1.2.2"] {
+        std::fs::remove_dir_all(folder.join(gone)).unwrap();
+    }
+    bench.store.reindex(false, |_, _| {}).await.unwrap();
+    for (level, found) in [(Level::Patient, 1), (Level::Study, 1), (Level::Series, 1), (Level::Image, 2)] {
+        let query = FindQuery { level, conditions: Vec::new(), returned: Vec::new() };
+        let mut matches = bench.store.find(&query);
+        let page = matches.next_page().await.unwrap().unwrap();
+        assert_eq!(page.matches().unwrap().len(), found, "{level:?}");
+    }
+    assert_eq!(bench.number("SELECT number_of_series FROM study WHERE study_instance_uid = '1.2.1'").await, 1);
+    assert_eq!(bench.store.why("1.2.2.1").await.unwrap().len(), 1, "what was made of it can still be told");
+    // The same series comes again.
+    bench.send(&Sample::ct(1, 2, 1)).await.unwrap();
+    bench.send(&Sample::ct(2, 1, 1)).await.unwrap();
+    let counted = "SELECT group_concat(number_of_series || ' ' || number_of_instances || ' ' || modalities, ', ') \
+        FROM (SELECT * FROM study ORDER BY study_instance_uid)";
+    assert_eq!(bench.text(counted).await, "2 3 CT, 1 1 CT");
 }

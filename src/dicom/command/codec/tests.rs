@@ -35,9 +35,8 @@ fn requests_and_responses_come_back_as_they_went() {
     let store = Request { message_id: 7, body: RequestBody::Store(store), has_data_set: true };
     let find = Request { message_id: 8, body: RequestBody::Find { sop_class }, has_data_set: true };
     let cancel = Request { message_id: 8, body: RequestBody::Cancel, has_data_set: false };
-    let mut response = Response::to(&store, Status::DATA_SET_DOES_NOT_MATCH)
-        .with_comment("not the one announced")
-        .with_offending(&[tags::SOP_INSTANCE_UID]);
+    let mut response = Response::to(&store, Status::DATA_SET_DOES_NOT_MATCH).with_comment("not the one announced");
+    response.offending = vec![tags::SOP_INSTANCE_UID];
     response.sub_operations = Some(SubOperations { remaining: Some(1), completed: 2, failed: 3, warning: 4 });
     let commands = [store.into(), find.into(), cancel.into(), Command::from(response)];
     for command in commands {
