@@ -120,7 +120,7 @@ fn infer_all<'a>(
             let prepared = prepared?;
             ran |= matches!(prepared, Prepared::Subject(_));
             let deadline = Instant::now() + model.inference.time_limit + ALLOWANCE;
-            let asked = Asked { engine, gates: &gates, series: series.series.as_str(), per_slice, deadline };
+            let asked = Asked { engine, gates: &gates, per_slice, deadline };
             guarded(model, || infer(prepared, model, &asked))
         });
         let answers = answers.collect();
