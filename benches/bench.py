@@ -12,9 +12,10 @@ import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from packages import packages
 from servers import ROOT, Memory, Server, available, blast, free_port, sweep
 
-PARTS = ("ingest", "find", "scale", "reading")
+PARTS = ("ingest", "find", "scale", "reading", "packages")
 ASSOCIATIONS = (1, 2, 4, 8)
 SLICES = 300
 QUIET_SECONDS = 2
@@ -46,8 +47,13 @@ class Bench:
     def __init__(self, options):
         self.quick, self.rounds, self.work = options.quick, options.rounds, options.work
         self.tools, self.data = options.tools, ROOT / "out/bench/data"
+        self.python = options.python
         self.raw = ROOT / "out/bench/results.jsonl"
         self.lines = []
+
+    def say(self, text):
+        """What goes on, beside the table."""
+        say(text)
 
     def studies(self, studies, series, slices, size):
         """A folder of synthetic CT studies, made once."""
@@ -266,6 +272,7 @@ def read_once(bench, folder, patience=300):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--tools", type=Path, required=True, help="folder of gen.py")
+    parser.add_argument("--python", help="interpreter with PyTorch, MONAI, timm and transformers, for packages")
     parser.add_argument("--work", type=Path, default=ROOT / "out/bench/work", help="where the servers store")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--rounds", type=int, help="how often each thing is measured (3, quick: 1)")
@@ -280,7 +287,7 @@ def main():
         sys.exit(f"bench: no such part: {', '.join(sorted(unknown))}")
     for part in (p for p in PARTS if p in chosen):
         try:
-            {"ingest": ingest, "find": find, "scale": scale, "reading": reading}[part](bench)
+            {"ingest": ingest, "find": find, "scale": scale, "reading": reading, "packages": packages}[part](bench)
         finally:
             sweep()
     bench.table()

@@ -192,3 +192,28 @@ async fn a_second_node_on_the_same_folder_does_not_start() {
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("cannot start") && said.contains("is in use by another overread"), "{said}");
 }
+
+/// The report on a chest CT that is delivered where `per_slice` is set so, and its SOP Instance UID.
+async fn report_with(per_slice: &str) -> (String, Vec<u8>) {
+    let receiver = Receiver::start();
+    let site = Site::new()
+        .with_peer("PACS", receiver.address)
+        .with_model("tests/fixtures/modules/per-slice")
+        .with("results.allow_untrained", "true")
+        .with("jobs.per_slice", per_slice)
+        .with_route("per-slice", &["PACS"], "");
+    let node = site.start().await;
+    node.push("CT1", &Series::chest("slice by slice").files()).await;
+    let report = eventually("the report", async || receiver.taken().into_iter().find(|sent| sent.sop_class == REPORT));
+    let report = report.await;
+    (report.sop_instance, report.data_set)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_the_configuration_names_scores_each_slice_too() {
+    let (whole, alone) = report_with("[]").await;
+    let (scored, slices) = report_with("[\"per-slice\"]").await;
+    let names_a_peak = |report: &[u8]| String::from_utf8_lossy(report).contains("peak slice");
+    assert_eq!((names_a_peak(&alone), names_a_peak(&slices)), (false, true));
+    assert_ne!(whole, scored, "what says more is another report");
+}

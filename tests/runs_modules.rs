@@ -258,16 +258,19 @@ fn a_radiograph_becomes_findings_regions_and_a_map() {
 
 #[test]
 fn a_decoder_writes_the_text_that_transformers_writes() {
-    let engine = engine(&["greedy", "beams", "vocabulary"]);
-    for name in ["greedy", "beams"] {
+    let engine = engine(&["greedy", "beams", "cached", "cache-stands-still", "vocabulary"]);
+    for (name, written) in [("greedy", "greedy"), ("beams", "beams"), ("cached", "beams")] {
         let (volume, expected) = golden(name);
         let text = predict(&engine, name, volume).unwrap().text.unwrap();
         assert_eq!(Values::I64(text.tokens), expected["ids"].values);
-        assert_eq!(text.text, std::fs::read_to_string(fixtures("modules").join(name).join("text.txt")).unwrap());
+        assert_eq!(text.text, std::fs::read_to_string(fixtures("modules").join(written).join("text.txt")).unwrap());
     }
     let error = predict(&engine, "vocabulary", golden("beams").0).unwrap_err();
     assert_eq!(error.code(), "model-output");
     assert!(error.to_string().contains("module «decoder»: the decoder knows 24 tokens"), "{error}");
+    let error = predict(&engine, "cache-stands-still", golden("cached").0).unwrap_err();
+    let expected = "module «decoder»: the cache must be Float[4, 1] after 1 tokens, it is Float[4, 0]";
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 #[test]

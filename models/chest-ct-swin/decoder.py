@@ -77,3 +77,48 @@ class ReportDecoder(nn.Module):
     def forward(self, ids: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
         # The output layer is the embedding itself, as in BART.
         return F.linear(self.decoder(ids, memory), self.decoder.embed_tokens.weight) + self.final_logits_bias
+
+
+class MemoryKeys(nn.Module):
+    """What every step looks up in the memory, once for all of them: [1, S, width] to [1, 2 * layers, heads, S, width / heads],
+    keys and values of one layer after the other."""
+
+    def __init__(self, decoder: ReportDecoder):
+        super().__init__()
+        self.layers = nn.ModuleList(layer.encoder_attn for layer in decoder.decoder.layers)
+
+    def forward(self, memory: torch.Tensor) -> torch.Tensor:
+        kept = []
+        for attention in self.layers:
+            kept += [attention.by_head(attention.k_proj(memory)), attention.by_head(attention.v_proj(memory))]
+        return torch.stack(kept, 1)
+
+
+class Step(nn.Module):
+    """One token more: ids int64 [B, 1], the keys and values of the memory, and those of the tokens before
+    [B, 2 * layers, heads, T, width / heads] to logits [B, 1, vocabulary] and the latter with one token more."""
+
+    def __init__(self, decoder: ReportDecoder):
+        super().__init__()
+        self.decoder = decoder.decoder
+        self.register_buffer("final_logits_bias", decoder.final_logits_bias)
+
+    def forward(self, ids: torch.Tensor, memory: torch.Tensor, cache: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        place = torch.arange(ids.size(1), device=ids.device) + cache.size(3) + 2
+        x = self.decoder.layernorm_embedding(self.decoder.embed_tokens(ids) + self.decoder.embed_positions(place))
+        kept = []
+        for number, layer in enumerate(self.decoder.layers):
+            own = layer.self_attn
+            keys = torch.cat((cache[:, 2 * number], own.by_head(own.k_proj(x))), 2)
+            values = torch.cat((cache[:, 2 * number + 1], own.by_head(own.v_proj(x))), 2)
+            kept += [keys, values]
+            x = layer.self_attn_layer_norm(x + looked_up(own, x, keys, values))
+            x = layer.encoder_attn_layer_norm(x + looked_up(layer.encoder_attn, x, memory[:, 2 * number], memory[:, 2 * number + 1]))
+            x = layer.final_layer_norm(x + layer.fc2(F.gelu(layer.fc1(x))))
+        return F.linear(x, self.decoder.embed_tokens.weight) + self.final_logits_bias, torch.stack(kept, 1)
+
+
+def looked_up(attention: Attention, tokens: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Attention to keys and values that are there already."""
+    found = F.scaled_dot_product_attention(attention.by_head(attention.q_proj(tokens)), keys, values)
+    return attention.out_proj(found.transpose(1, 2).flatten(2))

@@ -1,4 +1,4 @@
-"""Makes backbone.pt, bridge.pt and decoder.pt from PyTorch weights, or from random ones.
+"""Makes backbone.pt, bridge.pt, memory.pt and decoder.pt from PyTorch weights, or from random ones.
 
     python export.py --weights SWIN.pt BRIDGE.pt BART.safetensors   MONAI's, this folder's and transformers' names; see README.md
     python export.py --untrained                                    random weights at full size
@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import torchscript as ts  # noqa: E402
-from decoder import ReportDecoder  # noqa: E402
+from decoder import MemoryKeys, ReportDecoder, Step  # noqa: E402
 from model import WINDOW, Bridge, backbone, small_backbone  # noqa: E402
 from published import Search, generated, windows  # noqa: E402
 
@@ -37,7 +37,9 @@ TINY = {
     '"spacing=1.5 mm", "window=96x96x96"': '"spacing=12 mm", "window=16x16x16"',
     "[B, 14, 96, 96, 96] and [B, 1152], bottleneck 768 beside the stage above 384": "[B, 14, 16, 16, 16] and [B, 96], bottleneck 64 beside the stage above 32",
     "# [1, 18], [1, 768], [1, 32, 768], [N]": "# [1, 18], [1, 32], [1, 6, 32], [N]",
-    "memory [B, 32, 768]": "memory [B, 6, 32]",
+    "memory_keys [1, 12, 12, 32, 64]": "memory_keys [1, 4, 2, 6, 16]",
+    "cache [B, 12, 12, T, 64]": "cache [B, 4, 2, T, 16]",
+    "cache = [12, 12, 0, 64]": "cache = [4, 2, 0, 16]",
     "longest = 128": "longest = 24",
     "shortest = 0": "shortest = 6",
     "length_penalty = 1.0": "length_penalty = 0.8",
@@ -64,12 +66,15 @@ def tiny_tokenizer() -> Tokenizer:
 
 
 def modules(parts: dict[str, torch.nn.Module], window: tuple[int, int, int], patch_width: int) -> dict[str, torch.jit.ScriptModule]:
-    """The three compiled modules by their file names. In all of them sizes are read from the input: any number of windows and tokens goes."""
-    bridge = parts["bridge"]
+    """The four compiled modules by their file names. In all of them sizes are read from the input: any number of windows and tokens goes."""
+    bridge, decoder = parts["bridge"], parts["decoder"]
+    memory = torch.zeros(1, *bridge.questions.shape)
+    keys = MemoryKeys(decoder)(memory).detach()
     return {
         "backbone.pt": ts.traced(parts["backbone"], torch.zeros(1, 1, *window)),
         "bridge.pt": ts.traced(bridge, torch.zeros(3, patch_width), torch.rand(3, 3)),
-        "decoder.pt": ts.traced(parts["decoder"], torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, bridge.questions.shape[0], bridge.questions.shape[1])),
+        "memory.pt": ts.traced(MemoryKeys(decoder), memory),
+        "decoder.pt": ts.traced(Step(decoder), torch.zeros(2, 1, dtype=torch.int64), keys.repeat(2, 1, 1, 1, 1), torch.zeros(2, *keys.shape[1:3], 3, keys.shape[4])),
     }
 
 

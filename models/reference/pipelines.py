@@ -128,7 +128,8 @@ def chest_ct_swin(package: Package, source: Path) -> Expected:
     volume = scaled(F.interpolate(volume, size=shape, mode="trilinear", align_corners=False), -1000, 1000, (-1, 1))
     scores, patches, places = published.windows(volume, nets["backbone"], tuple(inference["window"]), inference["overlap"], inference["sigma_scale"], inference["padding_value"])
     logits, study, memory, attention = nets["bridge"](patches, places)
-    search = published.Search(**next(part["generate"] for part in package.manifest["modules"] if "generate" in part))
+    settings = next(part["generate"] for part in package.manifest["modules"] if "generate" in part)
+    search = published.Search(**{name: value for name, value in settings.items() if name != "cache"})
     ids = published.generated(nets["decoder"], memory, search)
     on_source = F.interpolate(scores, size=voxels.shape, mode="trilinear", align_corners=False).argmax(dim=1)[0]
     words = Tokenizer.from_file(str(package.folder / "tokenizer.json"))

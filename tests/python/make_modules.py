@@ -250,6 +250,19 @@ class Step(torch.nn.Module):
         return self.bart.lm_head(hidden) + self.bart.final_logits_bias
 
 
+class OneMore(torch.nn.Module):
+    """The same step shown one token at a time. What it keeps are the tokens themselves: a beam that is given another's writes another text."""
+
+    def __init__(self, step: Step, grows: bool) -> None:
+        super().__init__()
+        self.step = step
+        self.grows = grows
+
+    def forward(self, ids: torch.Tensor, memory: torch.Tensor, cache: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = torch.cat([cache, ids.to(torch.float32)], 1)
+        return self.step(tokens.to(torch.int64), memory)[:, -1:], tokens if self.grows else tokens[:, 1:]
+
+
 class Memory(torch.nn.Module):
     """What the decoder looks at: the rows of the first slice."""
 
@@ -307,6 +320,12 @@ def decoder() -> None:
         texts[name] = tokenizer.decode(ids[0].tolist(), skip_special_tokens=True)
         print(name, ids[0].tolist(), texts[name])
     write("vocabulary", body.replace("end_token = 2", "end_token = 99"), files)
+    for name, grows in (("cached", True), ("cache-stands-still", False)):
+        example = (torch.tensor([[5]] * 2), memory.repeat(2, 1, 1), torch.tensor([[2.0, 0.0]] * 2))
+        step = torch.jit.trace(OneMore(Step(bart), grows), example, check_trace=False)
+        kept = body.replace("[modules.generate]\n", "[modules.generate]\ncache = [0]\n")
+        arrays = {"voxels": voxels.numpy(), "ids": ids.numpy()} if grows else None
+        write(name, kept, files | {"decoder.pt": compiled(step)}, arrays)
     for name, text in texts.items():
         (HERE / name / "text.txt").write_text(text)
 

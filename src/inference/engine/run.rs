@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tch::{CModule, Cuda, Device, IValue, Tensor};
 
-use super::decode::decode;
+use super::decode::{Step, decode};
 use super::fault::Fault;
 use super::inputs::ModuleInput;
 use super::ladder::Rung;
@@ -14,6 +14,9 @@ use crate::inference::libtorch::Autocast;
 use crate::inference::manifest::{Manifest, Module, Over, Precision, SPACING, VOXELS, WINDOW_POSITIONS, Window};
 use crate::inference::sliding_window::Plan;
 use crate::inference::sliding_window::blend::{Pace, over_windows, positions};
+
+/// What the cache of a decoder is called where its step returns a dict.
+const CACHE: &str = "cache";
 
 /// One package on one device, about to run.
 pub(super) struct Run<'a> {
@@ -85,7 +88,11 @@ impl Run<'_> {
                             self.in_time()?;
                             let mut arguments = vec![ids.shallow_clone()];
                             arguments.extend(memory.iter().map(Tensor::shallow_clone));
-                            forward(compiled, &arguments, &module.results).map(|mut found| found.remove(0))
+                            let mut names = module.results.clone();
+                            names.extend(generate.cache.is_some().then(|| CACHE.to_owned()));
+                            let mut found = forward(compiled, &arguments, &names)?.into_iter();
+                            let none = || Fault::Wrong("a step gives logits".to_owned());
+                            Ok(Step { logits: found.next().ok_or_else(none)?, cache: found.next() })
                         };
                         decode(generate, &arguments, self.device, step).map(|ids| vec![ids])
                     }

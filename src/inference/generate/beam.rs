@@ -20,6 +20,8 @@ pub(super) struct Beams {
 #[derive(Debug, Clone)]
 struct Sequence {
     tokens: Vec<i64>,
+    /// Which of the running sequences it was before its last token.
+    parent: usize,
     /// Sum of the logarithms of its tokens' probabilities.
     score: f32,
 }
@@ -39,15 +41,19 @@ struct Candidate {
 
 impl Beams {
     pub(super) fn new(start: i64, beams: usize) -> Self {
-        let sequence = |score| Sequence { tokens: vec![start], score };
+        let sequence = |parent, score| Sequence { tokens: vec![start], parent, score };
         // All begin the same: only the first counts in the first step.
-        let running = (0..beams).map(|beam| sequence(if beam == 0 { 0.0 } else { OUT_OF_QUESTION })).collect();
-        let finished = vec![Finished { sequence: sequence(OUT_OF_QUESTION), whole: false }; beams];
+        let running = (0..beams).map(|beam| sequence(beam, if beam == 0 { 0.0 } else { OUT_OF_QUESTION })).collect();
+        let finished = vec![Finished { sequence: sequence(0, OUT_OF_QUESTION), whole: false }; beams];
         Self { running, finished, improvable: true, ended: false }
     }
 
     pub(super) fn sequences(&self) -> Vec<&[i64]> {
         self.running.iter().map(|beam| beam.tokens.as_slice()).collect()
+    }
+
+    pub(super) fn parents(&self) -> Vec<usize> {
+        self.running.iter().map(|beam| beam.parent).collect()
     }
 
     pub(super) fn outcome(&self) -> Option<&[i64]> {
@@ -78,10 +84,11 @@ impl Beams {
         let scores = numbers.iter().enumerate().map(|(i, number)| (number + self.running[i / vocabulary].score, i));
         let candidate = |(score, index): (f32, usize)| {
             let token = (index % vocabulary) as i64;
-            let mut tokens = self.running[index / vocabulary].tokens.clone();
+            let parent = index / vocabulary;
+            let mut tokens = self.running[parent].tokens.clone();
             tokens.push(token);
             let ends = token == settings.end_token || tokens.len() >= settings.longest;
-            Candidate { sequence: Sequence { tokens, score }, ends }
+            Candidate { sequence: Sequence { tokens, parent, score }, ends }
         };
         largest(scores, 2 * self.running.len()).into_iter().map(candidate).collect()
     }
@@ -99,7 +106,7 @@ impl Beams {
                     score += OUT_OF_QUESTION;
                 }
             }
-            let sequence = Sequence { tokens: candidate.sequence.tokens.clone(), score };
+            let sequence = Sequence { score, ..candidate.sequence.clone() };
             self.finished.push(Finished { sequence, whole });
         }
         self.finished.sort_by(|a, b| b.sequence.score.total_cmp(&a.sequence.score));

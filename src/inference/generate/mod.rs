@@ -50,6 +50,15 @@ impl Search {
         }
     }
 
+    /// For each of the sequences which one before the last [`Self::advance`] it goes on with; at the start itself.
+    #[must_use]
+    pub fn parents(&self) -> Vec<usize> {
+        match &self.state {
+            State::Greedy(_) => vec![0],
+            State::Beams(beams) => beams.parents(),
+        }
+    }
+
     /// Whether [`Self::advance`] takes logarithms of probabilities (`log_softmax`) rather than logits.
     #[must_use]
     pub const fn takes_log_probabilities(&self) -> bool {

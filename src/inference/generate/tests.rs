@@ -37,7 +37,11 @@ fn found(settings: &Generate, table: &[f32], slope: &[f32]) -> Vec<i64> {
             }
             numbers.extend(row);
         }
+        let before: Vec<Vec<i64>> = search.sequences().into_iter().map(<[i64]>::to_vec).collect();
         search.advance(numbers).unwrap();
+        for (tokens, parent) in search.sequences().into_iter().zip(search.parents()) {
+            assert_eq!(tokens[..tokens.len() - 1], before[parent]);
+        }
     }
 }
 
@@ -66,6 +70,7 @@ fn tokens_equal_those_of_transformers() {
             no_repeat_ngram: usize::try_from(ngram).unwrap(),
             repetition_penalty: real[1],
             early_stopping: early == 1,
+            cache: None,
         };
         let (table, slope) = (&arrays[&format!("table{seed}")], &arrays[&format!("slope{seed}")]);
         let expected = whole(&arrays[&format!("ids{case}")]);
@@ -88,6 +93,7 @@ fn settings(beams: usize) -> Generate {
         no_repeat_ngram: 0,
         repetition_penalty: 1.0,
         early_stopping: false,
+        cache: None,
     }
 }
 

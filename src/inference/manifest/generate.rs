@@ -3,6 +3,9 @@
 use super::sections::within;
 use super::toml_table::Table;
 
+/// How many numbers a decoder may keep of one token: ten times those of the largest decoders of the day.
+const LARGEST_OF_A_TOKEN: i64 = 1 << 24;
+
 /// The settings of a search over the tokens of a decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generate {
@@ -28,6 +31,17 @@ pub struct Generate {
     pub repetition_penalty: f64,
     /// `early_stopping`: whether the search ends as soon as there are as many whole sequences as beams.
     pub early_stopping: bool,
+    /// What the step keeps of the tokens before, where it does: it is then shown one token at a time.
+    pub cache: Option<Cache>,
+}
+
+/// The keys and values that a decoder's step keeps of each sequence, in one float32 tensor `[B, …]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Its dimensions after that of the sequences, before the first token: one of them is 0.
+    pub empty: Vec<i64>,
+    /// Which of them counts the tokens.
+    pub tokens: usize,
 }
 
 /// The table `[modules.generate]`.
@@ -46,6 +60,7 @@ pub(super) fn generate(table: Table<'_>) -> Option<Generate> {
     let no_repeat_ngram = table.optional_checked("no_repeat_ngram", |count| within(*count, 0, 64));
     let repetition_penalty = table.optional_checked("repetition_penalty", |factor| within(*factor, 0.01, 100.0));
     let early_stopping = table.optional("early_stopping");
+    let cache = table.optional_checked("cache", |shape: &Vec<i64>| cache(shape).map(|_| ()));
     table.finish();
     Some(Generate {
         start_token: start_token?,
@@ -59,5 +74,23 @@ pub(super) fn generate(table: Table<'_>) -> Option<Generate> {
         no_repeat_ngram: no_repeat_ngram.unwrap_or(0),
         repetition_penalty: repetition_penalty.unwrap_or(1.0),
         early_stopping: early_stopping.unwrap_or(false),
+        cache: cache.and_then(|shape| self::cache(&shape).ok()),
     })
+}
+
+/// The shape of the empty cache: sizes, and one 0 where the tokens are counted.
+fn cache(shape: &[i64]) -> Result<Cache, String> {
+    let mut zeros = (0..shape.len()).filter(|place| shape[*place] == 0);
+    let (Some(tokens), None) = (zeros.next(), zeros.next()) else {
+        return Err("one dimension counts the tokens and is 0".to_owned());
+    };
+    let sizes = shape.iter().filter(|size| **size != 0);
+    let of_a_token = sizes.copied().try_fold(1_i64, |product, size| match size {
+        1.. => product.checked_mul(size).filter(|product| *product <= LARGEST_OF_A_TOKEN),
+        _ => None,
+    });
+    match of_a_token {
+        Some(_) => Ok(Cache { empty: shape.to_vec(), tokens }),
+        None => Err(format!("sizes from 1 are needed, at most {LARGEST_OF_A_TOKEN} numbers for each token")),
+    }
 }

@@ -30,7 +30,7 @@ use crate::inference::prediction::AlgorithmIdentity;
 use crate::volume::facts::Orientation;
 
 pub use fault::ManifestError;
-pub use generate::Generate;
+pub use generate::{Cache, Generate};
 pub use inference::{Blending, Inference, Precision, Precisions, Window};
 pub use input::{Input, InputKind, Layout, PerSlice, SlicesOver, VoxelType};
 pub use modules::{Gather, INPUTS, Module, Over, SPACING, VOXELS, WINDOW_POSITIONS};

@@ -35,7 +35,7 @@ fn the_example_is_read_whole() {
 /// What is changed, to what, the key of the one fault that follows, and a part of its message.
 type Change = (&'static str, &'static str, &'static str, &'static str);
 
-const IN_MODULES: [Change; 14] = [
+const IN_MODULES: [Change; 17] = [
     ("name = \"backbone\"", "name = \"head\"", "modules[1].name", "stands twice"),
     ("weights = \"head.pt\"", "weights = \"../head.pt\"", "modules[1].weights", "inside the package"),
     ("arguments = [\"memory\"]", "arguments = [\"memories\"]", "modules[2].arguments", "neither an input nor a result"),
@@ -50,6 +50,9 @@ const IN_MODULES: [Change; 14] = [
     ("shortest = 0", "shortest = 129", "modules[2].generate.shortest", "0 to 128"),
     ("beams = 4", "beams = 0", "modules[2].generate.beams", "out of range"),
     ("early_stopping = true", "early_stopping = \"never\"", "modules[2].generate.early_stopping", "true or false"),
+    ("beams = 4", "cache = [12, 64]", "modules[2].generate.cache", "counts the tokens and is 0"),
+    ("beams = 4", "cache = [0, -1]", "modules[2].generate.cache", "sizes from 1"),
+    ("beams = 4", "cache = [0, 4096, 8192]", "modules[2].generate.cache", "numbers for each token"),
 ];
 
 const IN_INPUT: [Change; 11] = [
