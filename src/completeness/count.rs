@@ -84,17 +84,20 @@ pub async fn count_instances(
     let mut count = 0;
     let mut responses = association.find(&model, &identifier(study, series)).await.map_err(|e| e.to_string())?;
     while let Some(response) = responses.next().await.map_err(|e| e.to_string())? {
-        // A peer that does not look at the UID answers for every series of the study.
-        if let FindResponse::Match(answer) = response
-            && answer.uid(tags::SERIES_INSTANCE_UID, SeriesInstanceUid::parse).as_ref() == Ok(series)
-        {
-            let number = answer.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
-            count = number.and_then(|n| u32::try_from(n).ok()).unwrap_or(count);
+        if let FindResponse::Match(answer) = response {
+            count = counted(&answer, series).unwrap_or(count);
         }
     }
     // The answer is here: how the association ends changes nothing.
     let _ = association.release().await;
     Ok(count)
+}
+
+/// What a match says of `series`: a peer that does not look at the UID answers for every series of the study.
+fn counted(answer: &DataSet, series: &SeriesInstanceUid) -> Option<u32> {
+    let of = answer.uid(tags::SERIES_INSTANCE_UID, SeriesInstanceUid::parse).ok()?;
+    let number = answer.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES).filter(|_| of == *series)?;
+    u32::try_from(number).ok()
 }
 
 fn identifier(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> DataSet {
@@ -109,6 +112,14 @@ fn identifier(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> DataSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_about_another_series_is_none() {
+        let (one, other) = (SeriesInstanceUid::parse("1.2.3").unwrap(), SeriesInstanceUid::parse("1.2.4").unwrap());
+        let mut answer = identifier(&StudyInstanceUid::parse("1.2").unwrap(), &one);
+        answer.put_text(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, "50");
+        assert_eq!((counted(&answer, &one), counted(&answer, &other)), (Some(50), None));
+    }
 
     #[tokio::test]
     async fn an_answer_counts_from_when_it_was_asked_for() {

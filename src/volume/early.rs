@@ -53,7 +53,7 @@ pub fn decode_instance(encoded: InstanceSource, most_bytes: usize) -> Result<Opt
 
 /// What it takes with its pixels in the larger of the two forms; nothing where it has none, or is in colour.
 fn declared_bytes(header: &InstanceHeader) -> Option<usize> {
-    let format = header.format.as_ref().ok().filter(|format| format.samples == 1)?;
+    let format = header.format.as_ref().ok().filter(|format| format.samples == 1 && !header.frames.is_empty())?;
     let pixels = format.pixels().checked_mul(header.frames.len())?.checked_mul(size_of::<f32>())?;
     pixels.checked_add(header_bytes(header))
 }

@@ -118,7 +118,8 @@ pub struct InstanceHeader {
 
 impl InstanceSource {
     /// Reads the header; of a file only as much as that takes. Of an object that is neither a cross-section nor a
-    /// radiograph by its SOP class no more than what identifies it: such objects may have gigabytes and no pixel data.
+    /// radiograph by its SOP class no more than what identifies it, its patient and its study: such objects may have
+    /// gigabytes and no pixel data.
     ///
     /// # Errors
     /// [`InstanceError`].
@@ -196,7 +197,9 @@ fn header_in(file: &Bytes, most: usize, whole: bool, of: Of) -> Result<Option<In
         let class = parse_through(&bytes, encoding, tags::SOP_CLASS_UID);
         let class = class.ok().and_then(|data_set| data_set.text(tags::SOP_CLASS_UID));
         if class.is_some_and(|class| !is_image(&class)) {
-            let data_set = match parse_through(&bytes, encoding, tags::SERIES_INSTANCE_UID) {
+            // What reports copy of the study goes on behind the UIDs; where these bytes end before, the UIDs are enough.
+            let identified = parse_through(&bytes, encoding, tags::REQUEST_ATTRIBUTES_SEQUENCE);
+            let data_set = match identified.or_else(|_| parse_through(&bytes, encoding, tags::SERIES_INSTANCE_UID)) {
                 Err(_) if end == End::More => return Ok(None),
                 parsed => parsed?,
             };

@@ -186,15 +186,9 @@ impl Worker {
         }
     }
 
-    /// Renews the lease while the job is being ended, which may take long on a slow disk. Whether it is still ours is for
-    /// the transaction to say that ends it: from then on there is nothing to renew.
+    /// Renews the lease while the job is being ended, which may take long on a slow disk.
     async fn renewing<T>(&self, lease: Lease, ending: impl Future<Output = T>) -> T {
-        let mut ending = std::pin::pin!(ending);
-        tokio::select! {
-            ended = &mut ending => return ended,
-            () = self.keep_lease(&lease) => {}
-        }
-        ending.await
+        while_renewing(ending, self.keep_lease(&lease)).await
     }
 
     async fn put_back(&self, job: ClaimedJob) {
@@ -262,6 +256,17 @@ impl Worker {
     }
 }
 
+/// Ends a job while its lease is renewed. Whether it is still ours is for the transaction to say that ends it: from then on
+/// there is nothing to renew, and a lease that is found lost cuts nothing short.
+async fn while_renewing<T>(ending: impl Future<Output = T>, renewing: impl Future<Output = ()>) -> T {
+    let mut ending = std::pin::pin!(ending);
+    tokio::select! {
+        ended = &mut ending => return ended,
+        () = renewing => {}
+    }
+    ending.await
+}
+
 /// What a job works on.
 #[derive(Debug, Clone)]
 struct Prepared {
@@ -298,5 +303,23 @@ pub const fn kind_word(kind: ResultKind) -> &'static str {
         ResultKind::ParametricMap => "parametric map",
         ResultKind::Report => "report",
         ResultKind::FailureReport => "failure report",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_is_renewed_while_its_job_ends_and_losing_it_cuts_nothing_short() {
+        let (renewed, wait) = tokio::sync::oneshot::channel();
+        let ending = async {
+            // Comes only where renewing goes on beside it.
+            let renewed = wait.await;
+            tokio::task::yield_now().await;
+            renewed.is_ok()
+        };
+        let renewing = async { drop(renewed.send(())) };
+        assert!(while_renewing(ending, renewing).await);
     }
 }
