@@ -319,7 +319,7 @@ mod tests {
             tokio::task::yield_now().await;
             renewed.is_ok()
         };
-        let renewing = async { drop(renewed.send(())) };
+        let renewing = async { renewed.send(()).unwrap() };
         assert!(while_renewing(ending, renewing).await);
     }
 }
