@@ -1,7 +1,7 @@
 //! The time, as a parameter: everything that decides by time is given it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 /// A point in time: milliseconds since 1970-01-01 UTC. This is what the database keeps.
@@ -46,6 +46,13 @@ pub fn milliseconds(duration: Duration) -> i64 {
 #[must_use]
 pub fn backoff(attempt: u32, first: Duration, longest: Duration) -> Duration {
     first.saturating_mul(1 << attempt.saturating_sub(1).min(30)).min(longest)
+}
+
+/// The machine's offset from UTC as it was when this was first asked: for the first time while the process has one thread,
+/// or it cannot be told. UTC then.
+pub fn local_offset() -> time::UtcOffset {
+    static OFFSET: OnceLock<time::UtcOffset> = OnceLock::new();
+    *OFFSET.get_or_init(|| time::UtcOffset::current_local_offset().unwrap_or(time::UtcOffset::UTC))
 }
 
 /// The time of a clock that a test moves: milliseconds.

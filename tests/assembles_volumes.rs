@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dicom_dictionary_std::uids;
 use overread::dicom::data_set::DataSet;
-use overread::dicom::{VR, tags};
+use overread::dicom::{Tag, VR, tags};
 use overread::volume::facts::Orientation;
 use overread::volume::frame_header::cross;
 use overread::volume::options::SeveralAcquisitions;
@@ -123,7 +123,14 @@ fn frames_that_are_declared_but_not_described_are_not_placed() {
     assert_eq!(code_of(vec![part10(&ds, uids::EXPLICIT_VR_LITTLE_ENDIAN).into()]), "no-geometry");
     let mut ds = CtSeries::axial(5).enhanced(uids::ENHANCED_CT_IMAGE_STORAGE);
     ds.put_text(tags::NUMBER_OF_FRAMES, VR::IS, "2147483647");
-    assert_eq!(code_of(vec![part10(&ds, uids::EXPLICIT_VR_LITTLE_ENDIAN).into()]), "undecodable");
+    assert_eq!(code_of(vec![part10(&ds, uids::EXPLICIT_VR_LITTLE_ENDIAN).into()]), "undescribed-frames");
+    // Two at an end: no gap would be seen, and the volume would be shorter.
+    let whole = CtSeries::axial(9);
+    let mut ds = whole.enhanced(uids::ENHANCED_CT_IMAGE_STORAGE);
+    let described = ds.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)[..7].to_vec();
+    ds.put_items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, described);
+    let refusal = refusal_of(vec![part10(&ds, uids::EXPLICIT_VR_LITTLE_ENDIAN).into()], &AssembleOptions::default());
+    assert_eq!(refusal, Refusal::UndescribedFrames { declared: 9, described: 7 });
 }
 
 #[test]
@@ -325,6 +332,150 @@ fn a_volume_beyond_the_memory_limit_is_refused_before_it_is_reserved() {
     assert_eq!(code_of(far.files()), "missing-slices");
     let tight = AssembleOptions { max_volume_bytes: 1000, ..AssembleOptions::default() };
     assert_eq!(refusal_of(CtSeries::axial(5).files(), &tight).code(), "too-large");
+    // An exact grid of 45 million slots, of which four are filled; their pixels alone would fit.
+    let mut dots = CtSeries::axial(4);
+    (dots.rows, dots.columns) = (1, 1);
+    for (slice, z) in dots.slices.iter_mut().zip([0.0, 0.02, 0.04, 900_000.0]) {
+        slice.position[2] = z;
+        slice.pixels.truncate(1);
+    }
+    let any = AssembleOptions { max_missing_share: 1.0, max_volume_bytes: 512 << 20, ..AssembleOptions::default() };
+    assert_eq!(refusal_of(dots.files(), &any).code(), "too-large");
+}
+
+#[test]
+fn the_memory_limit_holds_for_the_form_that_a_volume_is_made_in() {
+    let limit = AssembleOptions { max_volume_bytes: 5 * 120 * 3, ..AssembleOptions::default() };
+    let mut series = CtSeries::axial(5);
+    assert!(assemble(series.files(), &limit).is_ok());
+    let half = series.files_with(|_, ds| ds.put_text(tags::RESCALE_SLOPE, VR::DS, "0.5"));
+    assert_eq!(refusal_of(half, &limit).code(), "too-large");
+    series.slices[3].pixels[0] = 60_000;
+    assert_eq!(refusal_of(series.files(), &limit).code(), "too-large", "seen when it is decoded");
+}
+
+#[test]
+fn a_thousand_images_of_one_place_are_each_read_once() {
+    let mut series = CtSeries::axial(3);
+    let slice = series.slices[1].clone();
+    series.slices.extend((0..1500_u16).map(|number| {
+        let mut other = slice.clone();
+        other.id = 100 + usize::from(number);
+        other.pixels[5] = 1000 + number;
+        other
+    }));
+    let started = std::time::Instant::now();
+    let options = AssembleOptions::default();
+    let facts = Series::read(series.files()).unwrap().facts(&options);
+    assert_eq!(facts.stack.unwrap_err(), Refusal::DuplicatedPositions(1));
+    // A million pairs take minutes.
+    assert!(started.elapsed().as_secs() < 40, "{:?}", started.elapsed());
+}
+
+#[test]
+fn phases_that_their_headers_tell_apart_are_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = two_phases();
+    let number = |n: &'static str| move |_: usize, ds: &mut DataSet| ds.put_text(tags::ACQUISITION_NUMBER, VR::IS, n);
+    let files = [first.files_with(number("1")), second.files_with(number("2"))].concat();
+    let mut paths = Vec::new();
+    for (index, file) in files.into_iter().enumerate() {
+        let InstanceSource::Memory(bytes) = file else { panic!() };
+        let path = folder.path().join(format!("{index}.dcm"));
+        std::fs::write(&path, bytes).unwrap();
+        paths.push(path);
+    }
+    let series = Series::read(paths.iter().map(|path| InstanceSource::from(path.as_path())).collect()).unwrap();
+    // The second phase's files now hold the first one's pixels: whoever opened them would find repeated images.
+    let mut same = first.clone();
+    for slice in &mut same.slices {
+        slice.id += 100;
+    }
+    for (path, file) in paths[8..].iter().zip(same.files_with(number("2"))) {
+        let InstanceSource::Memory(bytes) = file else { panic!() };
+        std::fs::write(path, bytes).unwrap();
+    }
+    let volume = series.assemble(&AssembleOptions::default()).unwrap();
+    assert_marker(&first, [2, 3, 7], &volume);
+    assert!(warned(&volume, "2 acquisitions of one region"), "{:?}", volume.warnings);
+    assert!(!warned(&volume, "repeated"), "{:?}", volume.warnings);
+}
+
+/// A Raw Data object of the series as a file with a private element of so many bytes, which take no place on the disk.
+fn raw_data(folder: &std::path::Path, bytes: u32) -> InstanceSource {
+    use std::io::{Seek, SeekFrom, Write};
+    let mut ds = CtSeries::axial(1).data_set(0);
+    ds.remove(tags::PIXEL_DATA);
+    ds.put_uid(tags::SOP_CLASS_UID, uids::RAW_DATA_STORAGE);
+    ds.put_text(tags::STUDY_ID, VR::SH, "S-1");
+    ds.put_uid(tags::SOP_INSTANCE_UID, "1.2.3.4.9999");
+    // Before the name of the patient, and longer than what is read at first.
+    let reference = || {
+        let mut item = DataSet::new();
+        item.put_uid(tags::REFERENCED_SOP_INSTANCE_UID, "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17.18.19");
+        item
+    };
+    ds.put_items(tags::REFERENCED_SERIES_SEQUENCE, (0..3000).map(|_| reference()).collect());
+    let mut file = part10(&ds, uids::EXPLICIT_VR_LITTLE_ENDIAN).to_vec();
+    file.extend([0xE1, 0x7F, 0x10, 0x10, b'O', b'B', 0, 0]);
+    file.extend(bytes.to_le_bytes());
+    let path = folder.join("raw.dcm");
+    let mut out = std::fs::File::create(&path).unwrap();
+    out.write_all(&file).unwrap();
+    out.seek(SeekFrom::Current(i64::from(bytes) - 1)).unwrap();
+    out.write_all(&[0]).unwrap();
+    InstanceSource::from(path.as_path())
+}
+
+#[test]
+fn of_what_is_no_image_only_the_beginning_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = raw_data(folder.path(), 1 << 30);
+    let header = raw.header().unwrap();
+    assert_eq!(header.sop_instance_uid.as_str(), "1.2.3.4.9999");
+    assert_eq!(header.data_set.text(tags::PATIENT_ID).as_deref(), Some("PH-1"));
+    assert!(!header.data_set.contains(tags::REFERENCED_SERIES_SEQUENCE), "too long to be kept");
+    assert_eq!(header.data_set.text(tags::STUDY_ID).as_deref(), Some("S-1"));
+    let series = CtSeries::axial(5);
+    let volume = volume_of([series.files(), vec![raw.clone(), raw]].concat());
+    assert_marker(&series, [2, 3, 7], &volume);
+    assert!(warned(&volume, "2 instances were left out: Raw Data Storage."), "{:?}", volume.warnings);
+}
+
+#[test]
+fn an_image_whose_header_does_not_end_is_refused_with_little_memory() {
+    let series = CtSeries::axial(4);
+    let long = series.files_with(|index, ds| {
+        if index == 1 {
+            ds.put_bytes(tags::ICC_PROFILE, VR::OB, vec![0; 5 << 20]);
+        }
+    });
+    let refusal = refusal_of(long, &AssembleOptions::default());
+    assert!(matches!(&refusal, Refusal::UnreadableInstance(why) if why.contains("too long")), "{refusal}");
+    let private = series.files_with(|_, ds| ds.put_bytes(Tag(0x0029, 0x1010), VR::OB, vec![0; 5 << 20]));
+    assert_marker(&series, [2, 3, 7], &volume_of(private));
+}
+
+#[test]
+fn what_was_left_out_is_named_by_its_classes_and_kinds() {
+    let series = CtSeries::axial(9);
+    let files = series.files_with(|index, ds| match index {
+        7 => ds.put_uid(tags::SOP_CLASS_UID, uids::SECONDARY_CAPTURE_IMAGE_STORAGE),
+        8 => ds.put_uid(tags::SOP_CLASS_UID, uids::COMPREHENSIVE_SR_STORAGE),
+        _ => {}
+    });
+    let volume = volume_of(files);
+    let all = "2 instances were left out: 1 Comprehensive SR Storage, 1 Secondary Capture Image Storage.";
+    assert!(warned(&volume, all), "{:?}", volume.warnings);
+    let series = CtSeries::axial(29);
+    let kinds = series.files_with(|index, ds| {
+        if index >= 9 {
+            ds.put_text(tags::IMAGE_TYPE, VR::CS, &format!("DERIVED\\SECONDARY\\MPR\\K{index}"));
+        }
+    });
+    let volume = volume_of(kinds);
+    assert_eq!(volume.warnings.len(), 6, "{:?}", volume.warnings);
+    assert!(warned(&volume, "15 images of 15 other kinds were left out."), "{:?}", volume.warnings);
 }
 
 #[test]
@@ -406,6 +557,58 @@ fn slices_decoded_as_they_arrive_make_the_same_volume() {
     assert_eq!(early.voxels, late.voxels);
     assert_eq!(early.slices, late.slices);
     assert_eq!(early.geometry, late.geometry);
+}
+
+#[test]
+fn padding_is_the_same_whichever_slices_were_decoded_early_and_in_either_form() {
+    let mut series = CtSeries::axial(6);
+    for slice in &mut series.slices {
+        slice.pixels[0] = 63_536;
+    }
+    // One slice has a fractional slope: the volume is of the larger form.
+    let files = series.files_with(|index, ds| {
+        ds.put_us(tags::PIXEL_PADDING_VALUE, &[63_536]);
+        ds.put_text(tags::RESCALE_SLOPE, VR::DS, if index == 4 { "0.5" } else { "1" });
+    });
+    let late = volume_of(files.clone());
+    let Voxels::F32(voxels) = &late.voxels else { panic!() };
+    assert_eq!((voxels[0], voxels[4 * 120]), (-32_768.0, 30_744.0), "what fits is kept");
+    for some in 0..2 {
+        let decoded = |(index, file)| match index % 2 == some {
+            true => InstanceSource::Decoded(Arc::new(decode_instance(file, usize::MAX).unwrap().unwrap())),
+            false => file,
+        };
+        let early = volume_of(files.clone().into_iter().enumerate().map(decoded).collect());
+        assert_eq!(early.voxels, late.voxels);
+    }
+}
+
+#[test]
+fn what_is_left_out_does_not_decide_the_form() {
+    let series = CtSeries::axial(6);
+    let files = series.files_with(|index, ds| {
+        if index == 5 {
+            ds.put_text(tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\LOCALIZER");
+            ds.put_text(tags::RESCALE_SLOPE, VR::DS, "0.5");
+        }
+    });
+    let decoded = |file| InstanceSource::Decoded(Arc::new(decode_instance(file, usize::MAX).unwrap().unwrap()));
+    for volume in [volume_of(files.clone()), volume_of(files.into_iter().map(decoded).collect())] {
+        assert!(matches!(volume.voxels, Voxels::I16(_)));
+    }
+}
+
+#[test]
+fn one_lossy_slice_makes_a_lossy_source() {
+    let series = CtSeries::axial(6);
+    assert_eq!(volume_of(series.files()).source.lossy, None);
+    let mixed = series.files_with(|index, ds| {
+        if index >= 3 {
+            ds.put_text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+            ds.put_text(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, &format!("1{index}"));
+        }
+    });
+    assert_eq!(volume_of(mixed).source.lossy.unwrap().ratio, "13");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use overread::clock::{Clock, Timestamp};
 use overread::dicom::ae::AeTitle;
 use overread::dicom::part10::Part10;
-use overread::store::{NewInstance, Reception, Recorded, Store, StoreOptions};
+use overread::store::{Completion, NewInstance, Reception, Recorded, Store, StoreOptions};
 use overread::volume::instance::read_header;
 use overread::volume::{AssembleOptions, InstanceSource, assemble, decode_instance};
 use overread::worker::early::{EarlyDecoder, EarlySlices};
@@ -57,29 +57,31 @@ async fn receive(store: &Store, path: &Path) -> PathBuf {
     }
 }
 
-/// A store with a decoder beside it that has seen that nothing is there yet.
-async fn decoding(
-    modality: &str,
-    most_bytes: usize,
-) -> (tempfile::TempDir, Store, Arc<EarlySlices>, CancellationToken) {
+/// A store and a decoder that has seen that nothing is there yet.
+async fn decoder(modality: &str, most_bytes: usize) -> (tempfile::TempDir, Store, EarlyDecoder) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
-    let slices = Arc::new(EarlySlices::new(most_bytes));
-    let stop = CancellationToken::new();
     let decoder = EarlyDecoder {
         store: store.clone(),
         clock: Clock::System,
         modalities: vec![modality.to_owned()],
-        slices: slices.clone(),
+        slices: Arc::new(EarlySlices::new(most_bytes)),
         last: store.last_instance().await.unwrap(),
     };
-    tokio::spawn(decoder.run(stop.clone()));
-    (folder, store, slices, stop)
+    (folder, store, decoder)
+}
+
+/// What one of the slices needs to be decoded, and what is kept of it, bytes.
+fn needed_and_kept() -> (usize, usize) {
+    let kept = decode_instance(InstanceSource::File(slices()[0].clone()), usize::MAX).unwrap().unwrap().bytes();
+    (kept + PIXELS * 2, kept)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_decoded_early_makes_the_same_volume_and_is_given_away_once() {
-    let (_folder, store, early, stop) = decoding("CT", usize::MAX).await;
+    let (_folder, store, decoder) = decoder("CT", usize::MAX).await;
+    let (early, stop) = (decoder.slices.clone(), CancellationToken::new());
+    tokio::spawn(decoder.run(stop.clone()));
     let mut files = Vec::new();
     for path in slices() {
         files.push(receive(&store, &path).await);
@@ -98,23 +100,45 @@ async fn what_was_decoded_early_makes_the_same_volume_and_is_given_away_once() {
 }
 
 #[test]
-fn what_declares_more_pixels_than_there_is_room_for_is_not_decoded() {
+fn what_needs_more_memory_than_there_is_room_for_is_not_decoded() {
     let slice = || InstanceSource::File(slices()[0].clone());
-    assert!(decode_instance(slice(), PIXELS * 4 - 1).unwrap().is_none());
-    assert_eq!(decode_instance(slice(), PIXELS * 4).unwrap().unwrap().bytes(), PIXELS * 2);
+    // Pixels count in their larger form, and the header counts as well.
+    let (needed, kept) = needed_and_kept();
+    assert!(kept > PIXELS * 2 + 1000, "{kept}");
+    assert!(decode_instance(slice(), needed - 1).unwrap().is_none());
+    assert_eq!(decode_instance(slice(), needed).unwrap().unwrap().bytes(), kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_and_what_no_model_reads_is_left_alone() {
-    // Counted in their larger form, which they do not need: the first slice fits, no other does.
-    let (_folder, store, early, stop) = decoding("CT", PIXELS * 4).await;
-    let (_other_folder, other_store, other, other_stop) = decoding("MR", usize::MAX).await;
+    // The first slice fits, no other does.
+    let (_folder, store, mut decoder_) = decoder("CT", needed_and_kept().0).await;
+    let (_other_folder, other_store, mut other) = decoder("MR", usize::MAX).await;
     for path in slices() {
         receive(&store, &path).await;
         receive(&other_store, &path).await;
     }
-    eventually("one is decoded", async || (early.count() == 1).then_some(())).await;
-    stop.cancel();
-    other_stop.cancel();
-    assert_eq!((early.count(), other.count()), (1, 0));
+    for decoder in [&mut decoder_, &mut other] {
+        decoder.look(&CancellationToken::new()).await.unwrap();
+    }
+    assert_eq!((decoder_.slices.count(), other.slices.count()), (1, 0));
+    assert_eq!(decoder_.last, store.last_instance().await.unwrap(), "all were looked at");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slices_of_a_series_that_no_job_will_read_make_room() {
+    let (_folder, store, mut decoder) = decoder("CT", usize::MAX).await;
+    let stop = CancellationToken::new();
+    for path in &slices()[..3] {
+        receive(&store, path).await;
+    }
+    decoder.look(&stop).await.unwrap();
+    decoder.look(&stop).await.unwrap();
+    assert_eq!(decoder.slices.count(), 3, "the series is receiving");
+    let series = store.series_receiving().await.unwrap().remove(0);
+    let complete =
+        Completion { series: series.key, revision: series.revision, signal: "quiet", decisions: &[], jobs: &[] };
+    store.complete_series(&complete, Timestamp(1_767_225_700_000)).await.unwrap();
+    decoder.look(&stop).await.unwrap();
+    assert_eq!(decoder.slices.count(), 0, "no route reads it");
 }

@@ -160,7 +160,10 @@ fn it_says_where_it_comes_from() {
     let radiograph = radiograph.unwrap();
     assert_eq!(radiograph.pixel_spacing, Some([0.2, 0.1]));
     assert_eq!(radiograph.image.sop_instance_uid.as_str(), "1.2.3.4.7");
-    assert_eq!(radiograph.image.frame_number, Some(1));
+    assert_eq!(radiograph.image.frame_number, None, "its class has no frames, whatever it declares");
+    let word = uids::MULTI_FRAME_GRAYSCALE_WORD_SECONDARY_CAPTURE_IMAGE_STORAGE;
+    let capture = read(vec![with(8, |ds| ds.put_uid(tags::SOP_CLASS_UID, word))]).unwrap();
+    assert_eq!(capture.image.frame_number, Some(1));
     assert_eq!(radiograph.source.instances.len(), 1);
     assert!(!radiograph.source.header.contains(tags::PIXEL_DATA));
     let spaced = read(vec![with(1, |ds| {
@@ -170,6 +173,21 @@ fn it_says_where_it_comes_from() {
     let spaced = spaced.unwrap();
     assert_eq!((spaced.pixel_spacing, spaced.image.frame_number), (Some([0.15, 0.15]), None));
     assert_eq!(read(vec![with(1, |_| ())]).unwrap().pixel_spacing, None);
+}
+
+#[test]
+fn a_padding_value_that_no_pixel_can_have_is_that_of_none() {
+    // 65535 in twelve bits would be 4095, and 63536 would be 2096.
+    for (padding, stored) in [(65_535, 4095), (63_536, 2096)] {
+        let radiograph = read(vec![with(1, |ds| {
+            ds.put_us(tags::PIXEL_PADDING_VALUE, &[padding]);
+            let mut values: Vec<u16> = (0..12).map(|index| index * 100).collect();
+            values[11] = stored;
+            ds.put_bytes(tags::PIXEL_DATA, VR::OW, words(&values));
+        })]);
+        let radiograph = radiograph.unwrap();
+        assert_eq!((radiograph.values[11], radiograph.padding), (1.0, None), "{padding}");
+    }
 }
 
 /// The image that is read of several, each with a view.

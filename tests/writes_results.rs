@@ -7,12 +7,14 @@ mod findings;
 mod radiographs;
 mod words;
 
+use overread::dicom::data_set::DataSet;
 use overread::dicom::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use overread::dicom::{VR, tags};
-use overread::inference::prediction::{LabelMap, Prediction, Verdict};
+use overread::inference::prediction::{LabelMap, Prediction, Segment, Verdict};
 use overread::results::{DocumentReference, Outcome, ResultError, ResultKind};
+use overread::volume::LossyCompression;
 
-use crate::testkit::source_series::{Layout3d, series};
+use crate::testkit::source_series::{Layout3d, Series, series};
 use asked::{Asked, evaluations, identified, judged_by_others, lungs, object, prediction};
 
 #[test]
@@ -117,7 +119,7 @@ fn nothing_found_not_suitable_and_failed_are_different_reports_without_a_segment
             refused,
             ResultKind::Report,
             vec![("111065", "111225"), ("111017", "111245")],
-            Some("tilted by 18.5 degrees [gantry-tilt]"),
+            Some("tilted by 18.5deg [gantry-tilt]"),
         ),
         (failed, ResultKind::FailureReport, vec![("111065", "111224"), ("111017", "111245")], Some("[time-limit]")),
     ];
@@ -140,6 +142,95 @@ fn nothing_found_not_suitable_and_failed_are_different_reports_without_a_segment
         judged_by_others(&series, &results, &negative);
     }
     assert_ne!(uids[2], uids[3], "a failure must not take the UID of a report");
+    let again = Outcome::Failed { code: "out-of-memory", cause: "There was not enough memory" };
+    let again = Asked::of(&series, again).encode().unwrap();
+    assert_ne!(uids[3], again.objects[0].sop_instance_uid, "nor a failure of another cause that of the first one");
+}
+
+#[test]
+fn a_report_does_not_replace_itself() {
+    let series = series(Layout3d::axial([4, 8, 8]), identified);
+    let prediction = prediction(None);
+    let mut asked = Asked::of(&series, Outcome::Predicted(&prediction));
+    let own = asked.encode().unwrap().objects.pop().unwrap();
+    asked.predecessor = Some(DocumentReference {
+        study_instance_uid: series.volume.source.study_instance_uid.clone(),
+        series_instance_uid: own.series_instance_uid,
+        sop_class_uid: own.sop_class_uid,
+        sop_instance_uid: own.sop_instance_uid,
+    });
+    let report = object(&asked.encode().unwrap(), ResultKind::Report).unwrap();
+    assert!(report.items(tags::PREDECESSOR_DOCUMENTS_SEQUENCE).is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_the_uids_of_the_source_is_copied_and_forbids_no_result() {
+    let shape = [4, 8, 8];
+    let series = series(Layout3d::axial(shape), |ds| {
+        identified(ds);
+        let mut study = DataSet::new();
+        study.put_uid(tags::REFERENCED_SOP_CLASS_UID, "1.2.840.10008.3.1.2.3.1");
+        study.put_uid(tags::REFERENCED_SOP_INSTANCE_UID, "1.2..3");
+        ds.put_items(tags::REFERENCED_STUDY_SEQUENCE, vec![study]);
+    });
+    let prediction = prediction(Some(lungs(shape)));
+    let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
+    for kind in [ResultKind::Segmentation, ResultKind::Report] {
+        let written = object(&results, kind).unwrap();
+        let study = &written.items(tags::REFERENCED_STUDY_SEQUENCE)[0];
+        assert_eq!(study.text(tags::REFERENCED_SOP_INSTANCE_UID).as_deref(), Some("1.2..3"));
+    }
+}
+
+#[test]
+fn one_lossy_slice_makes_a_lossy_segmentation() {
+    let shape = [4, 8, 8];
+    let mut series = series(Layout3d::axial(shape), identified);
+    let prediction = prediction(Some(lungs(shape)));
+    let lossy = |series: &Series| {
+        let results = Asked::of(series, Outcome::Predicted(&prediction)).encode().unwrap();
+        let written = object(&results, ResultKind::Segmentation).unwrap();
+        [tags::LOSSY_IMAGE_COMPRESSION, tags::LOSSY_IMAGE_COMPRESSION_RATIO, tags::LOSSY_IMAGE_COMPRESSION_METHOD]
+            .map(|tag| written.text(tag).unwrap_or_default())
+    };
+    assert_eq!(lossy(&series), ["00", "", ""]);
+    series.volume.source.lossy = Some(LossyCompression { ratio: "12.5".into(), method: "ISO_14495_1".into() });
+    assert_eq!(lossy(&series), ["01", "12.5", "ISO_14495_1"]);
+}
+
+#[test]
+fn only_images_are_in_the_image_library() {
+    let mut series = series(Layout3d::axial([4, 8, 8]), identified);
+    let raw = SopInstanceUid::parse("1.2.3.99").unwrap();
+    let class = |uid: &str| SopClassUid::parse(uid).unwrap();
+    series.volume.source.instances.push((class("1.2.840.10008.5.1.4.1.1.66"), raw.clone()));
+    let images = |series: &Series| {
+        let mut asked =
+            Asked::of(series, Outcome::NotSuitable { code: "unreadable-instance", reason: "One cannot be read." });
+        asked.grid = None;
+        let report = asked.encode().unwrap().objects.pop().unwrap().bytes;
+        let referred = |uid: &str| report.windows(uid.len()).filter(|found| *found == uid.as_bytes()).count();
+        (referred(series.volume.source.instances[0].1.as_str()), referred("1.2.3.99"))
+    };
+    // Once in the evidence, once in the library.
+    assert_eq!(images(&series), (2, 1));
+    series.volume.source.instances = vec![(class("1.2.840.10008.5.1.4.1.1.66"), raw)];
+    assert_eq!(images(&series).1, 1);
+}
+
+#[test]
+fn the_last_of_all_segments_that_a_label_map_can_have_is_written() {
+    let shape = [4, 8, 8];
+    let series = series(Layout3d::axial(shape), identified);
+    let mut all = prediction(Some(lungs(shape)));
+    let one = all.segments[0].clone();
+    all.segments.extend((3..=255).map(|number| Segment { label: format!("Part {number}"), ..one.clone() }));
+    all.label_map.as_mut().unwrap().labels[0] = 255;
+    let results = Asked::of(&series, Outcome::Predicted(&all)).encode().unwrap();
+    let written = object(&results, ResultKind::Segmentation).unwrap();
+    let labels: Vec<_> =
+        written.items(tags::SEGMENT_SEQUENCE).iter().filter_map(|s| s.text(tags::SEGMENT_LABEL)).collect();
+    assert_eq!(labels, ["Right lung", "Left lung", "Part 255"]);
 }
 
 #[test]

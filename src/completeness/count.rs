@@ -8,7 +8,7 @@ use tokio::task::{Id, JoinSet};
 
 use crate::association::Timers;
 use crate::association::requestor::{ContextProposal, FindResponse, PeerAddress, Requestor};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::uid::{SeriesInstanceUid, SopClassUid, StudyInstanceUid, TransferSyntaxUid};
@@ -20,13 +20,14 @@ const MOST_QUESTIONS: usize = 8;
 /// What peers have answered, by series, and what they are being asked. Lost with the process: they are asked again.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
+    /// With the time at which it was asked: an instance that came since may not be counted.
     answers: HashMap<SeriesKey, (u32, Timestamp)>,
     questions: JoinSet<u32>,
-    asked: HashMap<Id, SeriesKey>,
+    asked: HashMap<Id, (SeriesKey, Timestamp)>,
 }
 
 impl Counts {
-    /// What was answered last about a series, and when.
+    /// What was answered last about a series, and when that was asked.
     pub(super) fn of(&self, series: SeriesKey) -> Option<(u32, Timestamp)> {
         self.answers.get(&series).copied()
     }
@@ -37,17 +38,17 @@ impl Counts {
     }
 
     /// Asks, unless this is being asked already or too much is; then a later look asks.
-    pub(super) fn ask<F>(&mut self, series: SeriesKey, question: impl FnOnce() -> F)
+    pub(super) fn ask<F>(&mut self, series: SeriesKey, now: Timestamp, question: impl FnOnce() -> F)
     where
         F: Future<Output = u32> + Send + 'static,
     {
-        if self.questions.len() < MOST_QUESTIONS && !self.asked.values().any(|asked| *asked == series) {
-            self.asked.insert(self.questions.spawn(question()).id(), series);
+        if self.questions.len() < MOST_QUESTIONS && !self.asked.values().any(|(asked, _)| *asked == series) {
+            self.asked.insert(self.questions.spawn(question()).id(), (series, now));
         }
     }
 
     /// Waits for an answer and keeps it; for ever where nothing is being asked. Giving up the wait loses nothing.
-    pub(super) async fn answered(&mut self, clock: &Clock) {
+    pub(super) async fn answered(&mut self) {
         let (id, count) = match self.questions.join_next_with_id().await {
             None => return std::future::pending().await,
             Some(Ok(answer)) => answer,
@@ -56,8 +57,8 @@ impl Counts {
                 (error.id(), 0)
             }
         };
-        if let Some(series) = self.asked.remove(&id) {
-            self.answers.insert(series, (count, clock.now()));
+        if let Some((series, asked_at)) = self.asked.remove(&id) {
+            self.answers.insert(series, (count, asked_at));
         }
     }
 }
@@ -84,13 +85,19 @@ pub async fn count_instances(
     let mut responses = association.find(&model, &identifier(study, series)).await.map_err(|e| e.to_string())?;
     while let Some(response) = responses.next().await.map_err(|e| e.to_string())? {
         if let FindResponse::Match(answer) = response {
-            let number = answer.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
-            count = number.and_then(|n| u32::try_from(n).ok()).unwrap_or(count);
+            count = counted(&answer, series).unwrap_or(count);
         }
     }
     // The answer is here: how the association ends changes nothing.
     let _ = association.release().await;
     Ok(count)
+}
+
+/// What a match says of `series`: a peer that does not look at the UID answers for every series of the study.
+fn counted(answer: &DataSet, series: &SeriesInstanceUid) -> Option<u32> {
+    let of = answer.uid(tags::SERIES_INSTANCE_UID, SeriesInstanceUid::parse).ok()?;
+    let number = answer.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES).filter(|_| of == *series)?;
+    u32::try_from(number).ok()
 }
 
 fn identifier(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> DataSet {
@@ -100,4 +107,29 @@ fn identifier(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> DataSet {
     identifier.put_uid(tags::SERIES_INSTANCE_UID, series.as_str());
     identifier.put_text(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, "");
     identifier
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_about_another_series_is_none() {
+        let (one, other) = (SeriesInstanceUid::parse("1.2.3").unwrap(), SeriesInstanceUid::parse("1.2.4").unwrap());
+        let mut answer = identifier(&StudyInstanceUid::parse("1.2").unwrap(), &one);
+        answer.put_text(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, "50");
+        assert_eq!((counted(&answer, &one), counted(&answer, &other)), (Some(50), None));
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_from_when_it_was_asked_for() {
+        let mut counts = Counts::default();
+        let (answer, wait) = tokio::sync::oneshot::channel();
+        counts.ask(SeriesKey::made_up(7), Timestamp(1_000), || async { wait.await.unwrap_or(0) });
+        counts.ask(SeriesKey::made_up(7), Timestamp(1_050), || async { 0 });
+        // Fifty instances were there when it was asked; one more comes before the answer does.
+        answer.send(50).unwrap();
+        counts.answered().await;
+        assert_eq!(counts.of(SeriesKey::made_up(7)), Some((50, Timestamp(1_000))));
+    }
 }

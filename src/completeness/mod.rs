@@ -18,7 +18,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Completeness, Destination};
 use crate::dicom::ae::AeTitle;
 use crate::store::{Completed, Completion, ReceivingSeries, Store, StoreError};
-use crate::volume::{AssembleOptions, InstanceSource, Series, SeriesFacts};
+use crate::volume::{InstanceSource, Series, SeriesKind};
 use count::Counts;
 use routing::Routing;
 use rule::{Decision, Reception, decide};
@@ -63,7 +63,7 @@ impl Watch {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(sleep) => {}
                 _ = changed.changed() => tokio::time::sleep(BREATH).await,
-                () = counts.answered(&self.clock) => {}
+                () = counts.answered() => {}
             }
         }
     }
@@ -90,15 +90,15 @@ impl Watch {
                 }
                 Decision::Wait(at) => sleep = sleep.min(until(at, now)),
                 // The answer wakes the loop.
-                Decision::AskCount => counts.ask(series.key, || self.question(series)),
+                Decision::AskCount => counts.ask(series.key, now, || self.question(series)),
             }
         }
         sleep.max(BREATH)
     }
 
     async fn complete(&self, series: &ReceivingSeries, signal: &str) -> Result<(), StoreError> {
-        let facts = self.facts(series).await?;
-        let (decisions, jobs) = self.routing.decide(series, facts.as_ref());
+        let kind = self.kind(series).await?;
+        let (decisions, jobs) = self.routing.decide(series, kind.as_ref());
         let completion =
             Completion { series: series.key, revision: series.revision, signal, decisions: &decisions, jobs: &jobs };
         let now = self.clock.now();
@@ -120,8 +120,8 @@ impl Watch {
         Ok(())
     }
 
-    /// What acceptance rules ask for; `None` where the series cannot be read, which its jobs will state.
-    async fn facts(&self, series: &ReceivingSeries) -> Result<Option<SeriesFacts>, StoreError> {
+    /// What kind of series it is, by the headers of its images; `None` where it cannot be read, which its jobs will state.
+    async fn kind(&self, series: &ReceivingSeries) -> Result<Option<SeriesKind>, StoreError> {
         let wanted = self.routing.routes.iter().any(|route| {
             let sender = series.sender.as_ref().map_or("", AeTitle::as_str);
             route.matches(&series.modality, sender, &series.description).is_ok()
@@ -131,10 +131,8 @@ impl Watch {
         }
         let instances = self.store.series_instances(series.key, series.revision).await?;
         let sources: Vec<InstanceSource> = instances.iter().map(|i| InstanceSource::from(i.path())).collect();
-        let facts = tokio::task::spawn_blocking(move || {
-            Series::read(sources).map(|series| series.facts(&AssembleOptions::default())).ok()
-        });
-        Ok(facts.await.unwrap_or_default())
+        let kind = tokio::task::spawn_blocking(move || Series::read(sources).map(|series| series.kind()).ok());
+        Ok(kind.await.unwrap_or_default())
     }
 
     /// Asks a peer for the number of instances. 0 where it does not know or cannot be asked: the quiet time then decides.

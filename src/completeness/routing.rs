@@ -4,7 +4,7 @@ use crate::config::{Destination, Late, Route};
 use crate::dicom::ae::AeTitle;
 use crate::inference::manifest::Manifest;
 use crate::store::{NewJob, ReceivingSeries, RouteDecision};
-use crate::volume::SeriesFacts;
+use crate::volume::SeriesKind;
 
 /// What the routes are decided by.
 #[derive(Debug, Clone)]
@@ -21,16 +21,15 @@ pub struct Routing {
     pub allow_untrained: bool,
 }
 
-/// Reasons of [`Manifest::accepts`] for which a series is not even a candidate: no job, no report. Everything else that
-/// speaks against a series is a result, which the report states.
-const NO_CANDIDATE: [&str; 3] = ["modality", "sop-class", "image-type"];
-
 impl Routing {
     /// What each route says to a series, and the jobs that follow: one for each model, however many routes name it.
     ///
-    /// `facts` is `None` where the series could not be read; its jobs then say why.
+    /// A series of a kind that the model does not read is not even a candidate: no job, no report. Everything else that
+    /// speaks against a series is a result, which the report states.
+    ///
+    /// `kind` is `None` where the series could not be read; its jobs then say why.
     #[must_use]
-    pub fn decide(&self, series: &ReceivingSeries, facts: Option<&SeriesFacts>) -> (Vec<RouteDecision>, Vec<NewJob>) {
+    pub fn decide(&self, series: &ReceivingSeries, kind: Option<&SeriesKind>) -> (Vec<RouteDecision>, Vec<NewJob>) {
         let mut decisions = Vec::new();
         let mut jobs: Vec<NewJob> = Vec::new();
         for (index, route) in self.routes.iter().enumerate() {
@@ -41,7 +40,7 @@ impl Routing {
                 matched,
                 reason,
             };
-            match self.candidate(route, series, facts) {
+            match self.candidate(route, series, kind) {
                 Err(reason) => decisions.push(decision(false, reason)),
                 Ok(model) => {
                     let (destinations, reason) = self.destinations(route, series, model);
@@ -71,7 +70,7 @@ impl Routing {
         &self,
         route: &Route,
         series: &ReceivingSeries,
-        facts: Option<&SeriesFacts>,
+        kind: Option<&SeriesKind>,
     ) -> Result<&Manifest, String> {
         if series.completed_revision.is_some() {
             match self.late {
@@ -88,10 +87,8 @@ impl Routing {
         route.matches(&series.modality, sender, &series.description)?;
         let model = self.models.iter().find(|model| model.name == route.model);
         let model = model.ok_or_else(|| format!("model {} is not served: see overread check", route.model))?;
-        match facts.map(|facts| model.accepts(facts)) {
-            Some(Err(refusal)) if NO_CANDIDATE.contains(&refusal.code) => Err(refusal.reason),
-            _ => Ok(model),
-        }
+        kind.map_or(Ok(()), |kind| model.accepts_kind(kind)).map_err(|refusal| refusal.reason)?;
+        Ok(model)
     }
 
     fn destinations(&self, route: &Route, series: &ReceivingSeries, model: &Manifest) -> (Vec<AeTitle>, String) {

@@ -20,7 +20,7 @@ pub struct Reception {
     pub announced: Option<u32>,
     /// When the association that sent its last instance was released, if it was and no other is still sending.
     pub released_at: Option<Timestamp>,
-    /// What a peer answered when it was asked for the number, and when.
+    /// What a peer answered when it was asked for the number, and when it was asked.
     pub counted: Option<(u32, Timestamp)>,
 }
 
@@ -91,7 +91,7 @@ pub fn decide(series: &Reception, rule: &Completeness, now: Timestamp) -> Decisi
 fn decide_by_count(series: &Reception, rule: &Completeness, quiet: Duration, now: Timestamp) -> Decision {
     let quiet_at = series.last_received_at.plus(quiet);
     match series.counted {
-        Some((expected, asked_at)) if asked_at >= series.last_received_at => {
+        Some((expected, asked_at)) if asked_at > series.last_received_at => {
             let give_up_at = series.last_received_at.plus(rule.count_patience.max(quiet));
             let ask_again_at = asked_at.plus(quiet.max(Duration::from_secs(1)));
             if expected > 0 && series.instances >= expected {
@@ -200,8 +200,10 @@ mod tests {
     #[test]
     fn a_count_from_before_the_last_instance_is_asked_again() {
         let rule = Completeness { ask_count: Some(Destination::Sender), ..rule() };
-        let stale = Reception { counted: Some((10, Timestamp(999_000))), ..series() };
-        assert_eq!(decide(&stale, &rule, Timestamp(1_020_000)), Decision::AskCount);
+        for asked_at in [999_000, 1_000_000] {
+            let stale = Reception { counted: Some((10, Timestamp(asked_at))), ..series() };
+            assert_eq!(decide(&stale, &rule, Timestamp(1_020_000)), Decision::AskCount);
+        }
     }
 
     #[test]

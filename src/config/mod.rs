@@ -9,6 +9,7 @@ mod tree;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::clock::local_offset;
 use crate::dicom::ae::AeTitle;
 pub use peers::{Destination, May, Peer, Route, wildcard_matches};
 use section::{Errors, Section};
@@ -142,6 +143,8 @@ pub struct Results {
     pub manufacturer: String,
     /// Serial number of the node.
     pub device_serial_number: String,
+    /// Of the dates and times in results of sources that name none in (0008,0201).
+    pub utc_offset: time::UtcOffset,
 }
 
 impl Default for Results {
@@ -153,6 +156,7 @@ impl Default for Results {
             series_number_base: 9000,
             manufacturer: "overread".to_owned(),
             device_serial_number: "1".to_owned(),
+            utc_offset: local_offset(),
         }
     }
 }
@@ -350,7 +354,7 @@ fn read_jobs(s: &Section<'_>) -> Option<Jobs> {
     let attempts = s.whole("attempts", Some(3), 1, 100);
     let retry = seconds(s, "retry_seconds", 30);
     let lease = s.whole("lease_seconds", Some(60), 5, 86_400).map(Duration::from_secs);
-    let early = s.whole("decode_early_mb", Some(512), 0, 1_000_000);
+    let early = s.whole("decode_early_mb", Some(128), 0, 1_000_000);
     let per_slice = s.texts("per_slice", &[]);
     s.note_unknown();
     Some(Jobs {
@@ -360,6 +364,24 @@ fn read_jobs(s: &Section<'_>) -> Option<Jobs> {
         per_slice,
         decode_early_bytes: usize::try_from(early?).ok()? << 20,
     })
+}
+
+/// `+02:00`, `-03:30`.
+fn offset(text: &str) -> Result<time::UtcOffset, String> {
+    let read = || {
+        let (sign, digits) = text.split_at_checked(1)?;
+        let (hours, minutes) = digits.split_once(':').filter(|(h, m)| (h.len(), m.len()) == (2, 2))?;
+        let (hours, minutes): (i8, i8) = (hours.parse().ok()?, minutes.parse().ok()?);
+        let sign = match sign {
+            "+" => 1,
+            "-" => -1,
+            _ => return None,
+        };
+        // PS3.3 C.12.1.1.8
+        let known = (0..=14).contains(&hours) && (0..60).contains(&minutes);
+        time::UtcOffset::from_hms(sign * hours, sign * minutes, 0).ok().filter(|_| known)
+    };
+    read().ok_or_else(|| format!("should be local, or an offset from UTC such as +02:00, is «{text}»"))
 }
 
 fn read_results(s: &Section<'_>) -> Option<Results> {
@@ -375,6 +397,14 @@ fn read_results(s: &Section<'_>) -> Option<Results> {
     let series_number_base = s.whole("series_number_base", Some(default.series_number_base.into()), 0, 1_000_000_000);
     let manufacturer = s.parsed("manufacturer", Some(&default.manufacturer), short_ascii);
     let device_serial_number = s.parsed("device_serial_number", Some(&default.device_serial_number), short_ascii);
+    let utc_offset =
+        s.parsed(
+            "utc_offset",
+            Some("local"),
+            |text| {
+                if text == "local" { Ok(default.utc_offset) } else { offset(text) }
+            },
+        );
     s.note_unknown();
     Some(Results {
         allow_untrained,
@@ -382,6 +412,7 @@ fn read_results(s: &Section<'_>) -> Option<Results> {
         series_number_base: u32::try_from(series_number_base?).ok()?,
         manufacturer: manufacturer?,
         device_serial_number: device_serial_number?,
+        utc_offset: utc_offset?,
     })
 }
 

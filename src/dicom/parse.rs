@@ -11,6 +11,7 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
 use super::data_set::{DataSet, Value};
+use super::part10::End;
 use super::transfer_syntax::Encoding;
 
 /// How deep sequences may nest. Real objects stay below 20.
@@ -128,6 +129,23 @@ pub fn inflate(bytes: &[u8], limit: usize) -> Result<Bytes, ParseError> {
         return Err(ParseError::Deflate(format!("it holds more than {limit} bytes")));
     }
     Ok(inflated.into())
+}
+
+/// Inflates the beginning of a deflated data set, at most `most` bytes of it, and says what is behind.
+///
+/// # Errors
+/// [`ParseError::Deflate`] when not one byte comes out.
+pub(super) fn inflate_beginning(bytes: &[u8], most: usize) -> Result<(Bytes, End), ParseError> {
+    let mut inflated = Vec::new();
+    let mut reader = flate2::read::DeflateDecoder::new(bytes).take(most as u64 + 1);
+    let end = match reader.read_to_end(&mut inflated) {
+        Err(error) if inflated.is_empty() => return Err(ParseError::Deflate(error.to_string())),
+        Err(_) => End::Broken,
+        Ok(_) if inflated.len() > most => End::More,
+        Ok(_) => End::All,
+    };
+    inflated.truncate(most);
+    Ok((inflated.into(), end))
 }
 
 pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);

@@ -5,7 +5,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::data_set::DataSet;
-use super::parse::{ParseError, inflate, parse};
+use super::parse::{ParseError, inflate, inflate_beginning, parse};
 use super::transfer_syntax::Encoding;
 use super::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid, UidError};
 
@@ -21,6 +21,28 @@ pub struct Part10 {
     pub encoding: Encoding,
     /// Everything behind group 0002, as it is.
     pub data_set: Bytes,
+}
+
+/// The beginning of a data set, in a layout that can be parsed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Beginning {
+    /// Never the deflated one.
+    pub encoding: Encoding,
+    /// Inflated where that was needed, else not copied.
+    pub bytes: Bytes,
+    /// What comes behind them.
+    pub end: End,
+}
+
+/// Where the beginning of a data set ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Nothing comes behind it.
+    All,
+    /// More than was asked for.
+    More,
+    /// The stream that holds it ends before its end mark.
+    Broken,
 }
 
 /// Why bytes are not a DICOM file.
@@ -99,6 +121,19 @@ impl Part10 {
             Encoding::DeflatedExplicitLe => Ok((Encoding::ExplicitLe, inflate(&self.data_set, MAX_INFLATED)?)),
             encoding => Ok((encoding, self.data_set.clone())),
         }
+    }
+
+    /// The first bytes of [`Self::inflated`]: `most` of them where the data set is deflated, and all there are before the
+    /// stream ends otherwise than it should.
+    ///
+    /// # Errors
+    /// [`ParseError::Deflate`] where the stream is broken from its first byte on.
+    pub fn beginning(&self, most: usize) -> Result<Beginning, ParseError> {
+        if self.encoding != Encoding::DeflatedExplicitLe {
+            return Ok(Beginning { encoding: self.encoding, bytes: self.data_set.clone(), end: End::All });
+        }
+        let (bytes, end) = inflate_beginning(&self.data_set, most.min(MAX_INFLATED))?;
+        Ok(Beginning { encoding: Encoding::ExplicitLe, bytes, end })
     }
 
     fn uid<T>(&self, tag: Tag, parse: fn(&str) -> Result<T, UidError>) -> Result<T, Part10Error> {

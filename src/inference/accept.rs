@@ -2,8 +2,8 @@
 
 use crate::dicom::uid::SopClassUid;
 use crate::inference::manifest::{Accepts, Manifest};
-use crate::volume::SeriesFacts;
 use crate::volume::facts::StackFacts;
+use crate::volume::{SeriesFacts, SeriesKind};
 
 /// Why a model does not read a series. This is a result and not a failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,9 @@ impl Manifest {
     /// # Errors
     /// The first reason why not; where the series is no volume although the model needs one, the reason for that.
     pub fn accepts(&self, facts: &SeriesFacts) -> Result<(), NotAccepted> {
-        kind(&self.accepts, facts)?;
+        let SeriesFacts { modality, sop_class_uids, image_types, .. } = facts.clone();
+        self.accepts_kind(&SeriesKind { modality, sop_class_uids, image_types })?;
+        body_part(&self.accepts, facts)?;
         if self.input.is_image() {
             return Ok(());
         }
@@ -34,9 +36,17 @@ impl Manifest {
             Err(refusal) => refuse(refusal.code(), refusal.to_string()),
         }
     }
+
+    /// Whether the model looks at series of this kind at all: by modality, SOP class and Image Type. Pure.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn accepts_kind(&self, series: &SeriesKind) -> Result<(), NotAccepted> {
+        kind(&self.accepts, series)
+    }
 }
 
-fn kind(accepts: &Accepts, facts: &SeriesFacts) -> Result<(), NotAccepted> {
+fn kind(accepts: &Accepts, facts: &SeriesKind) -> Result<(), NotAccepted> {
     let wanted = accepts.modality.join(" or ");
     match &facts.modality {
         None => return refuse("modality", format!("The series names no modality, the model reads {wanted}.")),
@@ -56,6 +66,10 @@ fn kind(accepts: &Accepts, facts: &SeriesFacts) -> Result<(), NotAccepted> {
         let types: Vec<_> = facts.image_types.iter().map(String::as_str).collect();
         return refuse("image-type", format!("The model does not read images of type {}.", types.join(", ")));
     }
+    Ok(())
+}
+
+fn body_part(accepts: &Accepts, facts: &SeriesFacts) -> Result<(), NotAccepted> {
     let part = facts.body_part_examined.as_deref().unwrap_or_default().trim();
     let known = accepts.body_parts.iter().any(|name| name.eq_ignore_ascii_case(part));
     if known || part.is_empty() || accepts.body_parts.is_empty() {

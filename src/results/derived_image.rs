@@ -9,6 +9,7 @@ use super::evidence;
 use super::plain_text::{plain, plain_name};
 use super::request::ResultRequest;
 use crate::dicom::data_set::DataSet;
+use crate::volume::LossyCompression;
 
 /// Frame of Reference Module (PS3.3 C.7.4.1).
 pub(super) fn put_frame_of_reference(object: &mut DataSet, request: &ResultRequest<'_>, uid: &str) {
@@ -46,13 +47,16 @@ pub(super) fn put_pixel_description(
     object.put_us(tags::HIGH_BIT, &[bits.saturating_sub(1)]);
     object.put_us(tags::PIXEL_REPRESENTATION, &[0]);
     object.put_text(tags::BURNED_IN_ANNOTATION, VR::CS, "NO");
-    let header = &request.source.header;
-    if header.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01") {
-        object.put_text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
-        object.copy(header, tags::LOSSY_IMAGE_COMPRESSION_RATIO);
-        object.copy(header, tags::LOSSY_IMAGE_COMPRESSION_METHOD);
-    } else {
-        object.put_text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00");
+    object.put_text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, if request.source.lossy.is_some() { "01" } else { "00" });
+    if let Some(LossyCompression { ratio, method }) = &request.source.lossy {
+        for (tag, vr, value) in [
+            (tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, ratio),
+            (tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, method),
+        ] {
+            if !value.is_empty() {
+                object.put_bytes(tag, vr, value.clone());
+            }
+        }
     }
     Ok(())
 }

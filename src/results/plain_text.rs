@@ -39,7 +39,8 @@ pub(super) const fn spelling(sign: char) -> Option<&'static str> {
         '\u{b2}' => "2",
         '\u{b3}' => "3",
         '\u{b5}' | '\u{3bc}' => "u",
-        '\u{b0}' => " degrees",
+        // Without a blank: a word stays one word.
+        '\u{b0}' => "deg",
         '\u{d7}' => "x",
         '\u{2264}' => "<=",
         '\u{2265}' => ">=",

@@ -60,7 +60,8 @@ fn put_document(
     let finished = request.outcome.reading().is_some() || !request.outcome.is_failure();
     object.put_text(tags::COMPLETION_FLAG, VR::CS, if finished { "COMPLETE" } else { "PARTIAL" });
     object.put_text(tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED");
-    if let Some(predecessor) = request.predecessor {
+    // No document replaces itself: the same images, read anew, make the same one.
+    if let Some(predecessor) = request.predecessor.filter(|other| other.sop_instance_uid != identifiers.report) {
         object.put_items(tags::PREDECESSOR_DOCUMENTS_SEQUENCE, vec![reference(predecessor)]);
     }
     let study = request.source.study_instance_uid.as_str();

@@ -65,7 +65,7 @@ pub(super) fn plan<'a>(
         .filter(|s| request.options.keep_empty_frames || occurring[*s][1..].contains(&true))
         .collect();
     let mut plan = Plan { segments: Vec::new(), frames: Vec::new() };
-    for (description, label) in prediction.segments.iter().zip(1_u8..) {
+    for (description, label) in prediction.segments.iter().zip(1..=u8::MAX) {
         let occurs = |slice: &usize| occurring[*slice][usize::from(label)];
         if !used.iter().any(occurs) {
             continue;

@@ -41,3 +41,11 @@ id_type!(
     /// One result object on its way to one destination.
     DeliveryId
 );
+
+#[cfg(test)]
+impl SeriesKey {
+    /// Of a series that is in no index.
+    pub(crate) const fn made_up(number: i64) -> Self {
+        Self(number)
+    }
+}

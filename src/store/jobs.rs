@@ -48,7 +48,28 @@ pub struct ClaimedJob {
     pub created_at: Timestamp,
 }
 
+/// What renews a job's time while it is being ended, which takes the job itself.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    job: JobId,
+    token: String,
+}
+
+impl Lease {
+    /// Of which job.
+    #[must_use]
+    pub const fn job(&self) -> JobId {
+        self.job
+    }
+}
+
 impl ClaimedJob {
+    /// To renew it with.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        Lease { job: self.id, token: self.token.clone() }
+    }
+
     /// Its number, as the log has it.
     #[must_use]
     pub const fn id(&self) -> JobId {
@@ -212,18 +233,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`]: stop working on it.
     pub async fn renew_job(&self, job: &ClaimedJob, now: Timestamp, lease_ms: i64) -> Result<(), StoreError> {
+        self.renew_lease(&job.lease(), now, lease_ms).await
+    }
+
+    /// As [`Self::renew_job`].
+    ///
+    /// # Errors
+    /// As [`Self::renew_job`]; also when the job has ended.
+    pub async fn renew_lease(&self, lease: &Lease, now: Timestamp, lease_ms: i64) -> Result<(), StoreError> {
         let renewed = sqlx::query(
             "UPDATE job SET lease_expires_at = $1 WHERE job_id = $2 AND lease_token = $3 AND state = 'running'",
         )
         .bind(now.plus_ms(lease_ms).0)
-        .bind(job.id)
-        .bind(&job.token)
+        .bind(lease.job)
+        .bind(&lease.token)
         .execute(&mut *self.inner.writer.lock().await)
         .await?;
         if renewed.rows_affected() == 0 {
-            return Err(StoreError::LeaseLost(job.id));
+            return Err(StoreError::LeaseLost(lease.job));
         }
-        self.lease(job.id, lease_ms);
+        self.lease(lease.job, lease_ms);
         Ok(())
     }
 

@@ -103,7 +103,7 @@ pub use fold::fold_person_name;
 pub use ids::{DeliveryId, InstanceKey, JobId, SeriesKey};
 pub use incoming::{IncomingFile, NewInstance};
 pub use instance::StoredInstance;
-pub use jobs::{ClaimedJob, JobEnd};
+pub use jobs::{ClaimedJob, JobEnd, Lease};
 pub use layout::Origin;
 pub use outbox::{ClaimedDelivery, PeerAnswer, Resend, WaitingDestination};
 pub use record::{Reception, Recorded};

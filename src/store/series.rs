@@ -1,5 +1,7 @@
 //! Series that are receiving, and the second hand-over: a series is complete, its jobs are queued.
 
+use std::collections::BTreeSet;
+
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row};
 
@@ -173,6 +175,27 @@ impl Store {
         query.push(") ORDER BY instance.instance_key LIMIT ").push_bind(most);
         let rows = query.build().fetch_all(self.readers()).await?;
         rows.iter().map(|row| from_row(row, &self.inner.layout)).collect()
+    }
+
+    /// Which of these series a job will still be asked to read: they are receiving, or have a job that is queued.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn series_awaited(&self, among: &BTreeSet<SeriesKey>) -> Result<BTreeSet<SeriesKey>, StoreError> {
+        if among.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT series_key FROM series WHERE (state = 'receiving' OR EXISTS (SELECT 1 FROM job \
+             WHERE job.series_key = series.series_key AND job.state = 'queued')) AND series_key IN (",
+        );
+        let mut wanted = query.separated(", ");
+        for series in among {
+            wanted.push_bind(*series);
+        }
+        query.push(")");
+        let found: Vec<SeriesKey> = query.build_query_scalar().fetch_all(self.readers()).await?;
+        Ok(found.into_iter().collect())
     }
 
     /// An association was released: its peer is through with what it sent.

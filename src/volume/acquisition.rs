@@ -1,29 +1,35 @@
 //! Several images of one place: the same image twice, or several acquisitions in one series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use rayon::prelude::*;
 
 use super::frame_header::{ACQUISITION_KEYS, ACQUISITION_TIME, CONTENT_TIME, Plane, dot};
 use super::options::{AssembleOptions, SeveralAcquisitions};
 use super::refusal::Refusal;
 use super::select::{Candidate, Selection};
-use super::stack::{Stack, StackError, stack};
+use super::series::FramePrint;
+use super::stack::{SAME_PLACE, Stack, StackError, stack};
 
 /// How much of the shorter of two acquisitions must lie beside the other one, for them to show the same region.
 const SAME_REGION: f64 = 0.5;
 
-/// Puts the candidates on a grid, after dropping repeated images and choosing one of several acquisitions.
-/// `same_pixels` tells whether two candidates hold the same image.
+/// Puts the candidates on a grid, after dropping repeated images and choosing one of several acquisitions. `print` gives a
+/// hash that is equal for candidates that hold the same image, `None` where that cannot be told; it opens files, and is
+/// asked only where images share a place and nothing in their headers tells them apart.
 ///
 /// # Errors
 /// A [`Refusal`] where that does not help.
-pub fn choose_stack<'a>(
+pub(super) fn choose_stack<'a>(
     mut selection: Selection<'a>,
     options: &AssembleOptions,
-    same_pixels: impl Fn(&Candidate, &Candidate) -> bool,
+    print: impl Fn(&Candidate) -> Option<FramePrint> + Sync,
 ) -> Result<(Selection<'a>, Stack), Refusal> {
     let mut attempt = stack_of(&selection.candidates);
-    if let Err(StackError::SharedPlaces(shared)) = &attempt {
-        let repeated = repeated_images(&selection.candidates, shared, same_pixels);
+    if let Err(StackError::SharedPlaces(shared)) = &attempt
+        && !are_rounds(&selection.candidates)
+    {
+        let repeated = repeated_images(&selection.candidates, shared, print);
         if !repeated.is_empty() {
             selection.warnings.push(format!("{} repeated images were left out.", repeated.len()));
             let mut index = 0;
@@ -47,6 +53,23 @@ pub fn choose_stack<'a>(
     choose_acquisition(selection, options, refusal)
 }
 
+/// Whether a key that is one for a whole acquisition tells acquisitions apart, of which each shows every place: then none
+/// of their images repeats another one of the same acquisition, and pixels need not be compared.
+fn are_rounds(candidates: &[Candidate]) -> bool {
+    let Some((key, acquisitions)) = tell_apart(candidates) else { return false };
+    let places = |members: &[usize]| {
+        let mut places: Vec<f64> = members.iter().map(|&index| height(&candidates[index])).collect();
+        places.sort_by(f64::total_cmp);
+        places
+    };
+    let mut rounds = acquisitions.iter().map(|(_, members)| places(members));
+    let first = rounds.next().unwrap_or_default();
+    let same = |places: &Vec<f64>| {
+        places.len() == first.len() && places.iter().zip(&first).all(|(a, b)| (a - b).abs() < SAME_PLACE)
+    };
+    key != ACQUISITION_TIME && key != CONTENT_TIME && rounds.all(|places| same(&places))
+}
+
 fn stack_of(candidates: &[Candidate]) -> Result<Stack, StackError> {
     stack(&candidates.iter().map(|c| c.plane).collect::<Vec<&Plane>>())
 }
@@ -55,27 +78,25 @@ fn stack_of(candidates: &[Candidate]) -> Result<Stack, StackError> {
 fn repeated_images(
     candidates: &[Candidate],
     shared: &[Vec<usize>],
-    same_pixels: impl Fn(&Candidate, &Candidate) -> bool,
-) -> std::collections::BTreeSet<usize> {
-    let mut repeated = std::collections::BTreeSet::new();
-    for place in shared {
-        let mut kept: Vec<usize> = Vec::new();
-        for &index in place {
-            let this = &candidates[index];
-            let is_repeated = kept.iter().any(|&earlier| {
-                let other = &candidates[earlier];
-                this.plane.position == other.plane.position
-                    && this.frame.rescale == other.frame.rescale
-                    && same_pixels(this, other)
-            });
-            if is_repeated {
-                repeated.insert(index);
-            } else {
-                kept.push(index);
+    print: impl Fn(&Candidate) -> Option<FramePrint> + Sync,
+) -> BTreeSet<usize> {
+    let repeated = |place: &Vec<usize>| {
+        let images = place.par_iter().map(|&index| print(&candidates[index]).map(|print| (index, print)));
+        let images: Vec<Option<(usize, FramePrint)>> = images.collect();
+        let mut seen = HashSet::new();
+        let mut repeated = Vec::new();
+        for (index, print) in images.into_iter().flatten() {
+            let Candidate { plane, frame, .. } = &candidates[index];
+            // Adding zero makes one zero of two.
+            let position = plane.position.map(|at| (at + 0.0).to_bits());
+            let rescale = frame.rescale.map(|found| found.map(|r| (r.slope.to_bits(), r.intercept.to_bits())));
+            if !seen.insert((position, rescale, print)) {
+                repeated.push(index);
             }
         }
-    }
-    repeated
+        repeated
+    };
+    shared.par_iter().flat_map_iter(repeated).collect()
 }
 
 /// Groups of candidates, by what their key says, in the order of the keys.
@@ -148,7 +169,7 @@ fn by_time(candidates: &[Candidate], key: usize) -> Option<Acquisitions> {
     }
     timed.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut places: Vec<Vec<(f64, usize)>> = timed
-        .chunk_by(|a, b| b.0 - a.0 < 0.01)
+        .chunk_by(|a, b| b.0 - a.0 < SAME_PLACE)
         .map(|place| place.iter().map(|(_, time, index)| (*time, *index)).collect())
         .collect();
     let rounds = places.first()?.len();

@@ -103,7 +103,9 @@ impl PixelData {
                     return Err(DecodeError::Short { found: value.len(), expected });
                 }
                 let words = encoding == Encoding::ExplicitBe && (element.vr == VR::OW || format.bits_allocated == 16);
-                Frames::Native(if words { swap_words(&value.slice(..expected)) } else { value })
+                // The last word may hold one pixel of 8 bits and a byte of padding: turned whole, it is the second one.
+                let turned = value.len().min(expected + expected % 2);
+                Frames::Native(if words { swap_words(&value.slice(..turned)) } else { value })
             }
             (Compression::Native, None) | (_, Some(_)) => return Err(DecodeError::Layout),
             (compression, None) => {
@@ -273,5 +275,29 @@ impl PixelDataObject for OneFrame<'_> {
             fragments: std::iter::once(self.stream.to_vec()).collect(),
             offset_table: std::iter::empty().collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_an_odd_number_of_pixels_in_big_endian_words_is_no_padding() {
+        let format = PixelFormat {
+            rows: 1,
+            columns: 3,
+            samples: 1,
+            bits_allocated: 8,
+            bits_stored: 8,
+            high_bit: 7,
+            signed: false,
+        };
+        // Pixels 1, 2, 3 and a byte of padding, two in a word.
+        let bytes = Bytes::from_static(&[2, 1, 0, 3]);
+        let element = PixelDataElement { tag: crate::dicom::tags::PIXEL_DATA, vr: VR::OW, offset: 0, length: Some(4) };
+        let layout = (format, Compression::Native, 1);
+        let pixels = PixelData::locate(&bytes, element, Encoding::ExplicitBe, layout, &[]).unwrap();
+        assert_eq!(pixels.frame(0).unwrap().stored_values().collect::<Vec<_>>(), [1, 2, 3]);
     }
 }

@@ -6,6 +6,7 @@ use super::Voxels;
 use super::decode::{DecodeError, PixelData};
 use super::frame_header::FrameHeader;
 use super::instance::{InstanceError, InstanceHeader, InstanceSource, pixel_data};
+use super::kept::bytes;
 use super::rescale::{into_f32, into_i16};
 use super::series::rescale_of;
 
@@ -20,20 +21,21 @@ pub struct DecodedInstance {
 }
 
 impl DecodedInstance {
-    /// How much memory its pixels take.
+    /// How much memory it takes: its pixels, its header, and what each frame takes even where it failed.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let size = |frame: &Voxels| match frame {
-            Voxels::I16(values) => size_of_val(&values[..]),
-            Voxels::F32(values) => size_of_val(&values[..]),
+        let size = |frame: &Result<Voxels, DecodeError>| match frame {
+            Ok(Voxels::I16(values)) => size_of_val(&values[..]),
+            Ok(Voxels::F32(values)) => size_of_val(&values[..]),
+            Err(_) => 0,
         };
-        self.frames.iter().flatten().map(size).sum()
+        header_bytes(&self.header) + self.frames.iter().map(size).sum::<usize>()
     }
 }
 
 /// Decodes one instance at once, as it arrives: worth it for compressed ones. What is wrong with its pixels is kept and
-/// weighed when the series is assembled. Nothing where its header declares more than `most_bytes` of pixels, or none that
-/// can be read: a small file may unfold into any number of frames.
+/// weighed when the series is assembled. Nothing where it would take more than `most_bytes` by what its header declares, or
+/// can be no slice: a small file may unfold into any number of frames.
 ///
 /// # Errors
 /// [`InstanceError`] where it has no readable header.
@@ -49,10 +51,18 @@ pub fn decode_instance(encoded: InstanceSource, most_bytes: usize) -> Result<Opt
     Ok(Some(DecodedInstance { header, encoded, frames }))
 }
 
-/// What the pixels take in the larger of the two forms.
+/// What it takes with its pixels in the larger of the two forms; nothing where it has none, or is in colour.
 fn declared_bytes(header: &InstanceHeader) -> Option<usize> {
-    let pixels = header.format.as_ref().ok()?.pixels();
-    pixels.checked_mul(header.frames.len())?.checked_mul(size_of::<f32>())
+    let format = header.format.as_ref().ok().filter(|format| format.samples == 1 && !header.frames.is_empty())?;
+    let pixels = format.pixels().checked_mul(header.frames.len())?.checked_mul(size_of::<f32>())?;
+    pixels.checked_add(header_bytes(header))
+}
+
+/// What a header takes, with all that is known of its frames.
+fn header_bytes(header: &InstanceHeader) -> usize {
+    // A frame's texts: position, orientation, spacing, image type, kernel and what tells acquisitions apart.
+    const FRAME: usize = size_of::<FrameHeader>() + size_of::<Result<Voxels, DecodeError>>() + 512;
+    size_of::<DecodedInstance>() + bytes(&header.data_set) + header.frames.len() * FRAME
 }
 
 fn values(pixels: &PixelData, header: &InstanceHeader, frame: &FrameHeader) -> Result<Voxels, DecodeError> {
@@ -66,6 +76,6 @@ fn values(pixels: &PixelData, header: &InstanceHeader, frame: &FrameHeader) -> R
         }
     }
     let mut out = vec![0_f32; count];
-    into_f32(&native, rescale, &mut out);
+    into_f32(&native, rescale, header.padding.as_ref(), &mut out);
     Ok(Voxels::F32(out))
 }

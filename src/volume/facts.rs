@@ -5,10 +5,33 @@ use std::collections::BTreeSet;
 use super::instance::InstanceHeader;
 use super::plan::Plan;
 use super::refusal::Refusal;
+use super::source::LossyCompression;
 use crate::dicom::Tag;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::tags;
 use crate::dicom::uid::SopClassUid;
+
+/// What kind of series it is: what decides whether a model looks at it at all.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SeriesKind {
+    /// Modality (0008,0060).
+    pub modality: Option<String>,
+    /// SOP classes of all instances.
+    pub sop_class_uids: BTreeSet<SopClassUid>,
+    /// Image Types of all frames, values joined by a backslash, upper case.
+    pub image_types: BTreeSet<String>,
+}
+
+impl SeriesKind {
+    pub(super) fn collect(headers: &[&InstanceHeader]) -> Self {
+        let image_types = headers.iter().flat_map(|h| &h.frames).map(|f| f.image_type.join("\\"));
+        Self {
+            modality: headers.iter().find_map(|h| h.data_set.text(tags::MODALITY)),
+            sop_class_uids: headers.iter().map(|h| h.sop_class_uid.clone()).collect(),
+            image_types: image_types.collect(),
+        }
+    }
+}
 
 /// A series in the terms of acceptance rules. Text is as it stands in the source, of the first instance that has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,11 +136,12 @@ impl SeriesFacts {
         let first = |read: &dyn Fn(&DataSet) -> Option<String>| headers.iter().find_map(|h| read(&h.data_set));
         let text = |tag: Tag| first(&|data_set| data_set.text(tag));
         let frames = || headers.iter().flat_map(|h| &h.frames);
+        let SeriesKind { modality, sop_class_uids, image_types } = SeriesKind::collect(headers);
         Self {
-            modality: text(tags::MODALITY),
-            sop_class_uids: headers.iter().map(|h| h.sop_class_uid.clone()).collect(),
+            modality,
+            sop_class_uids,
             instances: headers.len(),
-            image_types: frames().map(|f| f.image_type.join("\\")).collect(),
+            image_types,
             body_part_examined: text(tags::BODY_PART_EXAMINED).or_else(|| first(&anatomic_region)),
             study_description: text(tags::STUDY_DESCRIPTION),
             series_description: text(tags::SERIES_DESCRIPTION),
@@ -129,7 +153,7 @@ impl SeriesFacts {
             kvp: text(tags::KVP).and_then(|t| t.parse().ok()),
             manufacturer: text(tags::MANUFACTURER),
             manufacturer_model_name: text(tags::MANUFACTURER_MODEL_NAME),
-            lossy: headers.iter().any(|h| h.data_set.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01")),
+            lossy: headers.iter().any(|h| LossyCompression::of(&h.data_set).is_some()),
             pixel_padding: headers.iter().any(|h| h.padding.is_some()),
             stack: plan.map(StackFacts::of),
         }

@@ -7,6 +7,7 @@ use super::decode::{DecodeError, PixelData};
 use super::frame_header::FrameHeader;
 use super::instance::{InstanceError, InstanceHeader, InstanceSource, pixel_data};
 use super::plan::{FramePlace, Plan};
+use super::refusal::{AssembleError, Refusal};
 use super::rescale::{into_f32, into_i16};
 use super::series::{Member, rescale_of};
 
@@ -67,12 +68,12 @@ impl Value for i16 {
 impl Value for f32 {
     fn write(
         pixels: &PixelData,
-        _header: &InstanceHeader,
+        header: &InstanceHeader,
         frame: &FrameHeader,
         out: &mut [Self],
     ) -> Result<(), Failure> {
         let native = pixels.frame(frame.index).map_err(Failure::Decode)?;
-        into_f32(&native, rescale_of(frame), out);
+        into_f32(&native, rescale_of(frame), header.padding.as_ref(), out);
         Ok(())
     }
 
@@ -95,16 +96,23 @@ fn short(found: usize, expected: usize) -> Failure {
     Failure::Decode(DecodeError::Short { found, expected })
 }
 
-/// Decodes every slice of the plan. Falls back on the larger form where a value does not fit in the wanted one.
+/// Decodes every slice of the plan. Falls back on the larger form where a value does not fit in the wanted one, if
+/// `allowed` allows that form.
 ///
 /// # Errors
-/// [`InstanceError::Read`] where a file cannot be opened.
-pub(super) fn fill(members: &mut [Member], plan: &Plan, wanted: Wanted) -> Result<Filled, InstanceError> {
+/// [`AssembleError::Read`] where a file cannot be opened; what `allowed` refuses.
+pub(super) fn fill(
+    members: &mut [Member],
+    plan: &Plan,
+    wanted: Wanted,
+    allowed: impl Fn(Wanted) -> Result<(), Refusal>,
+) -> Result<Filled, AssembleError> {
     if wanted == Wanted::I16
         && let Some((voxels, failures)) = fill_with::<i16>(members, plan)?
     {
         return Ok(Filled { voxels: Voxels::I16(voxels), failures });
     }
+    allowed(Wanted::F32)?;
     let filled = fill_with::<f32>(members, plan)?;
     // Single precision takes every value: the second form never has one that does not fit.
     let (voxels, failures) = filled.unwrap_or_default();

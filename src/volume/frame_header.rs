@@ -93,17 +93,30 @@ const FRAME_TYPES: &[(Tag, Tag)] = &[
     (tags::PET_FRAME_TYPE_SEQUENCE, tags::FRAME_TYPE),
 ];
 
+/// More frames than that are not read: each takes about a kilobyte, and is described by as little as 8 bytes.
+pub const MAX_FRAMES: usize = 65_536;
+
+/// More than [`MAX_FRAMES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} frames are described, at most {MAX_FRAMES} are read")]
+pub struct TooManyFrames(pub usize);
+
 /// The headers of the frames that are described: as many as there are per-frame functional groups, but no more than
 /// `declared`; one where there are none. So what is reserved is bounded by what was sent.
 ///
 /// Several frames without functional groups have no place each: the one header then has no plane.
-#[must_use]
-pub fn frame_headers(root: &DataSet, declared: usize) -> Vec<FrameHeader> {
+///
+/// # Errors
+/// [`TooManyFrames`].
+pub fn frame_headers(root: &DataSet, declared: usize) -> Result<Vec<FrameHeader>, TooManyFrames> {
     let enhanced = root.contains(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
         || root.contains(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
     let shared = root.items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first();
     let each = root.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
-    (0..each.len().clamp(1, declared.max(1)))
+    if each.len() > MAX_FRAMES {
+        return Err(TooManyFrames(each.len()));
+    }
+    let frames = (0..each.len().clamp(1, declared.max(1)))
         .map(|index| {
             let source = Groups { root, own: each.get(index), shared };
             let mut header = frame_header(&source, index, enhanced || declared > 1);
@@ -112,7 +125,8 @@ pub fn frame_headers(root: &DataSet, declared: usize) -> Vec<FrameHeader> {
             }
             header
         })
-        .collect()
+        .collect();
+    Ok(frames)
 }
 
 /// Where the attributes of one frame are looked for.
@@ -263,12 +277,19 @@ mod tests {
         let mut root = DataSet::new();
         root.put_items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]);
         root.put_items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, vec![positions("3.50"), DataSet::new()]);
-        let frames = frame_headers(&root, 3);
+        let frames = frame_headers(&root, 3).unwrap();
         let plane = |at: usize| frames[at].plane.clone().unwrap();
         assert_eq!((plane(0).position_text.as_str(), plane(0).spacing_text.as_str()), ("1\\2\\3.50", "0.70\\0.50"));
         assert_eq!(plane(1).position[2], 77.0);
         assert_eq!(frames[0].number, Some(1));
         assert_eq!(frames.len(), 2, "the third is declared but not described");
+    }
+
+    #[test]
+    fn more_frames_than_can_be_kept_are_refused() {
+        let mut root = DataSet::new();
+        root.put_items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, vec![DataSet::new(); MAX_FRAMES + 1]);
+        assert_eq!(frame_headers(&root, 1 << 20).unwrap_err(), TooManyFrames(MAX_FRAMES + 1));
     }
 
     #[test]
@@ -278,20 +299,20 @@ mod tests {
         root.put_text(tags::PIXEL_SPACING, VR::DS, "1\\1");
         for bad in ["0\\0\\0\\0\\0\\0", "1\\0\\0\\1\\0\\0", "1\\0\\0", "nan\\0\\0\\0\\1\\0"] {
             root.put_text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, bad);
-            assert!(frame_headers(&root, 1)[0].plane.is_none(), "{bad}");
+            assert!(frame_headers(&root, 1).unwrap()[0].plane.is_none(), "{bad}");
         }
         root.put_text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\0\\1\\0");
-        assert!(frame_headers(&root, 1)[0].plane.is_some());
+        assert!(frame_headers(&root, 1).unwrap()[0].plane.is_some());
     }
 
     #[test]
     fn a_slope_of_zero_is_an_error_and_an_absent_one_is_not() {
         let mut root = DataSet::new();
-        assert!(frame_headers(&root, 1)[0].rescale.is_none());
+        assert!(frame_headers(&root, 1).unwrap()[0].rescale.is_none());
         root.put_text(tags::RESCALE_INTERCEPT, VR::DS, "-1024");
         let expected = Some(Ok(Rescale { slope: 1.0, intercept: -1024.0 }));
-        assert_eq!(frame_headers(&root, 1)[0].rescale, expected);
+        assert_eq!(frame_headers(&root, 1).unwrap()[0].rescale, expected);
         root.put_text(tags::RESCALE_SLOPE, VR::DS, "0");
-        assert_eq!(frame_headers(&root, 1)[0].rescale, Some(Err(())));
+        assert_eq!(frame_headers(&root, 1).unwrap()[0].rescale, Some(Err(())));
     }
 }

@@ -22,6 +22,10 @@ pub mod rescale;
 
 pub mod frame_header;
 
+pub mod source;
+
+mod kept;
+
 pub mod instance;
 
 pub mod refusal;
@@ -48,16 +52,21 @@ pub mod radiograph;
 
 mod fill;
 
-use crate::dicom::data_set::DataSet;
-use crate::dicom::uid::{FrameOfReferenceUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
+use crate::dicom::uid::{SopClassUid, SopInstanceUid};
 pub use early::{DecodedInstance, decode_instance};
-pub use facts::SeriesFacts;
+pub use facts::{SeriesFacts, SeriesKind};
 pub use geometry::Geometry;
 pub use instance::InstanceSource;
 pub use options::AssembleOptions;
 pub use radiograph::{Radiograph, RadiographOptions};
 pub use refusal::{AssembleError, Refusal};
 pub use series::Series;
+pub use source::{LossyCompression, SourceSeries};
+
+/// Whether instances of a SOP class can be slices or radiographs.
+fn is_image(sop_class: &str) -> bool {
+    select::is_cross_sectional(sop_class) || radiograph::is_radiographic(sop_class)
+}
 
 /// Reads and assembles a series in one step.
 ///
@@ -112,19 +121,4 @@ pub struct SourceFrame {
     pub pixel_spacing: String,
     /// (0018,0050) as it stands in the source, where present.
     pub slice_thickness: Option<String>,
-}
-
-/// The series that a volume came from, as far as the result objects need it.
-#[derive(Debug, Clone)]
-pub struct SourceSeries {
-    /// Of all slices.
-    pub study_instance_uid: StudyInstanceUid,
-    /// Of all slices.
-    pub series_instance_uid: SeriesInstanceUid,
-    /// Of the first slice; a series whose slices disagree gets a warning.
-    pub frame_of_reference_uid: Option<FrameOfReferenceUid>,
-    /// The header of the first slice, pixel data excluded: patient and study modules are copied from it to the byte.
-    pub header: DataSet,
-    /// Every instance that was read, in slice order, once each.
-    pub instances: Vec<(SopClassUid, SopInstanceUid)>,
 }

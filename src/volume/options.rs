@@ -11,7 +11,7 @@ pub struct AssembleOptions {
     pub accept_derived: bool,
     /// What becomes of several acquisitions of one region in one series.
     pub several_acquisitions: SeveralAcquisitions,
-    /// More voxel memory is refused, in bytes of the 16-bit form.
+    /// More memory is refused, in bytes of the form that the voxels are kept in.
     pub max_volume_bytes: usize,
 }
 

@@ -114,6 +114,12 @@ impl SampleBits {
         if self.signed { raised.cast_signed() >> unused } else { (raised >> unused).cast_signed() }
     }
 
+    /// The values that a sample can have.
+    #[must_use]
+    pub const fn range(self) -> std::ops::RangeInclusive<i32> {
+        if self.signed { -(1 << (self.bits - 1))..=(1 << (self.bits - 1)) - 1 } else { 0..=(1 << self.bits) - 1 }
+    }
+
     /// A number as the value of a sample: Pixel Padding Value and its like, whose sign depends on who wrote it.
     #[must_use]
     pub const fn reinterpreted(self, number: i64) -> i32 {

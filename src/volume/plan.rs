@@ -1,12 +1,14 @@
 //! What a volume will be made of, known before a pixel is decoded.
 
 use super::acquisition::choose_stack;
+use super::fill::Wanted;
 use super::frame_header::Plane;
 use super::geometry::Geometry;
 use super::instance::InstanceHeader;
 use super::options::AssembleOptions;
 use super::refusal::Refusal;
 use super::select::{Candidate, select};
+use super::series::FramePrint;
 
 /// Where a slice comes from: member of the series and frame, both from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,18 +30,19 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-/// Plans the volume of a series. `same_pixels` is asked only of images at the same place.
+/// Plans the volume of a series. `print` is asked only of images at the same place: a hash that is equal for the same image,
+/// `None` where that cannot be told.
 ///
 /// # Errors
 /// The [`Refusal`] that names why there is none.
-pub fn plan(
+pub(super) fn plan(
     headers: &[&InstanceHeader],
     options: &AssembleOptions,
-    same_pixels: impl Fn(FramePlace, FramePlace) -> bool,
+    print: impl Fn(FramePlace) -> Option<FramePrint> + Sync,
 ) -> Result<Plan, Refusal> {
     let selection = select(headers, options)?;
     let place = |c: &Candidate| FramePlace { member: c.member, frame: c.frame.index };
-    let chosen = choose_stack(selection, options, |a, b| same_pixels(place(a), place(b)));
+    let chosen = choose_stack(selection, options, |candidate| print(place(candidate)));
     let least = options.min_slices.max(2);
     let (selection, stack) = match chosen {
         Ok((_, stack)) if stack.order.len() < least => {
@@ -50,13 +53,14 @@ pub fn plan(
     };
     let found = stack.order.len();
     check_missing(found, stack.slots, options)?;
+    let first = &selection.candidates[stack.order[0].0];
+    let geometry = geometry(first, stack.slots, stack.spacing)?;
+    // Before anything is reserved: four slices may span any number of slots.
+    check_form(&geometry, Wanted::I16, options)?;
     let mut slots = vec![None; stack.slots];
     for &(index, slot) in &stack.order {
         slots[slot] = Some(place(&selection.candidates[index]));
     }
-    let first = &selection.candidates[stack.order[0].0];
-    let geometry = geometry(first, stack.slots, stack.spacing)?;
-    check_size(&geometry, options)?;
     let mut warnings = selection.warnings;
     if stack.off_grid > 0.02 * stack.spacing {
         warnings.push(format!("Slice positions are uneven by up to {:.2} mm.", stack.off_grid));
@@ -92,8 +96,16 @@ fn geometry(first: &Candidate, slices: usize, spacing: f64) -> Result<Geometry, 
     })
 }
 
-fn check_size(geometry: &Geometry, options: &AssembleOptions) -> Result<(), Refusal> {
-    let needed = geometry.shape.iter().try_fold(2_usize, |all, n| all.checked_mul(*n)).unwrap_or(usize::MAX);
+/// Refuses a volume of more memory than allowed, in the form in which it is made.
+///
+/// # Errors
+/// [`Refusal::TooLarge`].
+pub(super) fn check_form(geometry: &Geometry, form: Wanted, options: &AssembleOptions) -> Result<(), Refusal> {
+    let bytes: usize = if form == Wanted::I16 { size_of::<i16>() } else { size_of::<f32>() };
+    // A slot takes memory as well, whatever is in a slice.
+    let slots = geometry.shape[0].saturating_mul(size_of::<Option<FramePlace>>());
+    let voxels = geometry.shape.iter().try_fold(bytes, |all, n| all.checked_mul(*n));
+    let needed = voxels.and_then(|voxels| voxels.checked_add(slots)).unwrap_or(usize::MAX);
     if needed > options.max_volume_bytes {
         return Err(Refusal::TooLarge { needed_mb: needed >> 20, allowed_mb: options.max_volume_bytes >> 20 });
     }

@@ -12,8 +12,9 @@ use super::pixel_format::NativeFrame;
 use super::refusal::{AssembleError, Refusal};
 use super::series::{Member, Series};
 use crate::dicom::tags;
-use crate::dicom::uid::{FrameOfReferenceUid, SopClassUid, SopInstanceUid};
-use choose::{View, check, in_order};
+use crate::dicom::uid::{SopClassUid, SopInstanceUid};
+pub(super) use choose::is_radiographic;
+use choose::{View, check, in_order, is_multi_frame};
 use display::displayed;
 
 /// One image in the grey levels that a viewer would show.
@@ -122,21 +123,11 @@ fn read(member: &Member, options: &RadiographOptions) -> Result<Radiograph, Asse
         image: SourceImage {
             sop_class_uid: header.sop_class_uid.clone(),
             sop_instance_uid: header.sop_instance_uid.clone(),
-            frame_number: header.data_set.contains(tags::NUMBER_OF_FRAMES).then_some(1),
+            frame_number: is_multi_frame(header.sop_class_uid.as_str()).then_some(1),
         },
-        source: source(header),
+        source: SourceSeries::of(header, [header]),
         warnings: shown.warnings,
     })
-}
-
-fn source(header: &InstanceHeader) -> SourceSeries {
-    SourceSeries {
-        study_instance_uid: header.study_instance_uid.clone(),
-        series_instance_uid: header.series_instance_uid.clone(),
-        frame_of_reference_uid: header.data_set.uid(tags::FRAME_OF_REFERENCE_UID, FrameOfReferenceUid::parse).ok(),
-        header: header.data_set.clone(),
-        instances: vec![(header.sop_class_uid.clone(), header.sop_instance_uid.clone())],
-    }
 }
 
 fn pixel_spacing(header: &InstanceHeader) -> Option<[f64; 2]> {

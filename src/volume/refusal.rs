@@ -28,6 +28,14 @@ pub enum Refusal {
     /// No instance of a SOP class that has radiographs.
     #[error("The series holds no radiographs but {0}.")]
     NoRadiographs(String),
+    /// Number of Frames and the functional groups of frames do not agree: some frame's place is not known.
+    #[error("An image declares {declared} frames and describes {described} of them.")]
+    UndescribedFrames {
+        /// Number of Frames (0028,0008).
+        declared: usize,
+        /// Items of the Per-frame Functional Groups Sequence.
+        described: usize,
+    },
     /// Several frames where one image is read.
     #[error("The image has {0} frames, only single images are read.")]
     SeveralFrames(usize),
@@ -131,7 +139,7 @@ pub enum Refusal {
     /// More memory than allowed.
     #[error("The volume would need {needed_mb} MB of memory, {allowed_mb} MB are allowed.")]
     TooLarge {
-        /// Voxels in their smaller form.
+        /// Of the volume, in the form that it would be made in.
         needed_mb: usize,
         /// By the options.
         allowed_mb: usize,
@@ -160,6 +168,7 @@ impl Refusal {
             Self::SeveralSeries(_) => "several-series",
             Self::NoCrossSections(_) => "no-cross-sections",
             Self::NoRadiographs(_) => "no-radiographs",
+            Self::UndescribedFrames { .. } => "undescribed-frames",
             Self::SeveralFrames(_) => "several-frames",
             Self::ImageTooLarge { .. } => "image-too-large",
             Self::Blank => "blank",
@@ -204,9 +213,11 @@ impl From<InstanceError> for AssembleError {
     fn from(error: InstanceError) -> Self {
         match error {
             InstanceError::Read { .. } => Self::Read(error),
-            InstanceError::Part10(_) | InstanceError::Parse(_) | InstanceError::Uid { .. } => {
-                Self::Refused(Refusal::UnreadableInstance(error.to_string()))
-            }
+            InstanceError::Part10(_)
+            | InstanceError::Parse(_)
+            | InstanceError::HeaderTooLong
+            | InstanceError::TooManyFrames(_)
+            | InstanceError::Uid { .. } => Self::Refused(Refusal::UnreadableInstance(error.to_string())),
         }
     }
 }

@@ -31,8 +31,11 @@ impl Rescale {
     }
 }
 
-/// Rescales one frame into `out`, which has one place a pixel. A padding value that does not fit becomes -32768: it says
-/// nothing about the patient, and should not cost a volume its compact form.
+/// What a padding value that does not fit in 16 bits becomes, in either form: it says nothing about the patient, and should
+/// not cost a volume its compact form.
+pub const PADDING: i16 = i16::MIN;
+
+/// Rescales one frame into `out`, which has one place a pixel. A padding value that does not fit becomes [`PADDING`].
 ///
 /// # Errors
 /// [`DoesNotFit`] where another value does not fit; `out` is then of no use.
@@ -56,7 +59,7 @@ pub fn into_i16(
     for (place, stored) in out.iter_mut().zip(frame.stored_values()) {
         *place = match i16::try_from(stored * slope + intercept) {
             Ok(value) => value,
-            Err(_) if padding.contains(&stored) => i16::MIN,
+            Err(_) if padding.contains(&stored) => PADDING,
             Err(_) => return Err(DoesNotFit),
         };
     }
@@ -76,12 +79,15 @@ fn write_i16(values: impl Iterator<Item = i32>, out: &mut [i16]) -> bool {
     misfits != 0
 }
 
-/// Rescales one frame into `out`, which has one place a pixel.
-pub fn into_f32(frame: &NativeFrame, rescale: Rescale, out: &mut [f32]) {
+/// Rescales one frame into `out`, which has one place a pixel. Padding becomes what [`into_i16`] makes of it.
+pub fn into_f32(frame: &NativeFrame, rescale: Rescale, padding: Option<&RangeInclusive<i32>>, out: &mut [f32]) {
+    let fits = f64::from(i16::MIN)..=f64::from(i16::MAX);
+    let is_padding = |stored: i32| padding.is_some_and(|range| range.contains(&stored));
     for (place, stored) in out.iter_mut().zip(frame.stored_values()) {
+        let value = f64::from(stored).mul_add(rescale.slope, rescale.intercept);
         #[expect(clippy::cast_possible_truncation, reason = "volumes are kept in single precision")]
-        let value = f64::from(stored).mul_add(rescale.slope, rescale.intercept) as f32;
-        *place = value;
+        let single = value as f32;
+        *place = if is_padding(stored) && !fits.contains(&value) { f32::from(PADDING) } else { single };
     }
 }
 
@@ -116,11 +122,24 @@ mod tests {
     }
 
     #[test]
+    fn padding_is_the_same_in_both_forms() {
+        let frame = frame(&[63536, 100, 0]);
+        for padding in [63536..=63536, 0..=100, 5..=9] {
+            let (mut whole, mut single) = ([0; 3], [0.0; 3]);
+            into_f32(&frame, Rescale { slope: 1.0, intercept: -1024.0 }, Some(&padding), &mut single);
+            match into_i16(&frame, (1, -1024), Some(&padding), &mut whole) {
+                Ok(()) => assert_eq!(single, whole.map(f32::from)),
+                Err(DoesNotFit) => assert_eq!(single, [62512.0, -924.0, -1024.0]),
+            }
+        }
+    }
+
+    #[test]
     fn fractions_are_not_whole() {
         assert_eq!(Rescale { slope: 1.0, intercept: -1024.0 }.whole(), Some((1, -1024)));
         assert_eq!(Rescale { slope: 0.5, intercept: 0.0 }.whole(), None);
         let mut out = [0.0; 2];
-        into_f32(&frame(&[3, 65535]), Rescale { slope: 0.5, intercept: 1.0 }, &mut out);
+        into_f32(&frame(&[3, 65535]), Rescale { slope: 0.5, intercept: 1.0 }, None, &mut out);
         assert_eq!(out, [2.5, 32768.5]);
     }
 }

@@ -46,6 +46,10 @@ const CROSS_SECTIONAL: [&str; 9] = [
     uids::LEGACY_CONVERTED_ENHANCED_PET_IMAGE_STORAGE,
 ];
 
+pub(super) fn is_cross_sectional(sop_class: &str) -> bool {
+    CROSS_SECTIONAL.contains(&sop_class)
+}
+
 /// Chooses the frames that can be slices.
 ///
 /// # Errors
@@ -67,7 +71,7 @@ pub fn select<'a>(instances: &'a [&'a InstanceHeader], options: &AssembleOptions
         let worst = left_out.into_iter().max_by_key(|(_, count)| *count).map(|(unfit, _)| unfit);
         return Err(worst.map_or(Refusal::NoGeometry, Unfit::refusal));
     }
-    warnings.extend(left_out.into_iter().map(|(unfit, count)| unfit.warning(count)));
+    warnings.extend(unfit_warnings(left_out));
     check_pixels(&candidates)?;
     check_uniform(&candidates)?;
     warnings.extend(oddities(&candidates));
@@ -75,7 +79,10 @@ pub fn select<'a>(instances: &'a [&'a InstanceHeader], options: &AssembleOptions
 }
 
 /// Refuses a series that is several.
-pub(super) fn check_identity(instances: &[&InstanceHeader]) -> Result<(), Refusal> {
+///
+/// # Errors
+/// The [`Refusal`] that names what differs; [`Refusal::Empty`] where there is nothing.
+pub fn check_identity(instances: &[&InstanceHeader]) -> Result<(), Refusal> {
     let Some(first) = instances.first() else { return Err(Refusal::Empty) };
     let identity = [
         ("Patient ID", tags::PATIENT_ID),
@@ -103,22 +110,57 @@ type Images<'a> = Vec<(usize, &'a InstanceHeader)>;
 
 fn cross_sections<'a>(instances: &'a [&'a InstanceHeader]) -> Result<(Images<'a>, Vec<String>), Refusal> {
     let all = instances.iter().copied().enumerate();
-    let (images, others): (Images, Images) =
-        all.partition(|(_, i)| CROSS_SECTIONAL.contains(&i.sop_class_uid.as_str()));
+    let (images, others): (Images, Images) = all.partition(|(_, i)| is_cross_sectional(i.sop_class_uid.as_str()));
     match (images.is_empty(), others.first()) {
         (true, Some((_, other))) => Err(Refusal::NoCrossSections(class_name(other))),
         (_, None) => Ok((images, Vec::new())),
-        (false, Some((_, other))) => {
-            let warning = format!("{} were left out: {}.", counted(others.len(), "instance"), class_name(other));
+        (false, Some(_)) => {
+            let warning = left_out(others.iter().map(|(_, other)| *other));
             Ok((images, vec![warning]))
         }
     }
 }
 
+/// Says how many instances were left out, and of which SOP classes.
+pub(super) fn left_out<'a>(others: impl Iterator<Item = &'a InstanceHeader>) -> String {
+    let mut classes: BTreeMap<String, usize> = BTreeMap::new();
+    for other in others {
+        *classes.entry(class_name(other)).or_default() += 1;
+    }
+    let count = classes.values().sum();
+    let mut names: Vec<String> = match classes.len() {
+        1 => classes.into_keys().collect(),
+        _ => classes.into_iter().map(|(name, count)| format!("{count} {name}")).collect(),
+    };
+    let more = names.len().saturating_sub(MOST_KINDS);
+    names.truncate(MOST_KINDS);
+    if more > 0 {
+        names.push(format!("{more} other classes"));
+    }
+    format!("{} were left out: {}.", counted(count, "instance"), names.join(", "))
+}
+
+/// Kinds that a warning names one by one: a sender may have any number of them.
+const MOST_KINDS: usize = 5;
+
 /// What the standard calls the SOP class of an instance.
 pub(super) fn class_name(instance: &InstanceHeader) -> String {
     let uid = instance.sop_class_uid.as_str();
     StandardSopClassDictionary.by_uid(uid).map_or_else(|| uid.to_owned(), |entry| entry.name.to_owned())
+}
+
+/// One for each kind, those with the most images first; beyond a few kinds the rest in one.
+fn unfit_warnings(left_out: BTreeMap<Unfit, usize>) -> Vec<String> {
+    let mut kinds: Vec<(Unfit, usize)> = left_out.into_iter().collect();
+    if kinds.len() <= MOST_KINDS {
+        return kinds.into_iter().map(|(unfit, count)| unfit.warning(count)).collect();
+    }
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let rest = kinds.split_off(MOST_KINDS);
+    let images = rest.iter().map(|(_, count)| count).sum();
+    let mut warnings: Vec<String> = kinds.into_iter().map(|(unfit, count)| unfit.warning(count)).collect();
+    warnings.push(format!("{} of {} other kinds were left out.", counted(images, "image"), rest.len()));
+    warnings
 }
 
 /// Why a frame is no slice.
@@ -178,6 +220,9 @@ fn check_pixels(candidates: &[Candidate]) -> Result<(), Refusal> {
         }
         if !instance.has_pixel_data {
             return Err(Refusal::NoPixelData);
+        }
+        if let Some(described) = instance.described_frames.filter(|described| *described != instance.declared_frames) {
+            return Err(Refusal::UndescribedFrames { declared: instance.declared_frames, described });
         }
         if !data_set.items(tags::MODALITY_LUT_SEQUENCE).is_empty() {
             return Err(Refusal::ModalityLut);

@@ -1,29 +1,54 @@
 //! A series on its way to a volume: headers first, facts and plan from them, pixels last.
 
-use rayon::prelude::*;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::facts::SeriesFacts;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::facts::{SeriesFacts, SeriesKind};
 use super::fill::{Filled, Wanted, fill};
 use super::frame_header::FrameHeader;
 use super::instance::{InstanceError, InstanceHeader, InstanceSource, pixel_data};
 use super::options::AssembleOptions;
-use super::plan::{FramePlace, Plan, check_missing, plan};
+use super::plan::{FramePlace, Plan, check_form, check_missing, plan};
 use super::refusal::{AssembleError, Refusal};
 use super::rescale::Rescale;
 use super::{SourceFrame, SourceSeries, Volume, Voxels};
-use crate::dicom::tags;
-use crate::dicom::uid::FrameOfReferenceUid;
 
 /// The instances of one series with their headers read.
 #[derive(Debug)]
 pub struct Series {
     members: Vec<Member>,
+    /// What was planned already: acceptance, a gate's acceptance and the volume ask for the same plan.
+    plans: Mutex<Vec<(AssembleOptions, Result<Plan, Refusal>)>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) header: InstanceHeader,
     pub(super) source: InstanceSource,
+    /// A hash for each frame, once they were asked for.
+    prints: OnceLock<Option<Vec<FramePrint>>>,
+}
+
+/// A hash of what was sent of a frame.
+pub(super) type FramePrint = [u8; 32];
+
+impl Member {
+    /// Equal for frames that hold the same image, to the bit of what was sent; `None` where that cannot be told. The file
+    /// is opened once, however often this is asked.
+    fn print(&self, frame: usize) -> Option<FramePrint> {
+        let prints = self.prints.get_or_init(|| {
+            let pixels = pixel_data(&self.source.open().ok()?, &self.header).ok()?;
+            let form = format!("{:?} {:?}", self.header.compression, self.header.format);
+            let print = |frame: usize| {
+                let encoded = pixels.encoded_frame(frame).ok()?;
+                Some(Sha256::new().chain_update(&form).chain_update(&encoded).finalize().into())
+            };
+            (0..self.header.frames.len()).map(print).collect()
+        });
+        prints.as_ref()?.get(frame).copied()
+    }
 }
 
 /// What a frame's values are multiplied by and shifted by; stored values as they are where it does not say.
@@ -37,9 +62,11 @@ impl Series {
     /// # Errors
     /// [`AssembleError::Read`] where a file cannot be opened; [`Refusal::UnreadableInstance`] where one is broken.
     pub fn read(sources: Vec<InstanceSource>) -> Result<Self, AssembleError> {
-        let read: Result<Vec<Member>, InstanceError> =
-            sources.into_par_iter().map(|source| Ok(Member { header: source.header()?, source })).collect();
-        Ok(Self { members: read? })
+        let member = |source: InstanceSource| -> Result<Member, InstanceError> {
+            Ok(Member { header: source.header()?, source, prints: OnceLock::new() })
+        };
+        let members = sources.into_par_iter().map(member).collect::<Result<Vec<Member>, InstanceError>>()?;
+        Ok(Self { members, plans: Mutex::default() })
     }
 
     pub(super) fn members(&self) -> &[Member] {
@@ -51,7 +78,19 @@ impl Series {
     }
 
     fn plan(&self, options: &AssembleOptions) -> Result<Plan, Refusal> {
-        plan(&self.headers(), options, |a, b| self.same_pixels(a, b))
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, plan)) = plans.iter().find(|(planned, _)| planned == options) {
+            return plan.clone();
+        }
+        let plan = plan(&self.headers(), options, |place| self.members[place.member].print(place.frame));
+        plans.push((options.clone(), plan.clone()));
+        plan
+    }
+
+    /// Which kind of series it is. Plans nothing.
+    #[must_use]
+    pub fn kind(&self) -> SeriesKind {
+        SeriesKind::collect(&self.headers())
     }
 
     /// What acceptance rules ask for. Decodes nothing.
@@ -61,20 +100,6 @@ impl Series {
         SeriesFacts::collect(&self.headers(), plan.as_ref().map_err(Clone::clone))
     }
 
-    /// Whether two frames hold the same image, to the bit of what was sent.
-    fn same_pixels(&self, a: FramePlace, b: FramePlace) -> bool {
-        let (one, other) = (&self.members[a.member], &self.members[b.member]);
-        let encoded = |member: &Member, frame: usize| {
-            let pixels = pixel_data(&member.source.open().ok()?, &member.header).ok()?;
-            pixels.encoded_frame(frame).ok()
-        };
-        let (x, y) = (encoded(one, a.frame), encoded(other, b.frame));
-        one.header.compression == other.header.compression
-            && one.header.format == other.header.format
-            && x.is_some()
-            && x == y
-    }
-
     /// Decodes all slices, in parallel, straight into the volume.
     ///
     /// # Errors
@@ -82,18 +107,23 @@ impl Series {
     /// cannot be opened.
     pub fn assemble(mut self, options: &AssembleOptions) -> Result<Volume, AssembleError> {
         let plan = self.plan(options)?;
-        let wanted = self.wanted();
-        let filled = fill(&mut self.members, &plan, wanted)?;
+        let wanted = self.wanted(&plan);
+        check_form(&plan.geometry, wanted, options)?;
+        let filled = fill(&mut self.members, &plan, wanted, |wanted| check_form(&plan.geometry, wanted, options))?;
         Ok(self.finish(plan, filled, options)?)
     }
 
-    /// 16 bits where every slope and intercept is a whole number; whether the values fit is seen when they are there.
-    fn wanted(&self) -> Wanted {
-        let fits = |member: &Member| match &member.source {
-            InstanceSource::Decoded(early) => !early.frames.iter().any(|f| matches!(f, Ok(Voxels::F32(_)))),
-            _ => member.header.frames.iter().all(|frame| rescale_of(frame).whole().is_some()),
+    /// 16 bits where the slopes and intercepts of all slices are whole numbers; whether the values fit is seen when they
+    /// are there.
+    fn wanted(&self, plan: &Plan) -> Wanted {
+        let fits = |place: &FramePlace| {
+            let member = &self.members[place.member];
+            match &member.source {
+                InstanceSource::Decoded(early) => !matches!(early.frames.get(place.frame), Some(Ok(Voxels::F32(_)))),
+                _ => member.header.frames.get(place.frame).is_some_and(|frame| rescale_of(frame).whole().is_some()),
+            }
         };
-        if self.members.iter().all(fits) { Wanted::I16 } else { Wanted::F32 }
+        if plan.slots.iter().flatten().all(fits) { Wanted::I16 } else { Wanted::F32 }
     }
 
     fn finish(self, plan: Plan, filled: Filled, options: &AssembleOptions) -> Result<Volume, Refusal> {
@@ -160,20 +190,8 @@ impl Series {
         let first = slots.iter().flatten().next().ok_or(Refusal::Empty)?;
         let header = &self.members[first.member].header;
         let mut seen = std::collections::HashSet::new();
-        let instances = slots
-            .iter()
-            .flatten()
-            .map(|place| &self.members[place.member].header)
-            .filter(|header| seen.insert(&header.sop_instance_uid))
-            .map(|header| (header.sop_class_uid.clone(), header.sop_instance_uid.clone()))
-            .collect();
-        Ok(SourceSeries {
-            study_instance_uid: header.study_instance_uid.clone(),
-            series_instance_uid: header.series_instance_uid.clone(),
-            frame_of_reference_uid: header.data_set.uid(tags::FRAME_OF_REFERENCE_UID, FrameOfReferenceUid::parse).ok(),
-            header: header.data_set.clone(),
-            instances,
-        })
+        let read = slots.iter().flatten().map(|place| &self.members[place.member].header);
+        Ok(SourceSeries::of(header, read.filter(|header| seen.insert(&header.sop_instance_uid))))
     }
 }
 

@@ -4,7 +4,7 @@ use super::frame_header::{Plane, dot};
 use super::refusal::Refusal;
 
 /// Positions nearer than this along the normal are one place, mm.
-const SAME_PLACE: f64 = 0.01;
+pub(super) const SAME_PLACE: f64 = 0.01;
 /// How far a slice may lie off the even grid, as a share of the spacing.
 const OFF_GRID: f64 = 0.1;
 /// How far slices may be shifted within their planes, as a share of the pixel spacing.

@@ -1,7 +1,7 @@
 //! Compressed slices are decoded while the rest of their series still arrives: a spare-time job. What it has done saves the
 //! worker that much; what it has not done, or what a crash has taken, the worker does itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
-use crate::store::{InstanceKey, Store, StoreError};
+use crate::store::{InstanceKey, SeriesKey, Store, StoreError};
 use crate::volume::{DecodedInstance, InstanceSource, decode_instance};
 
 /// What no job has asked for in this time is let go of.
@@ -31,11 +31,18 @@ pub struct EarlySlices {
 #[derive(Debug, Default)]
 struct Kept {
     bytes: usize,
-    slices: HashMap<PathBuf, (Arc<DecodedInstance>, Timestamp)>,
+    slices: HashMap<PathBuf, KeptSlice>,
+}
+
+#[derive(Debug)]
+struct KeptSlice {
+    slice: Arc<DecodedInstance>,
+    series: SeriesKey,
+    since: Timestamp,
 }
 
 impl EarlySlices {
-    /// An empty place for so many bytes of pixels.
+    /// An empty place for so many bytes of pixels and headers.
     #[must_use]
     pub fn new(most_bytes: usize) -> Self {
         Self { most_bytes, kept: Mutex::default() }
@@ -46,7 +53,7 @@ impl EarlySlices {
     pub fn take(&self, path: &Path) -> InstanceSource {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         match kept.slices.remove(path) {
-            Some((slice, _)) => {
+            Some(KeptSlice { slice, .. }) => {
                 kept.bytes -= slice.bytes();
                 InstanceSource::Decoded(slice)
             }
@@ -65,18 +72,23 @@ impl EarlySlices {
         self.most_bytes.saturating_sub(self.kept.lock().unwrap_or_else(PoisonError::into_inner).bytes)
     }
 
-    /// Lets go of what no job has asked for.
-    fn forget_old(&self, now: Timestamp) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.slices.retain(|_, (_, since)| since.plus(KEPT) > now);
-        kept.bytes = kept.slices.values().map(|(slice, _)| slice.bytes()).sum();
+    /// Of which series there are slices.
+    fn series(&self) -> BTreeSet<SeriesKey> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).slices.values().map(|kept| kept.series).collect()
     }
 
-    fn put(&self, path: PathBuf, slice: DecodedInstance, now: Timestamp) {
+    /// Lets go of what no job has asked for in time, and of series that no job will ask for.
+    fn forget(&self, awaited: &BTreeSet<SeriesKey>, now: Timestamp) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.slices.retain(|_, slice| slice.since.plus(KEPT) > now && awaited.contains(&slice.series));
+        kept.bytes = kept.slices.values().map(|kept| kept.slice.bytes()).sum();
+    }
+
+    fn put(&self, path: PathBuf, slice: DecodedInstance, series: SeriesKey, since: Timestamp) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.bytes += slice.bytes();
-        if let Some((before, _)) = kept.slices.insert(path, (Arc::new(slice), now)) {
-            kept.bytes -= before.bytes();
+        if let Some(before) = kept.slices.insert(path, KeptSlice { slice: Arc::new(slice), series, since }) {
+            kept.bytes -= before.slice.bytes();
         }
     }
 }
@@ -104,7 +116,7 @@ impl EarlyDecoder {
         }
         let mut changed = self.store.series_changed();
         while !stop.is_cancelled() {
-            match self.pass(&stop).await {
+            match self.look(&stop).await {
                 Ok(()) => tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(KEPT) => {}
@@ -118,9 +130,14 @@ impl EarlyDecoder {
         }
     }
 
-    /// Everything that has arrived since the last pass.
-    async fn pass(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
-        self.slices.forget_old(self.clock.now());
+    /// Decodes everything that has arrived since the last look, as far as there is room, and lets go of what no job will
+    /// ask for: of series that no route reads, or whose jobs have begun.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn look(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        let awaited = self.store.series_awaited(&self.slices.series()).await?;
+        self.slices.forget(&awaited, self.clock.now());
         loop {
             let arrived = self.store.compressed_arrivals(self.last, &self.modalities, PAGE).await?;
             for instance in &arrived {
@@ -128,7 +145,7 @@ impl EarlyDecoder {
                     return Ok(());
                 }
                 self.last = instance.key();
-                self.decode(instance.path().to_owned()).await;
+                self.decode(instance.path().to_owned(), instance.series_key()).await;
             }
             if arrived.is_empty() {
                 return Ok(());
@@ -136,14 +153,14 @@ impl EarlyDecoder {
         }
     }
 
-    async fn decode(&self, path: PathBuf) {
+    async fn decode(&self, path: PathBuf, series: SeriesKey) {
         let (source, room) = (InstanceSource::File(path.clone()), self.slices.room());
         if room == 0 {
             return;
         }
         // What cannot be decoded is reported by the job that reads the series.
         if let Ok(Ok(Some(slice))) = tokio::task::spawn_blocking(move || decode_instance(source, room)).await {
-            self.slices.put(path, slice, self.clock.now());
+            self.slices.put(path, slice, series, self.clock.now());
         }
     }
 }

@@ -18,10 +18,10 @@ use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::results::{DocumentReference, ResultKind, ResultObject, ResultSet};
-use crate::store::{ClaimedJob, JobEnd, NewEmbeddings, NewResult, Store, StoreError, StoredInstance};
+use crate::store::{ClaimedJob, JobEnd, Lease, NewEmbeddings, NewResult, Store, StoreError, StoredInstance};
 use early::EarlySlices;
 use embeddings::{embeddings_of, new_embeddings};
-use reading::{Assignment, Gates, Reading, ReadingError, Writing};
+use reading::{Assignment, Gates, Reading, ReadingError, Signature, Writing};
 
 /// The longest time without a look for jobs: one that waits for its next attempt has become due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -89,6 +89,7 @@ impl Worker {
                 return self.put_back(job).await;
             }
         };
+        let lease = job.lease();
         let worker = self.clone();
         let date = job.created_at;
         let input = prepared.clone();
@@ -96,7 +97,7 @@ impl Worker {
         let reading = tokio::task::spawn_blocking(move || worker.read(&name, input, date));
         let outcome = tokio::select! {
             joined = reading => joined,
-            () = self.keep_lease(&job) => {
+            () = self.keep_lease(&lease) => {
                 return tracing::warn!(job.id = %id, "the job's lease was lost; its results are dropped");
             }
             () = drained.cancelled() => return self.put_back(job).await,
@@ -110,7 +111,8 @@ impl Worker {
                 let Reading { outcome, results, times, decoded_early, .. } = reading;
                 let count = results.objects.len();
                 let (results, now) = (new_results(results), self.clock.now());
-                let saved = self.store.finish_job(job, &outcome, results, embeddings, now).await;
+                let saved = self.store.finish_job(job, &outcome, results, embeddings, now);
+                let saved = self.renewing(lease, saved).await;
                 saved.map(|_| {
                     tracing::info!(
                         job.id = %id, model.name = model, series.uid = %series, outcome, results = count,
@@ -125,7 +127,7 @@ impl Worker {
                 self.exhausted.cancel();
                 return self.put_back(job).await;
             }
-            Err(error) => self.not_done(job, &error, &prepared.files).await,
+            Err(error) => self.renewing(lease, self.not_done(job, error, &prepared.files)).await,
         };
         if let Err(error) = ended {
             tracing::error!(job.id = %id, %error, "the end of the job could not be recorded; its lease will run out");
@@ -141,7 +143,6 @@ impl Worker {
             predecessor: predecessors.iter().find(|result| is_report(result)).map(reference),
             study: job.study_instance_uid.clone(),
             series_instance: job.series_instance_uid.clone(),
-            series: format!("{} revision {}", job.series_instance_uid, job.revision),
             revision: job.revision,
         })
     }
@@ -166,7 +167,6 @@ impl Worker {
             date,
             deadline: Instant::now() + manifest.longest_run(per_slice) + ALLOWANCE,
             gates: &self.gates,
-            series: prepared.series,
             per_slice,
         })?;
         let of = embeddings_of(&prepared.study, &prepared.series_instance, Some(prepared.revision), manifest);
@@ -175,15 +175,20 @@ impl Worker {
     }
 
     /// Renews the lease; returns only when it is lost.
-    async fn keep_lease(&self, job: &ClaimedJob) {
+    async fn keep_lease(&self, lease: &Lease) {
         loop {
             tokio::time::sleep(self.jobs.lease / 3).await;
-            match self.store.renew_job(job, self.clock.now(), milliseconds(self.jobs.lease)).await {
+            match self.store.renew_lease(lease, self.clock.now(), milliseconds(self.jobs.lease)).await {
                 Ok(()) => {}
                 Err(StoreError::LeaseLost(_)) => return,
-                Err(error) => tracing::error!(job.id = %job.id(), %error, "the job's lease could not be renewed"),
+                Err(error) => tracing::error!(job.id = %lease.job(), %error, "the job's lease could not be renewed"),
             }
         }
+    }
+
+    /// Renews the lease while the job is being ended, which may take long on a slow disk.
+    async fn renewing<T>(&self, lease: Lease, ending: impl Future<Output = T>) -> T {
+        while_renewing(ending, self.keep_lease(&lease)).await
     }
 
     async fn put_back(&self, job: ClaimedJob) {
@@ -196,13 +201,18 @@ impl Worker {
         }
     }
 
-    async fn not_done(&self, job: ClaimedJob, error: &ReadingError, files: &[PathBuf]) -> Result<(), StoreError> {
+    async fn not_done(&self, job: ClaimedJob, error: ReadingError, files: &[PathBuf]) -> Result<(), StoreError> {
         let (id, model, series, attempt) =
             (job.id(), job.model_name.clone(), job.series_instance_uid.clone(), job.attempt);
-        let cause = error.to_string();
-        let now = self.clock.now();
+        let (cause, code, who) = (error.to_string(), error.code(), error.acts());
         let last = !error.may_pass() || job.tries >= self.jobs.attempts;
-        let report = if last && self.report_failures { self.failure_report(&job, error, files).await } else { None };
+        let speaks_of_one = !matches!(error, ReadingError::Mixed(_));
+        let report = if last && self.report_failures && speaks_of_one {
+            self.failure_report(&job, error, files).await
+        } else {
+            None
+        };
+        let now = self.clock.now();
         let end = match report {
             Some(report) => {
                 self.store.fail_job_with_report(job, &cause, new_results(report), now).await?;
@@ -214,7 +224,6 @@ impl Worker {
                 self.store.retry_job(job, &cause, now.plus_ms(wait), now).await?
             }
         };
-        let code = error.code();
         match end {
             JobEnd::Queued => tracing::warn!(
                 job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, "job will be tried again"
@@ -224,17 +233,42 @@ impl Worker {
                 "job was not done; a later revision of the series is read instead"
             ),
             JobEnd::Failed => tracing::error!(
-                job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, who = error.acts(), "job failed"
+                job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, who, "job failed"
             ),
         }
         Ok(())
     }
 
-    async fn failure_report(&self, job: &ClaimedJob, error: &ReadingError, files: &[PathBuf]) -> Option<ResultSet> {
-        let package = self.engine.served().find(|package| package.manifest().name == job.model_name)?;
-        let report = reading::report_failure(files, package.manifest(), &self.writing, job.created_at, error);
-        report.map_err(|e| tracing::error!(job.id = %job.id(), error = %e, "the failure could not be reported")).ok()
+    /// The report of a failure, where one can be written. What failed may fail here as well, and panic: then there is none.
+    async fn failure_report(&self, job: &ClaimedJob, error: ReadingError, files: &[PathBuf]) -> Option<ResultSet> {
+        let (worker, model, date, files) = (self.clone(), job.model_name.clone(), job.created_at, files.to_vec());
+        let written = tokio::task::spawn_blocking(move || {
+            let package = worker.engine.served().find(|package| package.manifest().name == model);
+            let package = package.ok_or(EngineError::UnknownModel { model })?;
+            let manifest = package.manifest();
+            let writing = &worker.writing;
+            let signature = Signature { manifest, engine: &worker.engine, writing, predecessor: None, date };
+            reading::report_failure(&files, &signature, &error)
+        });
+        let cause = match written.await {
+            Ok(Ok(report)) => return Some(report),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        tracing::error!(job.id = %job.id(), cause, "the failure could not be reported");
+        None
     }
+}
+
+/// Ends a job while its lease is renewed. Whether it is still ours is for the transaction to say that ends it: from then on
+/// there is nothing to renew, and a lease that is found lost cuts nothing short.
+async fn while_renewing<T>(ending: impl Future<Output = T>, renewing: impl Future<Output = ()>) -> T {
+    let mut ending = std::pin::pin!(ending);
+    tokio::select! {
+        ended = &mut ending => return ended,
+        () = renewing => {}
+    }
+    ending.await
 }
 
 /// What a job works on.
@@ -244,8 +278,6 @@ struct Prepared {
     predecessor: Option<DocumentReference>,
     study: StudyInstanceUid,
     series_instance: SeriesInstanceUid,
-    /// With its revision.
-    series: String,
     revision: i64,
 }
 
@@ -275,5 +307,23 @@ pub const fn kind_word(kind: ResultKind) -> &'static str {
         ResultKind::ParametricMap => "parametric map",
         ResultKind::Report => "report",
         ResultKind::FailureReport => "failure report",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_is_renewed_while_its_job_ends_and_losing_it_cuts_nothing_short() {
+        let (renewed, wait) = tokio::sync::oneshot::channel();
+        let ending = async {
+            // Comes only where renewing goes on beside it.
+            let renewed = wait.await;
+            tokio::task::yield_now().await;
+            renewed.is_ok()
+        };
+        let renewing = async { renewed.send(()).unwrap() };
+        assert!(while_renewing(ending, renewing).await);
     }
 }

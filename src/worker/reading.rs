@@ -21,7 +21,7 @@ use crate::inference::subject::{Context, Subject};
 use crate::results::{
     self, DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultRequest, ResultSet, SourceGrid,
 };
-use crate::volume::SourceSeries;
+use crate::volume::{Refusal, SourceSeries};
 
 pub use gate::Gates;
 pub use prepare::{Prepared, SeriesInstances};
@@ -42,10 +42,8 @@ pub struct Assignment<'a> {
     pub date: Timestamp,
     /// When the job must have ended.
     pub deadline: Instant,
-    /// What gates have said of this series before.
+    /// What gates have said before.
     pub gates: &'a Gates,
-    /// The series and its revision, for them.
-    pub series: String,
     /// Whether each slice is scored by itself too, by models that can.
     pub per_slice: bool,
 }
@@ -71,17 +69,26 @@ impl Writing {
             serial_number: results.device_serial_number.clone(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let options = EncodingOptions { series_number_base: results.series_number_base, ..EncodingOptions::default() };
-        let hash = Sha256::digest(format!("{equipment:?} {options:?}").as_bytes());
-        let configuration_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let options = EncodingOptions {
+            series_number_base: results.series_number_base,
+            utc_offset: results.utc_offset,
+            ..EncodingOptions::default()
+        };
+        let configuration_hash = hex_sha256(&format!("{equipment:?} {options:?}"));
         Self { equipment, options, configuration_hash }
+    }
+
+    /// The same for results of a date that is stored nowhere: those of another run are other objects.
+    #[must_use]
+    pub fn dated(self, date: Timestamp) -> Self {
+        Self { configuration_hash: hex_sha256(&format!("{} {}", self.configuration_hash, date.0)), ..self }
     }
 
     /// The same for results that tell of each slice too: they are other objects.
     #[must_use]
     pub fn per_slice(&self) -> Self {
-        let hash = Sha256::digest(format!("{} per slice", self.configuration_hash).as_bytes());
-        Self { configuration_hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(), ..self.clone() }
+        let configuration_hash = hex_sha256(&format!("{} per slice", self.configuration_hash));
+        Self { configuration_hash, ..self.clone() }
     }
 }
 
@@ -120,6 +127,10 @@ pub enum ReadingError {
     /// Not one instance of the series can be read: whoever sent it must act.
     #[error("not one instance of the series can be read")]
     Unreadable,
+    /// The series is several: of several patients, studies or series. A report would stand under one of them and speak of
+    /// the others: whoever sent it must act.
+    #[error("no report can be written: {0}")]
+    Mixed(Refusal),
     /// The model did not do it.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -138,7 +149,7 @@ impl ReadingError {
         match self {
             Self::File(_) => true,
             Self::Engine(error) => error.retryable(),
-            Self::Unreadable | Self::Embeddings(_) | Self::Result(_) => false,
+            Self::Unreadable | Self::Mixed(_) | Self::Embeddings(_) | Self::Result(_) => false,
         }
     }
 
@@ -147,7 +158,7 @@ impl ReadingError {
     pub const fn acts(&self) -> &'static str {
         match self {
             Self::File(_) => "operator",
-            Self::Unreadable => "peer",
+            Self::Unreadable | Self::Mixed(_) => "peer",
             Self::Engine(error) => error.acts().as_str(),
             Self::Embeddings(_) | Self::Result(_) => "us",
         }
@@ -159,6 +170,7 @@ impl ReadingError {
         match self {
             Self::File(_) => "file",
             Self::Unreadable => "unreadable",
+            Self::Mixed(refusal) => refusal.code(),
             Self::Engine(error) => error.code(),
             Self::Embeddings(_) => "embeddings",
             Self::Result(_) => "result",
@@ -207,8 +219,6 @@ pub struct Asked<'a> {
     pub engine: &'a Engine,
     /// What gates have said before.
     pub gates: &'a Gates,
-    /// The series and its revision, for them.
-    pub series: &'a str,
     /// Whether each slice is scored by itself too, by models that can.
     pub per_slice: bool,
     /// When it must have ended.
@@ -227,7 +237,7 @@ pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Resu
     };
     let mut context = Context { gate: None, per_slice: asked.per_slice };
     if let Some(gate) = &manifest.accepts.gate {
-        let answer = asked.gates.ask(asked.engine, gate, asked.series, &subject, asked.deadline)?;
+        let answer = asked.gates.ask(asked.engine, gate, &subject, asked.deadline)?;
         if answer.verdict != Verdict::Suitable {
             let warning = format!("{gate} decided that the series is not suitable; the model itself did not run.");
             let prediction = Box::new(Prediction { warnings: vec![warning], ..Prediction::of(answer.verdict) });
@@ -240,10 +250,12 @@ pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Resu
 }
 
 /// Who signs the objects, and when.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Signature<'a> {
     /// The model.
     pub manifest: &'a Manifest,
+    /// Who runs it, and its gate.
+    pub engine: &'a Engine,
     /// How the results are written.
     pub writing: &'a Writing,
     /// The report that this one replaces.
@@ -276,17 +288,17 @@ pub fn encode(inferred: &Inferred, signature: &Signature<'_>) -> Result<ResultSe
 /// # Errors
 /// [`ReadingError::may_pass`] says whether to try again. A series that the model does not read is no error.
 pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
-    let Assignment { mut instances, manifest, engine, writing, predecessor, date, deadline, gates, series, per_slice } =
+    let Assignment { mut instances, manifest, engine, writing, predecessor, date, deadline, gates, per_slice } =
         assignment;
     let started = Instant::now();
     let decoded_early = instances.decoded_early();
     let prepared = instances.prepare(manifest, engine)?;
     drop(instances);
     let assemble = started.elapsed();
-    let asked = Asked { engine, gates, series: &series, per_slice, deadline };
+    let asked = Asked { engine, gates, per_slice, deadline };
     let inferred = infer(prepared, manifest, &asked)?;
     let infer = started.elapsed() - assemble;
-    let signature = Signature { manifest, writing, predecessor: predecessor.as_ref(), date };
+    let signature = Signature { manifest, engine, writing, predecessor: predecessor.as_ref(), date };
     let results = encode(&inferred, &signature)?;
     let times = Times { assemble, infer, encode: started.elapsed() - assemble - infer };
     let outcome = inferred.word().to_owned();
@@ -303,15 +315,24 @@ pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
 /// As [`read`].
 pub fn report_failure(
     files: &[PathBuf],
-    manifest: &Manifest,
-    writing: &Writing,
-    date: Timestamp,
+    signature: &Signature<'_>,
     error: &ReadingError,
 ) -> Result<ResultSet, ReadingError> {
-    let source = SeriesInstances::from(files).source().ok_or(ReadingError::Unreadable)?;
+    let source = SeriesInstances::from(files).source()?;
     let cause = error.to_string();
-    let signature = Signature { manifest, writing, predecessor: None, date };
-    written(&source, None, Outcome::Failed { code: error.code(), cause: &cause }, &signature)
+    written(&source, None, Outcome::Failed { code: error.code(), cause: &cause }, signature)
+}
+
+/// Of all that a result depends on beside its input: how results are written, all that the model's manifest says, and all
+/// that its gate's says, which decides what the model is shown.
+fn configuration_hash(writing: &Writing, manifest: &Manifest, gate: Option<&Manifest>) -> String {
+    let mut said = format!("{} {}", writing.configuration_hash, manifest.content_sha256());
+    said.extend(gate.map(|gate| format!(" {}", gate.content_sha256())));
+    hex_sha256(&said)
+}
+
+fn hex_sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn written(
@@ -321,16 +342,85 @@ fn written(
     signature: &Signature<'_>,
 ) -> Result<ResultSet, ReadingError> {
     let writing = signature.writing;
+    let manifest = signature.manifest;
+    let gate = manifest.accepts.gate.as_ref().and_then(|gate| signature.engine.manifest(gate));
+    let configuration_hash = configuration_hash(writing, manifest, gate);
     let request = ResultRequest {
         source,
         grid,
         outcome,
-        algorithm: &signature.manifest.identity(),
-        configuration_hash: &writing.configuration_hash,
+        algorithm: &manifest.identity(),
+        configuration_hash: &configuration_hash,
         equipment: &writing.equipment,
         predecessor: signature.predecessor,
         now: signature.date,
         options: &writing.options,
     };
     Ok(results::encode(&request)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::data_set::DataSet;
+    use crate::dicom::encode::{Layout, encode, part10_header};
+    use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
+    use crate::dicom::{VR, tags};
+    use crate::volume::InstanceSource;
+
+    fn model(from: &str, to: &str) -> Manifest {
+        let text = include_str!("../inference/manifest/example.toml");
+        assert!(text.contains(from));
+        Manifest::parse(&text.replacen(from, to, 1)).unwrap()
+    }
+
+    #[test]
+    fn all_that_decides_a_result_is_in_the_hash_and_how_a_file_is_laid_out_is_not() {
+        let writing = Writing::of(&config::Results::default());
+        let (model_, same) = (model("least_slices", "least_slices"), model("least_slices", "# a word\nleast_slices"));
+        let other = model("largest_missing_share = 0.05", "largest_missing_share = 0.06");
+        let hash = |model: &Manifest, gate: Option<&Manifest>| configuration_hash(&writing, model, gate);
+        assert_eq!(hash(&model_, None), hash(&same, None));
+        let all = [hash(&model_, None), hash(&other, None), hash(&model_, Some(&model_)), hash(&model_, Some(&other))];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        let dated = writing.clone().dated(Timestamp(1));
+        assert_ne!(dated.configuration_hash, writing.dated(Timestamp(2)).configuration_hash);
+    }
+
+    fn instance(number: u8, class: &str, patient: &str) -> InstanceSource {
+        let mut ds = DataSet::new();
+        let uid = format!("1.2.3.{number}");
+        ds.put_uid(tags::SOP_CLASS_UID, class);
+        ds.put_uid(tags::SOP_INSTANCE_UID, &uid);
+        ds.put_text(tags::PATIENT_ID, VR::LO, patient);
+        ds.put_uid(tags::STUDY_INSTANCE_UID, "1.2");
+        ds.put_uid(tags::SERIES_INSTANCE_UID, "1.2.3");
+        let (class, uid) = (SopClassUid::parse(class).unwrap(), SopInstanceUid::parse(&uid).unwrap());
+        let mut file = part10_header(&class, &uid, &TransferSyntaxUid::explicit_le(), None);
+        file.extend(encode(&ds, Layout::ExplicitLe));
+        InstanceSource::Memory(file.into())
+    }
+
+    const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+    const RAW: &str = "1.2.840.10008.5.1.4.1.1.66";
+
+    #[test]
+    fn a_series_of_several_patients_has_no_report_under_one_of_them() {
+        let instances = vec![instance(1, CT, "A"), instance(2, CT, "B")];
+        let error = SeriesInstances::from(instances).source().unwrap_err();
+        assert_eq!((error.code(), error.may_pass()), ("several-patients", false));
+        assert!(matches!(error, ReadingError::Mixed(Refusal::SeveralPatients("Patient ID"))));
+        let none = SeriesInstances::from(vec![InstanceSource::Memory(b"nothing"[..].into())]);
+        assert!(matches!(none.source(), Err(ReadingError::Unreadable)));
+    }
+
+    #[test]
+    fn a_report_of_what_is_no_volume_names_the_images_where_there_are_some() {
+        let named = |instances: Vec<InstanceSource>| {
+            let source = SeriesInstances::from(instances).source().unwrap();
+            source.instances.iter().map(|(_, uid)| uid.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(named(vec![instance(1, RAW, "A"), instance(2, CT, "A")]), ["1.2.3.2"]);
+        assert_eq!(named(vec![instance(1, RAW, "A")]), ["1.2.3.1"]);
+    }
 }

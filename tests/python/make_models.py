@@ -25,6 +25,7 @@ family = "123105, DCM, Histogram Analysis"
 sha256 = "{sha256}"
 
 [accepts]
+largest_missing_share = 0.1
 modality = ["CT"]
 
 [input]

@@ -65,6 +65,7 @@ pub(crate) fn source() -> SourceSeries {
         frame_of_reference_uid: None,
         header: DataSet::new(),
         instances: Vec::new(),
+        lossy: None,
     }
 }
 

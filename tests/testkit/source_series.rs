@@ -126,6 +126,7 @@ pub fn series(layout: Layout3d, identify: impl Fn(&mut DataSet)) -> Series {
             frame_of_reference_uid: Some(FrameOfReferenceUid::parse(FRAME_OF_REFERENCE).unwrap()),
             header,
             instances: uids,
+            lossy: None,
         },
         geometry,
         missing_share: 0.0,

@@ -84,13 +84,17 @@ fn a_segmentation_a_map_and_a_report_stand_together() {
 #[test]
 fn slices_at_unequal_distances_keep_their_own_places() {
     let shape = [7, 9, 13];
-    for layout in [Layout3d::axial(shape), Layout3d::axial(shape).oblique().reversed()] {
+    // Almost a tenth of the distance between slices, which is more than half of that between thick slices' pixels.
+    let thick = Layout3d { spacing: [5.0, 0.703_125, 0.8], ..Layout3d::axial(shape) };
+    for (layout, step) in
+        [(Layout3d::axial(shape), 0.3), (Layout3d::axial(shape).oblique().reversed(), 0.3), (thick, 0.45)]
+    {
         let mut series = series(layout, identified);
-        // A third of a millimetre along the normal, and another thickness: still the slice that it was.
+        // A little along the normal, and another thickness: still the slice that it was.
         let normal = series.volume.geometry.slice_direction;
         let third = series.volume.slices[3].as_mut().unwrap();
         let place: Vec<f64> = third.image_position_patient.split('\\').map(|n| n.parse().unwrap()).collect();
-        let moved: Vec<String> = place.iter().zip(normal).map(|(p, n)| decimal_string(p + n * 0.3)).collect();
+        let moved: Vec<String> = place.iter().zip(normal).map(|(p, n)| decimal_string(p + n * step)).collect();
         third.image_position_patient = moved.join("\\");
         third.slice_thickness = Some("2.5".into());
         let place = third.image_position_patient.clone();

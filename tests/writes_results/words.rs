@@ -107,3 +107,11 @@ fn a_model_that_wrote_nothing_is_said_to_have_written_nothing() {
     assert!(texts.iter().any(|text| text == "Note: the model wrote no text"), "{texts:?}");
     assert!(!texts.iter().any(|text| text.starts_with(MARK)));
 }
+
+#[test]
+fn a_sign_that_the_character_set_lacks_is_spelled_within_its_word() {
+    let (series, said) = (in_set("ISO_IR 144", b"Ivanov"), writing("Cobb angle 12\u{b0} right."));
+    let results = Asked::of(&series, Outcome::Predicted(&said)).encode().unwrap();
+    let report = object(&results, ResultKind::Report).unwrap();
+    assert_eq!(written(&report), format!("{MARK}\r\nCobb angle 12deg right."));
+}

@@ -203,15 +203,17 @@ impl Session<'_> {
         log::start_on(false, "info", progress::Above(bar.clone()));
         let embeddings = self.arguments.embeddings.as_ref();
         let embeddings = embeddings.map(|folder| EmbeddingFolder::open(folder)).transpose()?;
+        let date = Clock::System.now();
         let mut writer = Writer {
             models: &models,
+            engine: self.engine,
             columns: &columns,
             notes: self.notes,
             table,
             objects: self.arguments.objects.then(|| self.arguments.out.join("objects")),
             embeddings,
-            writing: Writing::of(&config::Results::default()),
-            date: Clock::System.now(),
+            writing: Writing::of(&config::Results::default()).dated(date),
+            date,
             count: Count::default(),
         };
         let mut broken = None;

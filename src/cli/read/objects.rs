@@ -79,6 +79,7 @@ mod tests {
             frame_of_reference_uid: None,
             header,
             instances: Vec::new(),
+            lossy: None,
         };
         let folders = folders(&source);
         let path = folders.to_str().unwrap();

@@ -125,8 +125,7 @@ impl<'a> Inferring<'a> {
         let started = Instant::now();
         let ran = prepared.iter().any(|prepared| matches!(prepared, Ok(Prepared::Subject(_))));
         let models = self.models;
-        let answers =
-            models.iter().zip(prepared).map(|(model, prepared)| self.model(series, model, prepared?)).collect();
+        let answers = models.iter().zip(prepared).map(|(model, prepared)| self.model(model, prepared?)).collect();
         let inferring = started.elapsed();
         if ran {
             self.used = Use { span: began.elapsed(), busy: self.used.busy + inferring };
@@ -135,12 +134,7 @@ impl<'a> Inferring<'a> {
     }
 
     /// What one of them says. One that hangs is not run again: two runs that hang end those of all other models too.
-    fn model(
-        &mut self,
-        series: &SeriesToRead,
-        model: &'a Manifest,
-        prepared: Prepared,
-    ) -> Result<Inferred, ReadingError> {
+    fn model(&mut self, model: &'a Manifest, prepared: Prepared) -> Result<Inferred, ReadingError> {
         if self.hung.contains(model.name.as_str()) && matches!(prepared, Prepared::Subject(_)) {
             let reason = "it hung on an earlier series, and is not run again".to_owned();
             return Err(EngineError::NotServed { model: model.name.clone(), reason }.into());
@@ -148,7 +142,7 @@ impl<'a> Inferring<'a> {
         let (engine, before) = (self.engine, self.engine.abandoned());
         let deadline = Instant::now() + model.longest_run(self.per_slice) + ALLOWANCE;
         let (gates, per_slice) = (&self.gates, self.per_slice);
-        let asked = Asked { engine, gates, series: series.series.as_str(), per_slice, deadline };
+        let asked = Asked { engine, gates, per_slice, deadline };
         let said = guarded(model, || infer(prepared, model, &asked));
         if engine.abandoned() > before {
             self.hung.insert(&model.name);

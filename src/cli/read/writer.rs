@@ -11,6 +11,7 @@ use super::study::SeriesToRead;
 use super::table::{Cell, Sheet, Table};
 use crate::cli::embeddings::EmbeddingFolder;
 use crate::clock::{Timestamp, milliseconds};
+use crate::inference::engine::Engine;
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::Prediction;
 use crate::inference::subject::Subject;
@@ -24,6 +25,7 @@ const NOT_ROUTED: [&str; 3] = ["modality", "sop-class", "image-type"];
 /// Writes what was seen.
 pub(super) struct Writer<'a> {
     pub(super) models: &'a [&'a Manifest],
+    pub(super) engine: &'a Engine,
     pub(super) columns: &'a Columns,
     /// What every row says.
     pub(super) notes: &'a [String],
@@ -56,13 +58,14 @@ impl Writer<'_> {
     pub(super) fn write(&mut self, seen: Seen<'_>) -> Result<(), String> {
         let Seen { series, mut answers, decoding, inferring } = seen;
         let started = Instant::now();
+        let (engine, writing, date) = (self.engine, &self.writing, self.date);
         for (model, answer) in self.models.iter().zip(&mut answers) {
             if let Ok(inferred) = answer
                 && let Err(error) = files(
                     self.objects.as_deref(),
                     self.embeddings.as_mut(),
                     inferred,
-                    &Signature { manifest: model, writing: &self.writing, predecessor: None, date: self.date },
+                    &Signature { manifest: model, engine, writing, predecessor: None, date },
                 )
             {
                 *answer = Err(error);

@@ -164,6 +164,14 @@ impl Manifest {
         self.inference.time_limit + slices.unwrap_or_default()
     }
 
+    /// A hash of all that the results depend on: of everything it says but its golden case, in whatever way the file is laid
+    /// out. Lower-case hex.
+    #[must_use]
+    pub fn content_sha256(&self) -> String {
+        let said = Self { golden: None, ..self.clone() };
+        Sha256::digest(format!("{said:?}")).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Who makes the predictions, as every result object says it.
     #[must_use]
     pub fn identity(&self) -> AlgorithmIdentity {

@@ -11,6 +11,7 @@ use super::{
     Accepts, Gather, Golden, Inference, Input, Manifest, ManifestError, Module, Origin, Output, Over,
     SegmentationEncoding, VOXELS, inference, input, modules, output,
 };
+use crate::volume::AssembleOptions;
 use crate::volume::facts::Orientation;
 
 /// No manifest needs more; what is larger is not read.
@@ -198,7 +199,7 @@ fn accepts(table: Table<'_>, image: Option<bool>) -> Option<Accepts> {
         sop_classes: sop_classes.unwrap_or_default(),
         orientation: orientation.flatten(),
         least_slices: least_slices.unwrap_or(1),
-        largest_missing_share: largest_missing_share.unwrap_or(1.0),
+        largest_missing_share: largest_missing_share.unwrap_or(AssembleOptions::default().max_missing_share),
         slice_spacing_mm,
         pixel_spacing_mm,
         extent_mm,

@@ -1,13 +1,13 @@
 //! The frames of a multi-frame object as they were read: the slice that each says it was made from, and where it lies.
 
 use bytes::Bytes;
-use dicom_core::Tag;
+use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
 use super::super::grid::SourceGrid;
 use super::{Checked, ensure};
 use crate::dicom::data_set::DataSet;
-use crate::volume::SourceFrame;
+use crate::volume::{Geometry, SourceFrame};
 
 /// Frames of an object, on the grid that they were made from.
 pub(super) struct Frames<'a> {
@@ -29,6 +29,32 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Where the source's own text says that its frame lies: nothing where it does not.
+    pub(super) fn of_source(source: &SourceFrame, slice: usize) -> Option<Self> {
+        let mut texts = DataSet::new();
+        texts.put_text(tags::IMAGE_POSITION_PATIENT, VR::DS, &source.image_position_patient);
+        texts.put_text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, &source.image_orientation_patient);
+        texts.put_text(tags::PIXEL_SPACING, VR::DS, &source.pixel_spacing);
+        Self::read(slice, &texts, &texts, &texts)
+    }
+
+    /// On a radiograph: in pixels.
+    pub(super) const fn of_image(slice: usize) -> Self {
+        Self { slice, origin: [0.0; 3], row_step: [0.0, 1.0, 0.0], column_step: [0.0, 0.0, 1.0] }
+    }
+
+    fn read(slice: usize, position: &DataSet, orientation: &DataSet, measures: &DataSet) -> Option<Self> {
+        let origin: [f64; 3] = position.numbers(tags::IMAGE_POSITION_PATIENT).try_into().ok()?;
+        let cosines: [f64; 6] = orientation.numbers(tags::IMAGE_ORIENTATION_PATIENT).try_into().ok()?;
+        let spacing: [f64; 2] = measures.numbers(tags::PIXEL_SPACING).try_into().ok()?;
+        Some(Self {
+            slice,
+            origin,
+            row_step: std::array::from_fn(|axis| cosines[3 + axis] * spacing[0]),
+            column_step: std::array::from_fn(|axis| cosines[axis] * spacing[1]),
+        })
+    }
+
     pub(super) fn of(&self, row: f64, column: f64) -> [f64; 3] {
         std::array::from_fn(|axis| self.origin[axis] + row * self.row_step[axis] + column * self.column_step[axis])
     }
@@ -68,7 +94,7 @@ impl<'a> Frames<'a> {
         let Some(stack) = self.grid.stack() else {
             let placed = self.group(at, tags::PLANE_POSITION_SEQUENCE).is_some();
             ensure(!placed, || format!("frame {} of a radiograph has a place in the patient", at + 1))?;
-            return Ok(Place { slice, origin: [0.0; 3], row_step: [0.0, 1.0, 0.0], column_step: [0.0, 0.0, 1.0] });
+            return Ok(Place::of_image(slice));
         };
         let place = self.group(at, tags::PLANE_POSITION_SEQUENCE).ok_or_else(|| missing("position"))?;
         let orientation = self.group(at, tags::PLANE_ORIENTATION_SEQUENCE).ok_or_else(|| missing("orientation"))?;
@@ -82,18 +108,9 @@ impl<'a> Frames<'a> {
             let same = written.text(tag).as_deref() == Some(text.trim_matches([' ', '\0']));
             ensure(same, || format!("frame {}: {tag} is not the source's", at + 1))?;
         }
-        let (origin, cosines, spacing) = (
-            place.numbers(tags::IMAGE_POSITION_PATIENT),
-            orientation.numbers(tags::IMAGE_ORIENTATION_PATIENT),
-            measures.numbers(tags::PIXEL_SPACING),
-        );
-        ensure((origin.len(), cosines.len(), spacing.len()) == (3, 6, 2), || missing("complete geometry"))?;
-        Ok(Place {
-            slice,
-            origin: std::array::from_fn(|axis| origin[axis]),
-            row_step: std::array::from_fn(|axis| cosines[3 + axis] * spacing[0]),
-            column_step: std::array::from_fn(|axis| cosines[axis] * spacing[1]),
-        })
+        let place = Place::read(slice, place, orientation, measures).ok_or_else(|| missing("complete geometry"))?;
+        check_place(stack.geometry, &place).map_err(|e| format!("frame {}: {e}", at + 1))?;
+        Ok(place)
     }
 
     /// The slice of the grid that a frame says it was derived from.
@@ -117,13 +134,32 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// Where the grid says that a pixel lies.
-pub(super) fn position(grid: SourceGrid<'_>, index: [f64; 3]) -> [f64; 3] {
-    grid.stack().map_or(index, |stack| stack.geometry.position(index))
-}
+/// How far a slice may lie off the even grid, as a share of the distance between slices: more than twice what is taken for
+/// a stack.
+const OFF_GRID: f64 = 0.25;
+/// How far it may be shifted within its plane, as a share of the distance between pixels: what is taken for a stack.
+const SHIFT: f64 = 0.5;
+/// The angle between directions that are taken for one, from the grid's to the first slice's to another slice's, in radians.
+const ANGLE: f64 = 0.009;
 
-/// Half the least distance of two neighbouring pixels.
-pub(super) fn tolerance(grid: SourceGrid<'_>) -> f64 {
-    let spacing = grid.stack().map_or([1.0; 3], |stack| stack.geometry.spacing);
-    spacing.iter().fold(f64::INFINITY, |least, s| least.min(*s)) / 2.0
+/// The corners of a frame, whose place is the source's own, lie where the grid has them, as near as slices must to be a stack.
+fn check_place(grid: &Geometry, place: &Place) -> Checked {
+    let [_, rows, columns] = grid.shape;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let real = |n: usize| n as f64;
+    let length = |v: [f64; 3]| v.iter().map(|c| c * c).sum::<f64>().sqrt();
+    let between = |a: [f64; 3], b: [f64; 3]| -> [f64; 3] { std::array::from_fn(|axis| a[axis] - b[axis]) };
+    for row in [0, rows.saturating_sub(1)] {
+        for column in [0, columns.saturating_sub(1)] {
+            let expected = grid.position([real(place.slice), real(row), real(column)]);
+            let off = between(place.of(real(row), real(column)), expected);
+            let along: f64 = (0..3).map(|axis| off[axis] * grid.slice_direction[axis]).sum();
+            let within = length(std::array::from_fn(|axis| off[axis] - along * grid.slice_direction[axis]));
+            let turned = ANGLE * length(between(expected, grid.origin));
+            let near = along.abs() <= OFF_GRID * grid.spacing[0] + turned
+                && within <= SHIFT * grid.spacing[1].min(grid.spacing[2]) + turned + 1e-6;
+            ensure(near, || format!("it lies {:.3} mm from where it was predicted", length(off)))?;
+        }
+    }
+    Ok(())
 }

@@ -57,7 +57,7 @@ fn open(request: &ResultRequest<'_>, bytes: &Bytes) -> Checked<DataSet> {
         let agree = meta.text(in_meta).is_some() && meta.text(in_meta) == object.text(in_object);
         ensure(agree, || format!("{in_meta} and {in_object} do not agree"))?;
     }
-    check_uids(&object)?;
+    check_own_uids(&object)?;
     check_identity(request, &object)?;
     Ok(object)
 }
@@ -79,7 +79,20 @@ fn parse_file(bytes: &Bytes) -> Checked<(DataSet, DataSet)> {
     Ok((meta, object))
 }
 
-/// Every UID at any depth obeys PS3.5 section 9.1.
+/// Every UID obeys PS3.5 section 9.1, but for those that were copied from the source: they are its maker's.
+fn check_own_uids(object: &DataSet) -> Checked {
+    let copied = |tag: &Tag| {
+        [PATIENT, GENERAL_STUDY, PATIENT_STUDY].into_iter().flatten().any(|copied| copied == tag)
+            || *tag == tags::REFERENCED_REQUEST_SEQUENCE
+    };
+    let mut own = DataSet::new();
+    for element in object.elements().iter().filter(|element| !copied(&element.tag)) {
+        own.put(element.tag, element.vr, element.value.clone());
+    }
+    check_uids(&own)
+}
+
+/// At any depth.
 fn check_uids(data_set: &DataSet) -> Checked {
     for element in data_set.elements() {
         match &element.value {

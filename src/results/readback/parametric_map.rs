@@ -6,9 +6,8 @@ use bytes::Bytes;
 use dicom_dictionary_std::tags;
 
 use super::super::ResultError;
-use super::super::grid::SourceGrid;
 use super::super::request::ResultRequest;
-use super::frames::{Frames, Place, position, tolerance};
+use super::frames::Frames;
 use super::{Checked, check_references, ensure, of, open};
 use crate::dicom::data_set::DataSet;
 
@@ -28,7 +27,6 @@ fn compare(request: &ResultRequest<'_>, bytes: &Bytes) -> Checked {
     for at in 0..frames.len() {
         let place = frames.place(at)?;
         ensure(seen.insert(place.slice), || format!("frame {} repeats another", at + 1))?;
-        check_place(grid, &place).map_err(|e| format!("frame {}: {e}", at + 1))?;
         let (slope, intercept) =
             mapping(&frames, at).ok_or_else(|| format!("frame {} has no real-world values", at + 1))?;
         step = slope;
@@ -57,20 +55,4 @@ fn mapping(frames: &Frames<'_>, at: usize) -> Option<(f64, f64)> {
     let whole = bounds.map(|tag| mapping.integer(tag)) == [Some(0), Some(65_535)];
     let slope = mapping.number(tags::REAL_WORLD_VALUE_SLOPE).filter(|slope| *slope > 0.0)?;
     whole.then_some((slope, mapping.number(tags::REAL_WORLD_VALUE_INTERCEPT)?))
-}
-
-/// The corners of a frame lie where the grid has them.
-fn check_place(grid: SourceGrid<'_>, place: &Place) -> Checked {
-    let [_, rows, columns] = grid.shape();
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let real = |n: usize| n as f64;
-    for row in [0, rows.saturating_sub(1)] {
-        for column in [0, columns.saturating_sub(1)] {
-            let expected = position(grid, [real(place.slice), real(row), real(column)]);
-            let read = place.of(real(row), real(column));
-            let distance = (0..3).map(|axis| (read[axis] - expected[axis]).abs()).fold(0.0, f64::max);
-            ensure(distance <= tolerance(grid), || format!("it lies {distance:.3} mm from where it was predicted"))?;
-        }
-    }
-    Ok(())
 }

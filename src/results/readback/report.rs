@@ -13,6 +13,7 @@ use super::tree::{all_of_type, children, groups, is_code, of_type, tracking};
 use super::{Checked, ensure, findings, of, open, regions, words};
 use crate::dicom::data_set::DataSet;
 use crate::inference::prediction::{Measurement, MeasurementGroup};
+use crate::volume::source::is_image_storage;
 
 /// Reads a report back and compares.
 pub(in super::super) fn report(
@@ -54,7 +55,8 @@ fn check_evidence(
 ) -> Checked {
     let mut expected: BTreeSet<String> =
         request.source.instances.iter().map(|(_, uid)| uid.as_str().to_owned()).collect();
-    let in_source = expected.clone();
+    let images = request.source.instances.iter().filter(|(class, _)| is_image_storage(class));
+    let images: BTreeSet<String> = images.map(|(_, uid)| uid.as_str().to_owned()).collect();
     if plans.segmentation.is_some() {
         expected.insert(identifiers.segmentation.as_str().to_owned());
     }
@@ -74,7 +76,7 @@ fn check_evidence(
         .filter_map(|reference| reference.text(tags::REFERENCED_SOP_INSTANCE_UID))
         .collect();
     ensure(referenced.is_subset(&evidence), || "an image is referenced that is no evidence".into())?;
-    ensure(in_source.is_subset(&referenced), || "the image library is not complete".into())
+    ensure(images.is_subset(&referenced), || "the image library is not complete".into())
 }
 
 fn check_group(plans: &Plans<'_>, written: &DataSet, expected: &MeasurementGroup) -> Checked {

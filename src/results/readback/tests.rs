@@ -56,6 +56,7 @@ fn source() -> SourceSeries {
         frame_of_reference_uid: FrameOfReferenceUid::parse("1.2.6").ok(),
         header,
         instances,
+        lossy: None,
     }
 }
 

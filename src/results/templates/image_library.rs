@@ -14,16 +14,21 @@ use super::super::identifiers::Identifiers;
 use super::super::request::ResultRequest;
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
+use crate::volume::source::is_image_storage;
 
 const CONTEXT: Relationship = Relationship::HasAcqContext;
 
-pub(super) fn image_library(request: &ResultRequest<'_>, identifiers: &Identifiers) -> DataSet {
+/// Nothing where the series holds no images: IMAGE items refer to nothing else (PS3.3 C.18.4).
+pub(super) fn image_library(request: &ResultRequest<'_>, identifiers: &Identifiers) -> Option<DataSet> {
     let mut items = common_descriptors(request, identifiers);
-    let images = &request.source.instances;
-    let reference = |(class, instance): &_| instance_reference(class, instance);
-    items.extend(images.iter().map(|i| content::image(Relationship::Contains, &codes::SOURCE, reference(i))));
-    let group = container(Relationship::Contains, &codes::IMAGE_LIBRARY_GROUP, None, items);
-    container(Relationship::Contains, &codes::IMAGE_LIBRARY, Some("1600"), vec![group])
+    let images = request.source.instances.iter().filter(|(class, _)| is_image_storage(class));
+    let before = items.len();
+    items.extend(images.map(|(class, instance)| {
+        content::image(Relationship::Contains, &codes::SOURCE, instance_reference(class, instance))
+    }));
+    let group = || container(Relationship::Contains, &codes::IMAGE_LIBRARY_GROUP, None, items.clone());
+    (items.len() > before)
+        .then(|| container(Relationship::Contains, &codes::IMAGE_LIBRARY, Some("1600"), vec![group()]))
 }
 
 fn common_descriptors(request: &ResultRequest<'_>, identifiers: &Identifiers) -> Vec<DataSet> {

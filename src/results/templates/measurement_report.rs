@@ -20,7 +20,7 @@ pub(in super::super) fn measurement_report(
     let mut items = observation_context::language();
     items.extend(observation_context::device_observer(request, identifiers));
     items.extend(observation_context::procedure_reported(request));
-    items.push(image_library::image_library(request, identifiers));
+    items.extend(image_library::image_library(request, identifiers));
     let mut groups: Vec<DataSet> = Vec::new();
     let findings = request.findings();
     groups.extend(findings.iter().map(|finding| finding_group::finding_group(request, identifiers, plans, finding)));

@@ -8,7 +8,7 @@ use crate::dicom::tags;
 use crate::volume::instance::InstanceHeader;
 use crate::volume::pixel_format::PixelFormat;
 use crate::volume::refusal::Refusal;
-use crate::volume::select::{check_identity, class_name, counted};
+use crate::volume::select::{check_identity, class_name, counted, left_out};
 
 /// SOP classes whose images can be radiographs, and those beside them that are refused by what is wrong with them.
 const RADIOGRAPHIC: [&str; 8] = [
@@ -21,6 +21,22 @@ const RADIOGRAPHIC: [&str; 8] = [
     uids::MULTI_FRAME_SINGLE_BIT_SECONDARY_CAPTURE_IMAGE_STORAGE,
     uids::MULTI_FRAME_TRUE_COLOR_SECONDARY_CAPTURE_IMAGE_STORAGE,
 ];
+
+/// Those of them that have frames, of which there is always a first one.
+const MULTI_FRAME: [&str; 4] = [
+    uids::MULTI_FRAME_GRAYSCALE_BYTE_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_GRAYSCALE_WORD_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_SINGLE_BIT_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_TRUE_COLOR_SECONDARY_CAPTURE_IMAGE_STORAGE,
+];
+
+pub(super) fn is_multi_frame(sop_class: &str) -> bool {
+    MULTI_FRAME.contains(&sop_class)
+}
+
+pub(in crate::volume) fn is_radiographic(sop_class: &str) -> bool {
+    RADIOGRAPHIC.contains(&sop_class)
+}
 
 /// The way the rays went; those that are read first come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,7 +161,7 @@ impl Candidate {
 /// A [`Refusal`] where the series is several, or holds no image that could be a radiograph.
 pub(super) fn in_order(instances: &[&InstanceHeader]) -> Result<(Vec<Candidate>, Vec<String>), Refusal> {
     check_identity(instances)?;
-    let is_radiograph = |header: &InstanceHeader| RADIOGRAPHIC.contains(&header.sop_class_uid.as_str());
+    let is_radiograph = |header: &InstanceHeader| is_radiographic(header.sop_class_uid.as_str());
     let others: Vec<&&InstanceHeader> = instances.iter().filter(|header| !is_radiograph(header)).collect();
     let images = instances.iter().enumerate().filter(|(_, header)| is_radiograph(header));
     let mut candidates: Vec<Candidate> = images.map(|(member, header)| Candidate::of(member, header)).collect();
@@ -153,10 +169,7 @@ pub(super) fn in_order(instances: &[&InstanceHeader]) -> Result<(Vec<Candidate>,
     match (candidates.is_empty(), others.first()) {
         (true, Some(other)) => Err(Refusal::NoRadiographs(class_name(other))),
         (_, None) => Ok((candidates, Vec::new())),
-        (false, Some(other)) => {
-            let left_out = format!("{} were left out: {}.", counted(others.len(), "instance"), class_name(other));
-            Ok((candidates, vec![left_out]))
-        }
+        (false, Some(_)) => Ok((candidates, vec![left_out(others.iter().map(|other| **other))])),
     }
 }
 

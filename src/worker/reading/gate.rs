@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::dicom::uid::OtherUid;
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
+use crate::inference::manifest::Manifest;
 use crate::inference::prediction::{LabelMap, Verdict};
 use crate::inference::subject::{Context, Subject};
 
@@ -14,13 +16,7 @@ const KEPT: usize = 2;
 
 /// What gates said of the series that were asked about last.
 #[derive(Debug, Default)]
-pub struct Gates(Mutex<VecDeque<(Key, Answer)>>);
-
-#[derive(Debug, PartialEq, Eq)]
-struct Key {
-    series: String,
-    gate: String,
-}
+pub struct Gates(Mutex<VecDeque<(OtherUid, Answer)>>);
 
 /// What a gate says of a series.
 #[derive(Debug, Clone)]
@@ -30,25 +26,49 @@ pub(super) struct Answer {
 }
 
 impl Gates {
-    /// Asks the package `gate` about a subject, unless it has answered already for `series` (and its revision).
+    /// Asks the package `gate` about a subject, unless it has answered already for the same instances.
     pub(super) fn ask(
         &self,
         engine: &Engine,
         gate: &str,
-        series: &str,
         subject: &Subject,
         deadline: Instant,
     ) -> Result<Answer, EngineError> {
-        let key = Key { series: series.to_owned(), gate: gate.to_owned() };
+        let manifest = engine.manifest(gate).ok_or_else(|| EngineError::UnknownModel { model: gate.to_owned() })?;
+        let key = key(manifest, subject);
         // Held while the gate runs: who asks the same meanwhile gets the same answer, and others wait for the device anyway.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, answer)) = kept.iter().find(|(other, _)| *other == key) {
-            return Ok(answer.clone());
+            return fitting(answer.clone(), gate, subject);
         }
         let prediction = engine.predict(gate, subject, &Context::default(), deadline)?;
         let answer = Answer { verdict: prediction.verdict, label_map: prediction.label_map.map(Arc::new) };
         kept.truncate(KEPT - 1);
         kept.push_front((key, answer.clone()));
-        Ok(answer)
+        fitting(answer, gate, subject)
+    }
+}
+
+/// Stands for a gate and the instances that it is asked about. Their UIDs alone do not: collections that were made anonymous
+/// hold the same series in several studies.
+fn key(gate: &Manifest, subject: &Subject) -> OtherUid {
+    let (source, gate) = (subject.source(), gate.content_sha256());
+    let mut parts = vec![gate.as_str(), source.study_instance_uid.as_str(), source.series_instance_uid.as_str()];
+    parts.extend(source.instances.iter().map(|(_, uid)| uid.as_str()));
+    OtherUid::derived(&parts)
+}
+
+/// A label map on another grid would choose slices at random.
+fn fitting(answer: Answer, gate: &str, subject: &Subject) -> Result<Answer, EngineError> {
+    let shape = match subject {
+        Subject::Volume(volume) => volume.geometry.shape,
+        Subject::Image(image) => [1, image.rows, image.columns],
+    };
+    match answer.label_map.as_ref().filter(|map| map.shape != shape) {
+        None => Ok(answer),
+        Some(map) => Err(EngineError::WrongOutput {
+            model: gate.to_owned(),
+            message: format!("its label map is {:?}, the series is {shape:?}", map.shape),
+        }),
     }
 }

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ReadingError;
-use crate::dicom::data_set::DataSet;
-use crate::dicom::tags;
-use crate::dicom::uid::FrameOfReferenceUid;
 use crate::inference::engine::Engine;
 use crate::inference::manifest::{InputKind, Manifest};
 use crate::inference::subject::Subject;
 use crate::volume::radiograph::RadiographOptions;
-use crate::volume::{AssembleError, AssembleOptions, InstanceSource, Series, SourceSeries, Volume};
+use crate::volume::select::check_identity;
+use crate::volume::source::is_image_storage;
+use crate::volume::{AssembleError, AssembleOptions, InstanceSource, Refusal, Series, SourceSeries, Volume};
 
 /// A series made ready for one model.
 #[derive(Debug, Clone)]
@@ -59,32 +58,36 @@ impl SeriesInstances {
     /// Blocks.
     ///
     /// # Errors
-    /// [`ReadingError::File`] and [`ReadingError::Unreadable`]. A series that the model does not read is no error.
+    /// [`ReadingError::File`], [`ReadingError::Unreadable`] and [`ReadingError::Mixed`]. A series that the model does not read is no error.
     pub fn prepare(&mut self, manifest: &Manifest, engine: &Engine) -> Result<Prepared, ReadingError> {
         let gate = manifest.accepts.gate.as_ref().and_then(|gate| engine.manifest(gate));
         match self.accepted(manifest, gate) {
             Ok(subject) => Ok(Prepared::Subject(subject)),
             Err(NoVolume::File(cause)) => Err(ReadingError::File(cause)),
             Err(NoVolume::NotSuitable { code, reason }) => {
-                let source = Box::new(self.source().ok_or(ReadingError::Unreadable)?);
+                let source = Box::new(self.source()?);
                 Ok(Prepared::NotSuitable { source, code, reason })
             }
         }
     }
 
-    /// What a report can say of a series that is no volume: its readable instances, in the order in which they came.
-    #[must_use]
-    pub fn source(&self) -> Option<SourceSeries> {
-        let headers: Vec<_> = self.sources.iter().filter_map(|source| source.header().ok()).collect();
-        let first = headers.first()?;
-        let header: DataSet = first.data_set.clone();
-        Some(SourceSeries {
-            study_instance_uid: first.study_instance_uid.clone(),
-            series_instance_uid: first.series_instance_uid.clone(),
-            frame_of_reference_uid: header.uid(tags::FRAME_OF_REFERENCE_UID, FrameOfReferenceUid::parse).ok(),
-            instances: headers.iter().map(|h| (h.sop_class_uid.clone(), h.sop_instance_uid.clone())).collect(),
-            header,
-        })
+    /// What a report can say of a series that is no volume: its readable images, in the order in which they came; where it
+    /// holds none, whatever else it holds.
+    ///
+    /// # Errors
+    /// [`ReadingError::Unreadable`] where not one instance can be read, [`ReadingError::Mixed`] where they belong to several
+    /// patients, studies or series.
+    pub fn source(&self) -> Result<SourceSeries, ReadingError> {
+        let mut headers: Vec<_> = self.sources.iter().filter_map(|source| source.header().ok()).collect();
+        match check_identity(&headers.iter().collect::<Vec<_>>()) {
+            Err(Refusal::Empty) => return Err(ReadingError::Unreadable),
+            identity => identity.map_err(ReadingError::Mixed)?,
+        }
+        if headers.iter().any(|header| is_image_storage(&header.sop_class_uid)) {
+            headers.retain(|header| is_image_storage(&header.sop_class_uid));
+        }
+        let first = headers.first().ok_or(ReadingError::Unreadable)?;
+        Ok(SourceSeries::of(first, &headers))
     }
 
     fn accepted(&mut self, manifest: &Manifest, gate: Option<&Manifest>) -> Result<Subject, NoVolume> {

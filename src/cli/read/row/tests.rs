@@ -17,6 +17,7 @@ fn source() -> SourceSeries {
         frame_of_reference_uid: None,
         header: DataSet::new(),
         instances: Vec::new(),
+        lossy: None,
     }
 }
 

@@ -102,7 +102,16 @@ fn one(table: Table<'_>, tensors: &mut Tensors<'_>) -> Option<ClassificationOutp
 }
 
 fn label(table: Table<'_>) -> Option<ClassLabel> {
-    let label = table.required_checked("label", |text: &String| at_most(text, 64));
+    // It stands in reports word for word, beside names in whatever repertoire the source has.
+    let label = table.required_checked("label", |text: &String| {
+        at_most(text, 64)?;
+        let plain = text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'\\') && text.trim() == text;
+        if plain {
+            Ok(())
+        } else {
+            Err("must be printable ASCII without backslashes and blanks at its ends".to_owned())
+        }
+    });
     let skip: Option<bool> = table.optional("skip");
     let skip = skip.unwrap_or(false);
     let concept: Option<CodedConcept> = table.required("concept");

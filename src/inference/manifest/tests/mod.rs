@@ -146,3 +146,10 @@ fn hostile_texts_end_in_faults() {
     let missing: Vec<_> = Manifest::parse("").unwrap_err().into_iter().map(|fault| fault.key).collect();
     assert!(missing.contains(&"sha256".to_owned()) && missing.contains(&"output".to_owned()), "{missing:?}");
 }
+
+#[test]
+fn a_package_that_does_not_say_how_much_may_be_missing_takes_five_percent() {
+    let said = "largest_missing_share = 0.05";
+    let text = include_str!("../example.toml").replacen(said, "", 1);
+    assert_eq!(Manifest::parse(&text).unwrap().accepts.largest_missing_share, 0.05);
+}

@@ -72,12 +72,14 @@ const IN_INPUT: [Change; 11] = [
     ("mirror = [\"columns\"]", "mirror = [\"left\"]", "inference.mirror", "slices, rows, columns"),
 ];
 
-const IN_OUTPUT: [Change; 10] = [
+const IN_OUTPUT: [Change; 12] = [
     ("tensor = \"logits\"", "tensor = \"logit\"", "output.classification[0].tensor", "no result of a module"),
     ("tensor = \"logits\"", "tensor = \"scores\"", "output.classification[0].tensor", "another output"),
     ("activation = \"sigmoid\"", "activation = \"relu\"", "output.classification[0].activation", "not one of"),
     ("threshold = 0.5", "threshold = 0.7", "output.classification[0].labels[0].uncertain", "must hold the threshold"),
     ("threshold = 0.4", "", "output.classification[0].labels[1].threshold", "missing"),
+    ("label = \"No finding\"", "label = \"COVID‑19\"", "output.classification[0].labels[2].label", "printable ASCII"),
+    ("label = \"No finding\"", "label = \"None \"", "output.classification[0].labels[2].label", "blanks at its ends"),
     ("label = \"No finding\"", "label = \"Any finding\"", "output.classification", "stands twice"),
     ("skip = true", "skip = true\npathology = true", "output.classification[0].labels[2].pathology", "skipped"),
     ("tokenizer = \"tok", "tokenizer = \"/tok", "output.text.tokenizer", "inside the package"),
