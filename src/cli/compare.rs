@@ -9,7 +9,7 @@ use super::gather::{Sendable, Source, gather};
 use super::{exit, print, say};
 use crate::inference::device::DeviceChoice;
 use crate::inference::difference::Difference;
-use crate::inference::engine::{Engine, StageTimes, cuda, libtorch_folder};
+use crate::inference::engine::{Engine, RunTimes, cuda, libtorch_folder};
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::{Prediction, Verdict};
 use crate::inference::subject::{Context, Subject};
@@ -42,7 +42,7 @@ pub(super) struct Compare {
 struct Outcome {
     device: String,
     prediction: Prediction,
-    stages: StageTimes,
+    times: RunTimes,
 }
 
 /// Runs, compares and says how it went.
@@ -118,18 +118,18 @@ fn on_device(folder: &Path, choice: DeviceChoice, volume: &Arc<Volume>, repeat: 
     };
     let (_, first) = once()?;
     print(format_args!("{device:<9} first run in {}", milliseconds(total(&first))));
-    let (mut prediction, mut stages) = once()?;
+    let (mut prediction, mut times) = once()?;
     for _ in 1..repeat {
-        let (other, times) = once()?;
-        if total(&times) < total(&stages) {
-            (prediction, stages) = (other, times);
+        let (other, again) = once()?;
+        if total(&again) < total(&times) {
+            (prediction, times) = (other, again);
         }
     }
-    Ok(Outcome { device, prediction, stages })
+    Ok(Outcome { device, prediction, times })
 }
 
-fn total(stages: &StageTimes) -> Duration {
-    stages.iter().map(|(_, time)| *time).sum()
+fn total(times: &RunTimes) -> Duration {
+    times.stages.iter().map(|(_, time)| *time).sum()
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -144,11 +144,12 @@ fn heading(first: &str, outcomes: &[Outcome]) {
 fn print_stages(outcomes: &[Outcome]) {
     heading("stage", outcomes);
     let mut rows: Vec<(&str, Vec<Duration>)> = Vec::new();
-    for (index, (stage, _)) in outcomes.first().map(|first| first.stages.clone()).unwrap_or_default().iter().enumerate()
+    for (index, (stage, _)) in
+        outcomes.first().map(|first| first.times.stages.clone()).unwrap_or_default().iter().enumerate()
     {
-        rows.push((*stage, outcomes.iter().filter_map(|o| o.stages.get(index)).map(|(_, time)| *time).collect()));
+        rows.push((*stage, outcomes.iter().filter_map(|o| o.times.stages.get(index)).map(|(_, time)| *time).collect()));
     }
-    rows.push(("total", outcomes.iter().map(|outcome| total(&outcome.stages)).collect()));
+    rows.push(("total", outcomes.iter().map(|outcome| total(&outcome.times)).collect()));
     for (stage, times) in rows {
         let cells: Vec<_> = times.into_iter().map(|time| format!("{:>14}", milliseconds(time))).collect();
         print(format_args!("{stage:<28}{}", cells.concat()));

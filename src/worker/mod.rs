@@ -117,6 +117,7 @@ impl Worker {
                     tracing::info!(
                         job.id = %id, model.name = model, series.uid = %series, outcome, results = count,
                         assemble_ms = milliseconds(times.assemble), infer_ms = milliseconds(times.infer),
+                        forward_ms = milliseconds(times.forward),
                         encode_ms = milliseconds(times.encode), decoded_early, duration_ms = milliseconds(begun.elapsed()),
                         "job done"
                     );

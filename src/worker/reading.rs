@@ -114,6 +114,8 @@ pub struct Times {
     pub assemble: Duration,
     /// Waiting for the device and the model's run.
     pub infer: Duration,
+    /// The modules alone, of the model and of its gate where that was asked.
+    pub forward: Duration,
     /// Objects written and read back.
     pub encode: Duration,
 }
@@ -187,6 +189,8 @@ pub enum Inferred {
         subject: Subject,
         /// What it said.
         prediction: Box<Prediction>,
+        /// How long its modules computed, and those of its gate where that was asked.
+        forward: Duration,
     },
     /// It did not run.
     NotSuitable {
@@ -200,6 +204,15 @@ pub enum Inferred {
 }
 
 impl Inferred {
+    /// How long modules computed.
+    #[must_use]
+    pub const fn forward(&self) -> Duration {
+        match self {
+            Self::Predicted { forward, .. } => *forward,
+            Self::NotSuitable { .. } => Duration::ZERO,
+        }
+    }
+
     /// `read`, or why the series was not suitable, in a stable word.
     #[must_use]
     pub fn word(&self) -> &str {
@@ -236,17 +249,19 @@ pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Resu
         Prepared::NotSuitable { source, code, reason } => return Ok(Inferred::NotSuitable { source, code, reason }),
     };
     let mut context = Context { gate: None, per_slice: asked.per_slice };
+    let mut forward = Duration::ZERO;
     if let Some(gate) = &manifest.accepts.gate {
         let answer = asked.gates.ask(asked.engine, gate, &subject, asked.deadline)?;
         if answer.verdict != Verdict::Suitable {
             let warning = format!("{gate} decided that the series is not suitable; the model itself did not run.");
             let prediction = Box::new(Prediction { warnings: vec![warning], ..Prediction::of(answer.verdict) });
-            return Ok(Inferred::Predicted { subject, prediction });
+            return Ok(Inferred::Predicted { subject, prediction, forward: answer.forward });
         }
         context.gate = answer.label_map;
+        forward = answer.forward;
     }
-    let prediction = Box::new(asked.engine.predict(&manifest.name, &subject, &context, asked.deadline)?);
-    Ok(Inferred::Predicted { subject, prediction })
+    let (prediction, times) = asked.engine.predict_timed(&manifest.name, &subject, &context, asked.deadline)?;
+    Ok(Inferred::Predicted { subject, prediction: Box::new(prediction), forward: forward + times.computing })
 }
 
 /// Who signs the objects, and when.
@@ -270,7 +285,7 @@ pub struct Signature<'a> {
 /// [`ReadingError::Result`].
 pub fn encode(inferred: &Inferred, signature: &Signature<'_>) -> Result<ResultSet, ReadingError> {
     match inferred {
-        Inferred::Predicted { subject, prediction } => {
+        Inferred::Predicted { subject, prediction, .. } => {
             let grid = match subject {
                 Subject::Volume(volume) => SourceGrid::from(&**volume),
                 Subject::Image(image) => SourceGrid::from(&**image),
@@ -300,7 +315,7 @@ pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
     let infer = started.elapsed() - assemble;
     let signature = Signature { manifest, engine, writing, predecessor: predecessor.as_ref(), date };
     let results = encode(&inferred, &signature)?;
-    let times = Times { assemble, infer, encode: started.elapsed() - assemble - infer };
+    let times = Times { assemble, infer, forward: inferred.forward(), encode: started.elapsed() - assemble - infer };
     let outcome = inferred.word().to_owned();
     let embeddings = match inferred {
         Inferred::Predicted { prediction, .. } => prediction.embeddings,

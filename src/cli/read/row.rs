@@ -62,7 +62,7 @@ impl Row {
                     row.errors.push(format!("{name}: {code}: {reason}"));
                 }
                 Ok(Inferred::NotSuitable { code, reason, .. }) => refusals.push((name, code, reason)),
-                Ok(Inferred::Predicted { subject, prediction }) => {
+                Ok(Inferred::Predicted { subject, prediction, .. }) => {
                     row.take_subject(subject);
                     row.warn(prediction.warnings.iter().cloned());
                     if let Verdict::NotSuitable { code, reason } = &prediction.verdict {

@@ -78,7 +78,8 @@ impl Writer<'_> {
         self.slices(series, &all)?;
         self.table.add(Sheet::Series, &row.cells(series, self.columns, decoding + inferring + writing))?;
         self.count(&row);
-        log(series, &row, [decoding, inferring, writing]);
+        let forward = answers.iter().flatten().map(Inferred::forward).sum();
+        log(series, &row, [decoding, inferring, forward, writing]);
         Ok(())
     }
 
@@ -91,7 +92,7 @@ impl Writer<'_> {
     /// A row for each slice that was scored.
     fn slices(&mut self, series: &SeriesToRead, answers: &[Answer<'_>]) -> Result<(), String> {
         for answer in answers {
-            if let Ok(Inferred::Predicted { subject, prediction }) = answer.said {
+            if let Ok(Inferred::Predicted { subject, prediction, .. }) = answer.said {
                 for row in slice_rows(series, &answer.manifest.name, subject, prediction) {
                     self.table.add(Sheet::Slices, &row)?;
                 }
@@ -153,8 +154,9 @@ fn slice_rows(series: &SeriesToRead, model: &str, subject: &Subject, prediction:
 }
 
 /// One line a series; nothing in it names a patient.
-fn log(series: &SeriesToRead, row: &Row, [decoding, inferring, writing]: [Duration; 3]) {
+fn log(series: &SeriesToRead, row: &Row, [decoding, inferring, forward, writing]: [Duration; 4]) {
     let (decode_ms, infer_ms, encode_ms) = (milliseconds(decoding), milliseconds(inferring), milliseconds(writing));
+    let forward_ms = milliseconds(forward);
     let (study, uid) = (series.study.as_str(), series.series.as_str());
     if row.errors.is_empty() {
         tracing::info!(
@@ -164,6 +166,7 @@ fn log(series: &SeriesToRead, row: &Row, [decoding, inferring, writing]: [Durati
             probability = row.probability,
             decode_ms,
             infer_ms,
+            forward_ms,
             encode_ms,
             "series read"
         );
@@ -174,6 +177,7 @@ fn log(series: &SeriesToRead, row: &Row, [decoding, inferring, writing]: [Durati
             cause = row.errors.join(" "),
             decode_ms,
             infer_ms,
+            forward_ms,
             encode_ms,
             "series failed"
         );

@@ -38,7 +38,7 @@ use super::package::VerifiedModel;
 use super::prediction::Prediction;
 use super::subject::{Context, Subject};
 
-pub use modules::StageTimes;
+pub use modules::RunTimes;
 
 /// Threads that were given up and still run, above which the engine takes no more work.
 pub const MOST_ABANDONED: usize = 2;
@@ -194,7 +194,7 @@ impl Engine {
         self.predict_timed(model, subject, context, deadline).map(|(prediction, _)| prediction)
     }
 
-    /// As [`Self::predict`], with the time that each stage took.
+    /// As [`Self::predict`], with the time that it took.
     ///
     /// # Errors
     /// As [`Self::predict`].
@@ -204,7 +204,7 @@ impl Engine {
         subject: &Subject,
         context: &Context,
         deadline: Instant,
-    ) -> Result<(Prediction, StageTimes), EngineError> {
+    ) -> Result<(Prediction, RunTimes), EngineError> {
         let index = self.index_of_served(model)?;
         let (subject, context) = (subject.clone(), context.clone());
         let limit = self.packages[index].manifest().longest_run(context.per_slice);

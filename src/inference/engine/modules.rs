@@ -1,5 +1,6 @@
 //! The modules on one device, and one run of one package. Lives on the device's thread.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -24,8 +25,14 @@ use crate::inference::prediction::{Prediction, Verdict};
 use crate::inference::subject::{Context, Subject};
 use crate::inference::text::Words;
 
-/// How long each stage of a run took, in the order of the run.
-pub type StageTimes = Vec<(&'static str, Duration)>;
+/// How long a run took.
+#[derive(Debug, Clone, Default)]
+pub struct RunTimes {
+    /// Its stages, one after the other.
+    pub stages: Vec<(&'static str, Duration)>,
+    /// The modules alone, without what is around them: steps, windows, search, outputs.
+    pub computing: Duration,
+}
 
 /// The packages that are loaded on a device.
 pub(super) struct Modules {
@@ -92,7 +99,8 @@ impl Modules {
         let manifest = packages[index].manifest();
         let mut elsewhere = None;
         let (device, loaded) = self.loaded(index, rung, limit, &mut elsewhere)?;
-        let run = Run { manifest, modules: &loaded.modules, device, rung, limit };
+        let computing = Cell::default();
+        let run = Run { manifest, modules: &loaded.modules, device, rung, limit, computing: &computing };
         let Some(case) = case else { return Ok((BTreeMap::new(), run.precision())) };
         let input = ModuleInput::of_arrays(&manifest.input, |name| case.inputs.get(name), device);
         let input = input.map_err(Fault::Case)?;
@@ -109,7 +117,7 @@ impl Modules {
         subject: &Subject,
         context: &Context,
         limit: Limit,
-    ) -> Result<(Prediction, StageTimes), EngineError> {
+    ) -> Result<(Prediction, RunTimes), EngineError> {
         let packages = Arc::clone(&self.packages);
         let manifest = packages[index].manifest();
         let rung = self.admit(index, limit)?;
@@ -119,14 +127,16 @@ impl Modules {
             let mut elsewhere = None;
             let (device, loaded) = modules.loaded(index, rung, limit, &mut elsewhere)?;
             clock.done("load");
-            let run = Run { manifest, modules: &loaded.modules, device, rung, limit: own };
+            let computing = Cell::default();
+            let run = Run { manifest, modules: &loaded.modules, device, rung, limit: own, computing: &computing };
             let asked = Asked { subject, context, words: loaded.words.as_ref(), whole: limit };
             let prediction = predict_once(&run, &asked, &mut clock)?;
-            Ok((prediction, clock.stages))
+            let computing = if device == Device::Cpu { computing.get() } else { clock.on_device() };
+            Ok((prediction, RunTimes { stages: clock.stages, computing }))
         };
-        let ((mut prediction, stages), warnings) = self.down_the_ladder(index, rung, attempt)?;
+        let ((mut prediction, times), warnings) = self.down_the_ladder(index, rung, attempt)?;
         prediction.warnings.extend(warnings);
-        Ok((prediction, stages))
+        Ok((prediction, times))
     }
 
     /// What there is to choose from for a package.
@@ -331,12 +341,17 @@ fn no_grid(source: &Source, message: &str) -> Prediction {
 
 struct Stages {
     last: Instant,
-    stages: StageTimes,
+    stages: Vec<(&'static str, Duration)>,
 }
 
 impl Stages {
     fn start() -> Self {
         Self { last: Instant::now(), stages: Vec::new() }
+    }
+
+    /// The stages at whose end the device is waited for.
+    fn on_device(&self) -> Duration {
+        self.stages.iter().filter(|(stage, _)| ["forward", "slices"].contains(stage)).map(|(_, time)| *time).sum()
     }
 
     fn done(&mut self, stage: &'static str) {

@@ -1,6 +1,8 @@
 //! The modules of a package, run in order, each once.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use tch::{CModule, Device, IValue, Tensor};
 
@@ -27,6 +29,8 @@ pub(super) struct Run<'a> {
     pub(super) rung: Rung,
     /// When it is given up.
     pub(super) limit: Limit,
+    /// How long its modules have been computing; of a device that computes beside us how long it took to tell it.
+    pub(super) computing: &'a Cell<Duration>,
 }
 
 impl Run<'_> {
@@ -78,7 +82,7 @@ impl Run<'_> {
                 let pace = Pace { batch: self.rung.batch, sums };
                 let call = |windows: &Tensor| {
                     self.limit.check()?;
-                    forward(compiled, (&module.arguments, &[windows.shallow_clone()]), &module.results)
+                    self.forward(compiled, (&module.arguments, &[windows.shallow_clone()]), &module.results)
                 };
                 over_windows(store.get(VOXELS)?, window, gathers, pace, call)
             }
@@ -98,16 +102,40 @@ impl Run<'_> {
                             arguments.extend(memory.iter().map(Tensor::shallow_clone));
                             let mut names = module.results.clone();
                             names.extend(generate.cache.is_some().then(|| CACHE.to_owned()));
-                            let mut found = forward(compiled, (&shown, &arguments), &names)?.into_iter();
+                            let mut found = self.forward(compiled, (&shown, &arguments), &names)?.into_iter();
                             let none = || Fault::Wrong("a step gives logits".to_owned());
                             Ok(Step { logits: found.next().ok_or_else(none)?, cache: found.next() })
                         };
                         decode(generate, &arguments, self.device, step).map(|ids| vec![ids])
                     }
-                    None => forward(compiled, (&module.arguments, &arguments), &module.results),
+                    None => self.forward(compiled, (&module.arguments, &arguments), &module.results),
                 }
             }
         }
+    }
+
+    /// One call of a module: its arguments behind the names of those that others see too, and the names of what it gives. Gives
+    /// tensors in float32 where they were computed in less.
+    fn forward(
+        &self,
+        module: &CModule,
+        arguments: (&[String], &[Tensor]),
+        results: &[String],
+    ) -> Result<Vec<Tensor>, Fault> {
+        // The data without their history: no view.
+        let mut own = arguments.1.iter().map(Tensor::f_data).collect::<Result<Vec<_>, _>>()?;
+        let inputs: Vec<IValue> = own.iter().map(|tensor| IValue::Tensor(tensor.shallow_clone())).collect();
+        let began = Instant::now();
+        let returned = module.forward_is(&inputs);
+        self.computing.set(self.computing.get() + began.elapsed());
+        drop(inputs);
+        if returned.is_err() {
+            own.iter_mut().for_each(empty);
+        }
+        let returned = returned?;
+        unchanged(arguments.0, &own)?;
+        let tensors = of_call(returned, results).map_err(Fault::Wrong)?;
+        tensors.into_iter().map(|tensor| Ok(widened(tensor)?)).collect()
     }
 }
 
@@ -171,23 +199,6 @@ fn empty(tensor: &mut Tensor) {
     let _ = tensor.f_set_();
 }
 
-/// One call of a module: its arguments behind the names of those that others see too, and the names of what it gives. Gives
-/// tensors in float32 where they were computed in less.
-fn forward(module: &CModule, arguments: (&[String], &[Tensor]), results: &[String]) -> Result<Vec<Tensor>, Fault> {
-    // The data without their history: no view.
-    let mut own = arguments.1.iter().map(Tensor::f_data).collect::<Result<Vec<_>, _>>()?;
-    let inputs: Vec<IValue> = own.iter().map(|tensor| IValue::Tensor(tensor.shallow_clone())).collect();
-    let returned = module.forward_is(&inputs);
-    drop(inputs);
-    if returned.is_err() {
-        own.iter_mut().for_each(empty);
-    }
-    let returned = returned?;
-    unchanged(arguments.0, &own)?;
-    let tensors = of_call(returned, results).map_err(Fault::Wrong)?;
-    tensors.into_iter().map(|tensor| Ok(widened(tensor)?)).collect()
-}
-
 /// Other modules, outputs and mirror images see the same values: a module must not write to them.
 fn unchanged(names: &[String], arguments: &[Tensor]) -> Result<(), Fault> {
     for (name, tensor) in names.iter().zip(arguments) {
@@ -218,11 +229,14 @@ mod tests {
         let input = ModuleInput::of_arrays(&manifest.input, |name| arrays.get(name), Device::Cpu).unwrap();
         let run = |seconds| {
             let limit = Limit::of(std::time::Duration::from_secs(seconds));
-            let run = Run { manifest, modules: &modules, device: Device::Cpu, rung: Rung::first(2), limit };
-            run.outputs(&input, &["other"])
+            let computing = Cell::default();
+            let rung = Rung::first(2);
+            let run = Run { manifest, modules: &modules, device: Device::Cpu, rung, limit, computing: &computing };
+            run.outputs(&input, &["other"]).map(|found| (found, computing.get()))
         };
         assert!(matches!(run(0), Err(Fault::Late(_))));
-        let found = run(300).unwrap();
+        let (found, computing) = run(300).unwrap();
+        assert!(!computing.is_zero());
         assert_eq!(found.keys().collect::<Vec<_>>(), ["other"]);
     }
 }

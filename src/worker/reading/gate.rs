@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::dicom::uid::OtherUid;
 use crate::inference::engine::Engine;
@@ -23,6 +23,8 @@ pub struct Gates(Mutex<VecDeque<(OtherUid, Answer)>>);
 pub(super) struct Answer {
     pub(super) verdict: Verdict,
     pub(super) label_map: Option<Arc<LabelMap>>,
+    /// How long its modules computed for this answer; one that was given before took none.
+    pub(super) forward: Duration,
 }
 
 impl Gates {
@@ -39,10 +41,11 @@ impl Gates {
         // Held while the gate runs: who asks the same meanwhile gets the same answer, and others wait for the device anyway.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, answer)) = kept.iter().find(|(other, _)| *other == key) {
-            return fitting(answer.clone(), gate, subject);
+            return fitting(Answer { forward: Duration::ZERO, ..answer.clone() }, gate, subject);
         }
-        let prediction = engine.predict(gate, subject, &Context::default(), deadline)?;
-        let answer = Answer { verdict: prediction.verdict, label_map: prediction.label_map.map(Arc::new) };
+        let (prediction, times) = engine.predict_timed(gate, subject, &Context::default(), deadline)?;
+        let label_map = prediction.label_map.map(Arc::new);
+        let answer = Answer { verdict: prediction.verdict, label_map, forward: times.computing };
         kept.truncate(KEPT - 1);
         kept.push_front((key, answer.clone()));
         fitting(answer, gate, subject)

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
@@ -45,7 +47,11 @@ fn volume() -> Volume {
 }
 
 fn predicted(prediction: Prediction) -> Result<Inferred, ReadingError> {
-    Ok(Inferred::Predicted { subject: Subject::from(volume()), prediction: Box::new(prediction) })
+    Ok(Inferred::Predicted {
+        subject: Subject::from(volume()),
+        prediction: Box::new(prediction),
+        forward: Duration::ZERO,
+    })
 }
 
 /// A model's answer to «is anything wrong», with an uncertain band of 0.45 to 0.55.
