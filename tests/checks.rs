@@ -63,6 +63,8 @@ async fn models_that_are_missing_or_broken_and_peers_that_do_not_answer_are_all_
         .with_model("tests/fixtures/models/truncated")
         .with_model("tests/fixtures/models/golden-differs")
         .with_changed_model("raises", &[("memory_mb = 100", "memory_mb = \"much\"")])
+        .with_model("tests/fixtures/modules/greedy")
+        .with("jobs.per_slice", "[\"greedy\", \"absent\"]")
         .with_route("no-such-model", &["DOWN"], "");
     let (code, said) = check(&site).await;
     assert_eq!(code, FAILED, "{said}");
@@ -73,11 +75,13 @@ async fn models_that_are_missing_or_broken_and_peers_that_do_not_answer_are_all_
         &["model golden-differs", "golden case"],
         &["route[0].model", "no-such-model"],
         &["peer DOWN@", "refused"],
+        &["jobs.per_slice: «greedy»", "[input.per_slice]"],
+        &["jobs.per_slice: «absent»", "no usable model"],
     ] {
         let says = |line: &&&str| words.iter().all(|word| line.contains(word));
         assert_eq!(wrong.iter().filter(says).count(), 1, "{words:?}: {said}");
     }
-    assert!(said.contains("5 errors"), "{said}");
+    assert!(said.contains("7 errors"), "{said}");
 
     let started = run(&["run", "--config", site.configuration().to_str().unwrap()]).await;
     assert_eq!(started.status.code(), Some(FAILED));

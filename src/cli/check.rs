@@ -91,6 +91,22 @@ async fn check_models(config: &NodeConfig) -> usize {
             errors += 1;
         }
     }
+    errors + check_per_slice(&config.jobs.per_slice, &engine)
+}
+
+/// Models that are to score each slice must be there and be able to.
+fn check_per_slice(names: &[String], engine: &Engine) -> usize {
+    let mut errors = 0;
+    for name in names {
+        let model = engine.served().map(|package| package.manifest()).find(|model| model.name == *name);
+        let wrong = match model {
+            Some(model) if model.input.per_slice().is_some() => continue,
+            Some(_) => "its manifest has no [input.per_slice]",
+            None => "there is no usable model of this name",
+        };
+        print(format_args!("wrong   jobs.per_slice: «{name}»: {wrong}"));
+        errors += 1;
+    }
     errors
 }
 
