@@ -199,7 +199,7 @@ fn a_node_that_is_told_to_end_while_it_loads_its_models_ends_well() {
     let mut first = String::new();
     let mut log = std::io::BufReader::new(node.stderr.take().unwrap());
     std::io::BufRead::read_line(&mut log, &mut first).unwrap();
-    assert!(first.contains("the models are loaded"), "{first}");
+    assert!(first.contains("the node starts"), "{first}");
     let told = std::process::Command::new("kill").arg(node.id().to_string()).status().unwrap();
     assert!(told.success());
     assert_eq!(node.wait().unwrap().code(), Some(0));

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use overread::association::Timers;
 use overread::association::acceptor::accept;
 use overread::association::negotiation::AcceptorPolicy;
-use overread::association::{Collected, Received};
+use overread::association::{Collected, KnownHosts, Received};
 use overread::dicom::ae::AeTitle;
 use tokio::runtime::Builder;
 
@@ -23,7 +23,8 @@ async fn converse(input: &[u8]) {
     let policy = AcceptorPolicy { ae_title, peers: Vec::new(), any_peer: true, max_pdu: 16384 };
     let peer = ([127, 0, 0, 1], 4242).into();
     let connection = tokio::io::join(input, tokio::io::sink());
-    let Ok(accepted) = accept(connection, peer, &policy, &KnownHosts::default(), &Timers::default(), |_| Ok(())).await else { return };
+    let (known, timers) = (KnownHosts::default(), Timers::default());
+    let Ok(accepted) = accept(connection, peer, &policy, &known, &timers, |_| Ok(())).await else { return };
     let mut association = accepted.association;
     assert!(association.contexts().len() <= accepted.request.contexts.len(), "more contexts than proposed");
     loop {

@@ -20,6 +20,7 @@ pub(super) async fn run(arguments: WithConfig) -> u8 {
             return exit::FAILED;
         }
     };
+    tracing::debug!("the node starts");
     let started = tokio::select! {
         started = Node::start(&config, Clock::System) => started,
         () = signals.next() => {
