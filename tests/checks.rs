@@ -6,7 +6,9 @@
 use std::process::Output;
 
 use crate::testkit::chest::Series;
+use crate::testkit::peers::Server;
 use crate::testkit::receiver::{Answer, Receiver};
+use crate::testkit::signals::terminate;
 use crate::testkit::site::{QUICK, Site, run};
 
 const DONE: i32 = 0;
@@ -166,18 +168,16 @@ fn the_process_keeps_its_name() {
     std::fs::create_dir(folder.path().join("models")).unwrap();
     let config = folder.path().join("overread.toml");
     std::fs::write(&config, "[node]\nlisten = [\"127.0.0.1:0\"]\ndevice = \"cpu\"\nlog = \"json\"\n").unwrap();
-    let mut node = std::process::Command::new(env!("CARGO_BIN_EXE_overread"))
+    let node = std::process::Command::new(env!("CARGO_BIN_EXE_overread"))
         .args([std::ffi::OsStr::new("run"), std::ffi::OsStr::new("--config"), config.as_os_str()])
         .env_remove("OMP_WAIT_POLICY")
         .env_remove("GOMP_SPINCOUNT")
         .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut node = Server(node.unwrap());
     let mut ready = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(node.stderr.take().unwrap()), &mut ready).unwrap();
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", node.id())).unwrap();
-    node.kill().unwrap();
-    node.wait().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(node.0.stderr.take().unwrap()), &mut ready).unwrap();
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", node.0.id())).unwrap();
     assert_eq!(name.trim(), "overread", "what ps and pgrep show, after {ready}");
 }
 
@@ -187,20 +187,20 @@ fn a_node_that_is_told_to_end_while_it_loads_its_models_ends_well() {
     let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let config = folder.path().join("overread.toml");
     let text = format!(
-        "[node]\nlisten = [\"127.0.0.1:0\"]\ndevice = \"cpu\"\nmodels = \"{}\"\nlog_level = \"debug\"\n",
+        "[node]\nlisten = [\"127.0.0.1:0\"]\ndevice = \"cpu\"\nmodels = \"{}\"\nlog_level = \"debug\"\n\n\
+         [[route]]\nmodel = \"lung-densitometry\"\nsend_to = [\"sender\"]\n",
         models.display()
     );
     std::fs::write(&config, text).unwrap();
-    let mut node = std::process::Command::new(env!("CARGO_BIN_EXE_overread"))
+    let node = std::process::Command::new(env!("CARGO_BIN_EXE_overread"))
         .args([std::ffi::OsStr::new("run"), std::ffi::OsStr::new("--config"), config.as_os_str()])
         .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut node = Server(node.unwrap());
     let mut first = String::new();
-    let mut log = std::io::BufReader::new(node.stderr.take().unwrap());
+    let mut log = std::io::BufReader::new(node.0.stderr.take().unwrap());
     std::io::BufRead::read_line(&mut log, &mut first).unwrap();
     assert!(first.contains("the node starts"), "{first}");
-    let told = std::process::Command::new("kill").arg(node.id().to_string()).status().unwrap();
-    assert!(told.success());
-    assert_eq!(node.wait().unwrap().code(), Some(0));
+    terminate(&node.0);
+    assert_eq!(node.0.wait().unwrap().code(), Some(0));
 }

@@ -9,7 +9,7 @@ mod archives;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use overread::dicom::part10::Part10;
@@ -17,6 +17,7 @@ use overread::store::EmbeddingFile;
 
 use crate::testkit::chest::Series;
 use crate::testkit::peers::root;
+use crate::testkit::signals::interrupt;
 use crate::testkit::site::overread;
 use archives::zipped;
 
@@ -293,9 +294,6 @@ fn a_second_interrupt_ends_at_once_while_a_model_runs() {
     let options = ["--models", models.to_str().unwrap(), "--allow-untrained"];
     let mut command = desk.command(&options, &[&desk.path("in")]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let interrupt = |child: &Child| {
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    };
     while !computes(child.id()) {
         std::thread::yield_now();
     }
@@ -410,7 +408,7 @@ fn an_interrupt_ends_after_the_series_at_hand_with_the_table_written() {
         assert!(count > 0, "it ended before it read a series: {said}");
         said.push_str(&String::from_utf8_lossy(&piece[..count]));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    interrupt(&child);
     log.read_to_string(&mut said).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(PARTLY), "{said}");
     let rows = desk.rows("r.csv");

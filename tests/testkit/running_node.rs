@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::node::TITLE;
 use super::peers::{Judgement, Server, judge, root, wait_for};
+use super::signals;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_overread");
 
@@ -104,8 +105,7 @@ impl RunningNode {
 
     /// Asks it to end, as an operator does, and gives what it ended with.
     pub(crate) fn stop(mut self) -> Option<i32> {
-        let signalled = judge("kill", &["-TERM", &self.process.0.id().to_string()]);
-        assert!(signalled.success, "{}", signalled.text);
+        signals::terminate(&self.process.0);
         self.process.0.wait().unwrap().code()
     }
 }

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 
 use super::node::TITLE;
 use super::receiver::{Receiver, eventually};
+use super::signals;
 use super::wire::{CT, EXPLICIT_LE};
 
 /// What a node logs when it accepts associations.
@@ -211,8 +212,7 @@ impl Process {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        signals::terminate(&self.child);
     }
 
     /// How it has ended, if it has: the exit code, or the signal as a negative number.
