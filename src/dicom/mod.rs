@@ -14,6 +14,8 @@ pub mod data_set;
 
 pub mod parse;
 
+pub mod inflate;
+
 pub mod encode;
 
 pub mod scan;

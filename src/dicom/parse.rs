@@ -3,15 +3,12 @@
 //! Nothing is reserved by a declared length: values are slices of what is there. Depth and number of elements are
 //! bounded, so 28 bytes cannot ask for 4 GB, nor 70 kB overflow the stack.
 
-use std::io::Read;
-
 use bytes::Bytes;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
 use super::data_set::{DataSet, Value};
-use super::part10::End;
 use super::transfer_syntax::Encoding;
 
 /// How deep sequences may nest. Real objects stay below 20.
@@ -113,39 +110,6 @@ pub fn parse_header(bytes: &Bytes, encoding: Encoding) -> Result<Header, ParseEr
 pub fn parse_through(bytes: &Bytes, encoding: Encoding, last: Tag) -> Result<DataSet, ParseError> {
     let mut reader = Reader { bytes, encoding, at: 0, elements: 0 };
     reader.data_set(bytes.len(), None, 0, &DataSet::new(), Stop::Behind(last)).map(|(data_set, _)| data_set)
-}
-
-/// Inflates the data set of a deflated transfer syntax (PS3.5 section A.5), at most `limit` bytes of it.
-///
-/// # Errors
-/// [`ParseError::Deflate`] when the stream is broken or holds more.
-pub fn inflate(bytes: &[u8], limit: usize) -> Result<Bytes, ParseError> {
-    let mut inflated = Vec::new();
-    flate2::read::DeflateDecoder::new(bytes)
-        .take(limit as u64 + 1)
-        .read_to_end(&mut inflated)
-        .map_err(|e| ParseError::Deflate(e.to_string()))?;
-    if inflated.len() > limit {
-        return Err(ParseError::Deflate(format!("it holds more than {limit} bytes")));
-    }
-    Ok(inflated.into())
-}
-
-/// Inflates the beginning of a deflated data set, at most `most` bytes of it, and says what is behind.
-///
-/// # Errors
-/// [`ParseError::Deflate`] when not one byte comes out.
-pub(super) fn inflate_beginning(bytes: &[u8], most: usize) -> Result<(Bytes, End), ParseError> {
-    let mut inflated = Vec::new();
-    let mut reader = flate2::read::DeflateDecoder::new(bytes).take(most as u64 + 1);
-    let end = match reader.read_to_end(&mut inflated) {
-        Err(error) if inflated.is_empty() => return Err(ParseError::Deflate(error.to_string())),
-        Err(_) => End::Broken,
-        Ok(_) if inflated.len() > most => End::More,
-        Ok(_) => End::All,
-    };
-    inflated.truncate(most);
-    Ok((inflated.into(), end))
 }
 
 pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);
@@ -509,14 +473,5 @@ mod tests {
     fn an_open_sequence_at_the_end_is_truncated() {
         let bytes = [0x08, 0, 0x15, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
         assert!(matches!(explicit(&bytes), Err(ParseError::Truncated { .. })));
-    }
-
-    #[test]
-    fn a_deflate_bomb_stops_at_the_limit() {
-        use std::io::Write;
-        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(&vec![0; 10_000_000]).unwrap();
-        let bomb = encoder.finish().unwrap();
-        assert!(matches!(inflate(&bomb, 1_000_000), Err(ParseError::Deflate(_))));
     }
 }

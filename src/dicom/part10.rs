@@ -5,7 +5,8 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::data_set::DataSet;
-use super::parse::{ParseError, inflate, inflate_beginning, parse};
+use super::inflate::{inflate, inflate_beginning};
+use super::parse::{ParseError, parse};
 use super::transfer_syntax::Encoding;
 use super::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid, UidError};
 

@@ -3,6 +3,7 @@
 //! [`read`] does it in one go, for a job. Its three stages, [`SeriesInstances::prepare`], [`infer`] and [`encode`], can
 //! also be called apart, so that one series is prepared while another one is inferred.
 
+mod error;
 mod gate;
 mod prepare;
 
@@ -14,15 +15,15 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::inference::engine::Engine;
-use crate::inference::error::EngineError;
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::{Embedding, Prediction, Verdict};
 use crate::inference::subject::{Context, Subject};
 use crate::results::{
-    self, DocumentReference, EncodingOptions, Equipment, Outcome, ResultError, ResultRequest, ResultSet, SourceGrid,
+    self, DocumentReference, EncodingOptions, Equipment, Outcome, ResultRequest, ResultSet, SourceGrid,
 };
-use crate::volume::{Refusal, SourceSeries};
+use crate::volume::SourceSeries;
 
+pub use error::ReadingError;
 pub use gate::Gates;
 pub use prepare::{Prepared, SeriesInstances};
 
@@ -118,66 +119,6 @@ pub struct Times {
     pub forward: Duration,
     /// Objects written and read back.
     pub encode: Duration,
-}
-
-/// Why there is no reading.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadingError {
-    /// A file could not be read: the operator must act, and it may pass.
-    #[error("a file of the series cannot be read: {0}")]
-    File(String),
-    /// Not one instance of the series can be read: whoever sent it must act.
-    #[error("not one instance of the series can be read")]
-    Unreadable,
-    /// The series is several: of several patients, studies or series. A report would stand under one of them and speak of
-    /// the others: whoever sent it must act.
-    #[error("no report can be written: {0}")]
-    Mixed(Refusal),
-    /// The model did not do it.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The embeddings could not be written: ours to act.
-    #[error("the embeddings cannot be written: {0}")]
-    Embeddings(String),
-    /// The objects could not be written.
-    #[error(transparent)]
-    Result(#[from] ResultError),
-}
-
-impl ReadingError {
-    /// Whether another attempt may help.
-    #[must_use]
-    pub const fn may_pass(&self) -> bool {
-        match self {
-            Self::File(_) => true,
-            Self::Engine(error) => error.retryable(),
-            Self::Unreadable | Self::Mixed(_) | Self::Embeddings(_) | Self::Result(_) => false,
-        }
-    }
-
-    /// Who must act: `peer`, who sent it; `model author`; `operator`; `us`, who make overread.
-    #[must_use]
-    pub const fn acts(&self) -> &'static str {
-        match self {
-            Self::File(_) => "operator",
-            Self::Unreadable | Self::Mixed(_) => "peer",
-            Self::Engine(error) => error.acts().as_str(),
-            Self::Embeddings(_) | Self::Result(_) => "us",
-        }
-    }
-
-    /// A short stable word.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::File(_) => "file",
-            Self::Unreadable => "unreadable",
-            Self::Mixed(refusal) => refusal.code(),
-            Self::Engine(error) => error.code(),
-            Self::Embeddings(_) => "embeddings",
-            Self::Result(_) => "result",
-        }
-    }
 }
 
 /// What came of a series that was prepared.
@@ -381,7 +322,7 @@ mod tests {
     use crate::dicom::encode::{Layout, encode, part10_header};
     use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
     use crate::dicom::{VR, tags};
-    use crate::volume::InstanceSource;
+    use crate::volume::{InstanceSource, Refusal};
 
     fn model(from: &str, to: &str) -> Manifest {
         let text = include_str!("../inference/manifest/example.toml");
