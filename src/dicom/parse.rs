@@ -84,7 +84,7 @@ pub struct PixelDataElement {
 }
 
 /// Reads a whole data set, encapsulated pixel data included. `bytes` must already be inflated
-/// (see [`inflate`]) where the transfer syntax deflates.
+/// (see [`super::inflate`]) where the transfer syntax deflates.
 ///
 /// # Errors
 /// [`ParseError`] names the element and the byte.
