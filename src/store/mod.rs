@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
@@ -164,6 +165,8 @@ struct Inner {
     /// For what peers ask: slow questions of theirs hold up nothing of ours.
     finders: SqlitePool,
     queue: Arc<CommitQueue>,
+    /// Instances that are being recorded now.
+    recording: AtomicUsize,
     in_flight: Arc<InFlight>,
     /// Until when the jobs that run here are their workers', by [`Clock::steady_ms`].
     leases: std::sync::Mutex<HashMap<JobId, i64>>,
@@ -294,6 +297,7 @@ impl Store {
                 readers,
                 finders,
                 queue,
+                recording: AtomicUsize::new(0),
                 in_flight: Arc::default(),
                 leases: std::sync::Mutex::default(),
                 changes,

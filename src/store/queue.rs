@@ -41,11 +41,12 @@ impl CommitQueue {
         Self { waiting: Mutex::default(), known: Mutex::default(), writer, series_changed, runtime }
     }
 
-    /// Has a row committed, here or by the thread that is at it. Its sender is told; blocks for one transaction at most.
+    /// Has a row committed, here or by the thread that is at it. Its sender is told. Blocks; where `answers`, somebody waits for
+    /// this very thread, for one transaction at most.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub(super) fn commit(self: &Arc<Self>, commit: Commit) -> Result<(), StoreError> {
+    pub(super) fn commit(self: &Arc<Self>, commit: Commit, answers: bool) -> Result<(), StoreError> {
         let mut waiting = self.waiting();
         if waiting.closed {
             return Err(StoreError::Closed);
@@ -57,6 +58,10 @@ impl CommitQueue {
         waiting.committing = true;
         drop(waiting);
         let mut turn = Turn { queue: self.clone(), ended: false };
+        if !answers {
+            while turn.commit_next() {}
+            return Ok(());
+        }
         turn.commit_next();
         if turn.is_needed() {
             // What others brought meanwhile must not keep this caller from its answer.

@@ -1,6 +1,6 @@
 //! Recording an instance that has arrived: the first of the four hand-overs.
 //!
-//! file written → named → synced → folder synced, row committed with all others that wait, all on one thread
+//! file written → named → synced → folder synced, row committed with all others that wait
 //! ([`super::queue`]) → the caller may acknowledge. What was begun goes on to its end even where the caller has gone.
 
 use std::fs;
@@ -8,11 +8,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::AssertSqlSafe;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
-use tokio::task::block_in_place;
+use tokio::task::{JoinHandle, block_in_place, spawn_blocking};
 
 use super::aside::{KeptAside, blocking, keep_aside};
 use super::commit::{Commit, Committed, NewRow, Source};
@@ -116,6 +117,21 @@ enum Step {
     Exists(Box<Recording>, Reservation),
 }
 
+/// Where the blocking part was done.
+enum Blocking {
+    Done(Result<Step, StoreError>),
+    Elsewhere(JoinHandle<Result<Step, StoreError>>),
+}
+
+impl Blocking {
+    async fn step(self) -> Result<Step, StoreError> {
+        match self {
+            Self::Done(step) => step,
+            Self::Elsewhere(task) => task.await.map_err(|_| StoreError::Closed)?,
+        }
+    }
+}
+
 impl Inner {
     async fn record(
         self: &Arc<Self>,
@@ -128,20 +144,28 @@ impl Inner {
         let reservation = self.in_flight.reserve(&row.instance.uid).await;
         let (reply, answer) = oneshot::channel();
         let inner = self.clone();
-        let step = here(move || -> Result<Step, StoreError> {
+        let alone = Alone::among(&self.recording);
+        let here = alone.is_so() && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+        let work = move || -> Result<Step, StoreError> {
             let folder = inner.layout.series(origin, &row.study.uid, &row.series.uid);
             let target = inner.layout.instance(origin, &row.study.uid, &row.series.uid, &row.instance.uid);
             let mut recording = Recording { arrived: file.finish()?, row, origin, source, received_at, folder, target };
             match place(&mut recording.arrived.spool, &recording.folder, &recording.target)? {
                 Placing::Placed => {
-                    inner.commit(recording.into_row(), reservation, reply)?;
+                    inner.commit(recording.into_row(), reservation, reply, here)?;
                     Ok(Step::Committing)
                 }
                 Placing::Exists => Ok(Step::Exists(Box::new(recording), reservation)),
             }
-        });
-        match step.await? {
-            Step::Committing => self.clone().committed(answer.await.map_err(|_| StoreError::Closed)??).await,
+        };
+        let blocking =
+            if here { Blocking::Done(block_in_place(work)) } else { Blocking::Elsewhere(spawn_blocking(work)) };
+        // The answer comes from whoever commits, past the blocking thread, which ends unobserved where all goes well.
+        if let Ok(committed) = answer.await {
+            return self.clone().committed(committed?).await;
+        }
+        match blocking.step().await? {
+            Step::Committing => Err(StoreError::Closed),
             Step::Exists(recording, reservation) => self.clone().exists(*recording, reservation).await,
         }
     }
@@ -151,8 +175,9 @@ impl Inner {
         new: NewRow,
         reservation: Reservation,
         reply: oneshot::Sender<Result<Committed, StoreError>>,
+        answers: bool,
     ) -> Result<(), StoreError> {
-        self.queue.commit(Commit { new, reservation, reply })
+        self.queue.commit(Commit { new, reservation, reply }, answers)
     }
 
     async fn committed(self: Arc<Self>, committed: Committed) -> Result<Recorded, StoreError> {
@@ -259,7 +284,7 @@ impl Inner {
         let inner = self.clone();
         blocking(move || {
             place_over(&mut recording.arrived.spool, &recording.folder, &recording.target)?;
-            inner.commit(recording.into_row(), reservation, reply)
+            inner.commit(recording.into_row(), reservation, reply, false)
         })
         .await?;
         match answer.await.map_err(|_| StoreError::Closed)?? {
@@ -307,14 +332,28 @@ impl Recording {
     }
 }
 
-/// Runs what blocks on this very thread: an association that waits for its answer gains nothing from two threads that wake
-/// each other. Its runtime goes on without it; one that has no other thread does it as [`blocking`] does.
-async fn here<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => block_in_place(work),
-        _ => blocking(work).await,
+/// Whether an instance is the only one that is being recorded. An association that is alone gains nothing from two threads
+/// that wake each other: all is done on the thread that received it, and the runtime goes on without it. Among several,
+/// threads of their own share syncs and transactions better.
+struct Alone<'a> {
+    recording: &'a AtomicUsize,
+    others: usize,
+}
+
+impl<'a> Alone<'a> {
+    fn among(recording: &'a AtomicUsize) -> Self {
+        let others = recording.fetch_add(1, Ordering::Relaxed);
+        Self { recording, others }
+    }
+
+    const fn is_so(&self) -> bool {
+        self.others == 0
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.recording.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
