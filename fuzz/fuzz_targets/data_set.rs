@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use overread::dicom::encode::{Layout, encode, length_of};
-use overread::dicom::parse::{inflate, parse, parse_header};
+use overread::dicom::inflate::inflate;
+use overread::dicom::parse::{parse, parse_header};
 use overread::dicom::transfer_syntax::Encoding;
 
 /// Far more than the inputs hold, far less than a deflate bomb.
