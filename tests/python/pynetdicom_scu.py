@@ -3,7 +3,7 @@
     pynetdicom_scu.py PORT echo [NEGOTIATION...]            C-ECHO; what the node answered to each proposal
     pynetdicom_scu.py PORT store [NEGOTIATION...] FILE...   C-STORE; the statuses
     pynetdicom_scu.py PORT find MODEL [KEY=VALUE...]        C-FIND; the answers as pydicom reads them
-    pynetdicom_scu.py PORT cancel [KEY=VALUE...]            C-FIND, cancelled at the first answer
+    pynetdicom_scu.py PORT cancel [KEY=VALUE...]            C-FIND, cancelled before an answer is read
 
 NEGOTIATION: --max-pdu N, --window N (asynchronous operations), --extended, --user NAME, --role, --duplicates.
 Prints one JSON object."""
@@ -11,10 +11,12 @@ Prints one JSON object."""
 import argparse
 import json
 import socket
+import threading
 
 import pydicom
 from pydicom.datadict import DicomDictionary
 from pynetdicom import AE, build_context, evt
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import (
     AsynchronousOperationsWindowNegotiation,
     SCP_SCU_RoleSelectionNegotiation,
@@ -138,22 +140,28 @@ def find(a):
 
 
 def cancel(a):
+    cancelling = threading.Event()
+
     def small(event):
         event.assoc.dul.socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
 
+    def hold(event):
+        # The thread that reads also sends, and sends first: what is asked by now leaves before the next is read.
+        if isinstance(event.pdu, P_DATA_TF):
+            cancelling.wait()
+
     model = MODELS["study"]
     contexts = [build_context(model, PLAIN), build_context(Verification, PLAIN)]
-    association = associate(a, contexts, [(evt.EVT_CONN_OPEN, small)])
+    association = associate(a, contexts, [(evt.EVT_CONN_OPEN, small), (evt.EVT_PDU_RECV, hold)])
     asked = identifier(a.rest)
     # Keys that come back empty make the answers longer than all buffers on the way.
     for tag, (vr, *_) in DicomDictionary.items():
         if tag >> 16 == 0x0018 and vr == "DS":
             asked.add_new(tag, vr, "")
-    statuses = []
-    for status, _ in association.send_c_find(asked, model, msg_id=7):
-        if not statuses:
-            association.send_c_cancel(7, query_model=model)
-        statuses.append(status.Status)
+    answers = association.send_c_find(asked, model, msg_id=7)
+    association.send_c_cancel(7, query_model=model)
+    cancelling.set()
+    statuses = [status.Status for status, _ in answers]
     # The association is as good as before.
     again = association.send_c_echo().Status
     association.release()
