@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
@@ -12,6 +15,7 @@ use tokio::sync::{Mutex, oneshot};
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
 use super::in_flight::Reservation;
+use super::incoming::Spool;
 use super::instance::signed;
 use super::known::{Known, KnownSeries};
 use super::layout::{Origin, sync_folder};
@@ -21,10 +25,12 @@ use crate::clock::Timestamp;
 /// The connection that writes. Whoever writes holds it.
 pub(super) type Writer = Arc<Mutex<SqliteConnection>>;
 
-/// An instance whose file is in place and synced, and which waits for its row.
+/// An instance whose file has its name, and which waits for its row.
 #[derive(Debug)]
 pub(super) struct Commit {
     pub(super) new: NewRow,
+    /// Its file, where neither content nor name is synced yet.
+    pub(super) unsynced: Option<Spool>,
     pub(super) reservation: Reservation,
     pub(super) reply: oneshot::Sender<Result<Committed, StoreError>>,
 }
@@ -66,11 +72,30 @@ pub(super) enum Committed {
     Taken(NewRow, Reservation),
 }
 
+impl Commit {
+    /// Makes the file durable; gives itself back where that went well, else it has been answered. Blocks.
+    pub(super) fn synced(mut self) -> Option<Self> {
+        match self.unsynced.take().map_or(Ok(()), |spool| sync_file(&spool, &self.new)) {
+            Ok(()) => Some(self),
+            Err(error) => {
+                refuse(&self.new, self.reply, error);
+                None
+            }
+        }
+    }
+}
+
 /// Commits a batch and answers everyone in it; where one row is in the way of the others, each goes alone.
 pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer, runtime: &tokio::runtime::Handle) {
-    let (rows, rest): (Vec<NewRow>, Vec<_>) = batch.into_iter().map(|c| (c.new, (c.reservation, c.reply))).unzip();
-    let committed = sync_folders(&rows, known)
-        .and_then(|()| runtime.block_on(async { commit_rows(&mut *writer.lock().await, known, &rows).await }));
+    let mut unsynced = Vec::with_capacity(batch.len());
+    let mut rest = Vec::with_capacity(batch.len());
+    let mut rows = Vec::with_capacity(batch.len());
+    for Commit { new, unsynced: spool, reservation, reply } in batch {
+        rows.push(new);
+        unsynced.push(spool);
+        rest.push((reservation, reply));
+    }
+    let committed = runtime.block_on(async { commit_rows(&mut *writer.lock().await, known, &rows, unsynced).await });
     match committed {
         Ok(keys) => {
             for ((row, (reservation, reply)), (instance, series)) in rows.into_iter().zip(rest).zip(keys) {
@@ -80,50 +105,56 @@ pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer,
         }
         Err(error) if error.is_unique_violation() && rows.len() > 1 => {
             for (new, (reservation, reply)) in rows.into_iter().zip(rest) {
-                commit_all(vec![Commit { new, reservation, reply }], known, writer, runtime);
+                // Synced above: what the database said came after it.
+                commit_all(vec![Commit { new, unsynced: None, reservation, reply }], known, writer, runtime);
             }
         }
         Err(error) => {
             for (row, (reservation, reply)) in rows.into_iter().zip(rest) {
-                let answer = if error.is_unique_violation() {
-                    Ok(Committed::Taken(row, reservation))
+                if error.is_unique_violation() {
+                    let _ = reply.send(Ok(Committed::Taken(row, reservation)));
                 } else {
-                    // Nobody is promised it, and a whole file is taken for an instance.
-                    let _ = fs::remove_file(row.file());
-                    Err(error.clone())
-                };
-                let _ = reply.send(answer);
+                    refuse(&row, reply, error.clone());
+                }
             }
         }
     }
 }
 
-/// Makes the names of the files durable, and those of their folders where this process has not done so before.
-fn sync_folders(rows: &[NewRow], known: &mut Known) -> Result<(), StoreError> {
-    let mut synced: Vec<&PathBuf> = Vec::new();
-    for folder in rows.iter().map(|r| &r.folder) {
-        if synced.contains(&folder) {
-            continue;
+/// Nobody is promised the instance; and its file must not stay, for a whole file is taken for an instance.
+fn refuse(new: &NewRow, reply: oneshot::Sender<Result<Committed, StoreError>>, error: StoreError) {
+    let _ = fs::remove_file(new.file());
+    let _ = reply.send(Err(error));
+}
+
+/// Makes content and name durable.
+fn sync_file(spool: &Spool, new: &NewRow) -> Result<(), StoreError> {
+    spool.file.sync_all().map_err(|error| StoreError::file("sync", &new.file())(error))?;
+    sync_folder(&new.folder)
+}
+
+/// Makes the files durable that are not, and the names of their folders where this process has not done so before.
+fn sync(rows: &[NewRow], unsynced: Vec<Option<Spool>>, known: &mut Known) -> Result<(), StoreError> {
+    for (new, spool) in rows.iter().zip(unsynced) {
+        if let Some(spool) = spool {
+            sync_file(&spool, new)?;
         }
-        sync_folder(folder)?;
-        if !known.is_durable(folder) {
-            for parent in folder.ancestors().skip(1).take(2) {
-                sync_folder(parent)?;
-            }
-            known.set_durable(folder.clone());
+        if !known.is_durable(&new.folder) {
+            new.folder.ancestors().skip(1).take(2).try_for_each(sync_folder)?;
+            known.set_durable(new.folder.clone());
         }
-        synced.push(folder);
     }
     Ok(())
 }
 
-/// One transaction with all rows; the keys come back in the order of the rows.
+/// One transaction with all rows; the keys come back in the order of the rows. Blocks while the files are synced.
 async fn commit_rows(
     connection: &mut SqliteConnection,
     known: &mut Known,
     rows: &[NewRow],
+    unsynced: Vec<Option<Spool>>,
 ) -> Result<Vec<(InstanceKey, SeriesKey)>, StoreError> {
-    let committed = try_commit(connection, known, rows).await;
+    let committed = try_commit(connection, known, rows, unsynced).await;
     if committed.is_err() {
         known.forget();
         // Fails where the transaction had not begun.
@@ -136,6 +167,7 @@ async fn try_commit(
     connection: &mut SqliteConnection,
     known: &mut Known,
     rows: &[NewRow],
+    unsynced: Vec<Option<Spool>>,
 ) -> Result<Vec<(InstanceKey, SeriesKey)>, StoreError> {
     let begun = !rows.iter().all(|r| known.knows(r));
     if begun {
@@ -145,13 +177,24 @@ async fn try_commit(
     for row in rows {
         series.push(known.ensure(connection, row).await?);
     }
-    // Everything that needs no answer goes to the database's thread in one piece.
     let mut script = QueryBuilder::new(if begun { "" } else { "BEGIN IMMEDIATE; " });
     insert_instances(&mut script, rows, &series);
     add_up(&mut script, rows, &series);
-    script.push("; COMMIT");
-    let inserted = script.build().fetch_all(&mut *connection).await?;
-    in_order(rows, &series, &inserted)
+    let inserted = {
+        // The database's thread works on it while this one waits for the disk.
+        let mut inserting = pin!(script.build().fetch_all(&mut *connection));
+        let inserted = poll_fn(|context| Poll::Ready(inserting.as_mut().poll(context))).await;
+        let synced = sync(rows, unsynced, known);
+        let inserted = match inserted {
+            Poll::Ready(inserted) => inserted,
+            Poll::Pending => inserting.await,
+        };
+        synced?;
+        inserted?
+    };
+    let keys = in_order(rows, &series, &inserted)?;
+    sqlx::query("COMMIT").execute(&mut *connection).await?;
+    Ok(keys)
 }
 
 /// One row and what follows from it, inside a transaction that the caller has begun.
@@ -221,10 +264,15 @@ fn add_up(script: &mut QueryBuilder<Sqlite>, rows: &[NewRow], series: &[KnownSer
         script.push("; UPDATE series SET number_of_instances = number_of_instances + ").push_bind(count);
         script.push(", revision = revision + ").push_bind(count);
         script.push(", last_received_at = ").push_bind(at.0);
-        if origin == Origin::Received {
-            script.push(", state = 'receiving', signal = '', completed_at = NULL, read_at = NULL");
-        }
         script.push(" WHERE series_key = ").push_bind(key);
+        if origin == Origin::Received {
+            // Apart, so that the index of what is being received is left alone by a series that is in it.
+            script.push(
+                "; UPDATE series SET state = 'receiving', signal = '', completed_at = NULL, read_at = NULL \
+                 WHERE state <> 'receiving' AND series_key = ",
+            );
+            script.push_bind(key);
+        }
     }
     for (key, (count, at)) in by_study {
         script.push("; UPDATE study SET number_of_instances = number_of_instances + ").push_bind(count);

@@ -11,16 +11,16 @@ use super::layout::rename_new;
 /// What became of a file that was to be placed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Placing {
-    /// It has its name, and its content is durable. Its name is not before its folder is synced.
+    /// It has its name. Neither name nor content is durable before file and folder are synced.
     Placed,
     /// Another file has the name; this one stays where it was.
     Exists,
 }
 
-/// Moves the file to `target` unless something is there, and syncs its content. Blocks.
+/// Moves the file to `target` unless something is there; nothing is synced. Blocks.
 ///
 /// The name comes before the sync: one commit of the file system's journal then carries both. A crash in between can
-/// leave a file under its final name that is not whole, but never one with a row, for rows are made after this.
+/// leave a file under its final name that is not whole, but never one with a row, for rows are committed after this.
 pub(super) fn place(spool: &mut Spool, folder: &Path, target: &Path) -> Result<Placing, StoreError> {
     match rename_new(spool.path(), target) {
         Ok(()) => {}
@@ -36,11 +36,6 @@ pub(super) fn place(spool: &mut Spool, folder: &Path, target: &Path) -> Result<P
         Err(error) => return Err(StoreError::file("name", target)(error)),
     }
     spool.keep();
-    if let Err(error) = spool.file.sync_all() {
-        // Whether the content is on the disk is unknown now, so the name must not stay.
-        let _ = fs::remove_file(target);
-        return Err(StoreError::file("sync", target)(error));
-    }
     Ok(Placing::Placed)
 }
 

@@ -41,13 +41,21 @@ impl CommitQueue {
         Self { waiting: Mutex::default(), known: Mutex::default(), writer, series_changed, runtime }
     }
 
-    /// Has a row committed, here or by the thread that is at it. Its sender is told. Blocks; where `answers`, somebody waits for
-    /// this very thread, for one transaction at most.
+    /// Has a row committed, here or by the thread that is at it, its file synced before. Its sender is told. Blocks; where
+    /// `answers`, somebody waits for this very thread, for one transaction at most.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
     pub(super) fn commit(self: &Arc<Self>, commit: Commit, answers: bool) -> Result<(), StoreError> {
+        let mut commit = commit;
         let mut waiting = self.waiting();
+        if waiting.committing && commit.unsynced.is_some() {
+            drop(waiting);
+            // Files of several associations are synced side by side.
+            let Some(synced) = commit.synced() else { return Ok(()) };
+            commit = synced;
+            waiting = self.waiting();
+        }
         if waiting.closed {
             return Err(StoreError::Closed);
         }

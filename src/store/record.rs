@@ -1,6 +1,6 @@
 //! Recording an instance that has arrived: the first of the four hand-overs.
 //!
-//! file written → named → synced → folder synced, row committed with all others that wait
+//! file written → named → synced with its folder, while the row is prepared → row committed, with all others that wait
 //! ([`super::queue`]) → the caller may acknowledge. What was begun goes on to its end even where the caller has gone.
 
 use std::fs;
@@ -20,7 +20,7 @@ use super::commit::{Commit, Committed, NewRow, Source};
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
 use super::in_flight::Reservation;
-use super::incoming::{Arrived, IncomingFile, NewInstance};
+use super::incoming::{Arrived, IncomingFile, NewInstance, Spool};
 use super::instance::{COLUMNS, StoredInstance, TABLES, from_row, signed};
 use super::layout::{Origin, free_bytes};
 use super::place::{Placing, place, place_over};
@@ -152,7 +152,8 @@ impl Inner {
             let mut recording = Recording { arrived: file.finish()?, row, origin, source, received_at, folder, target };
             match place(&mut recording.arrived.spool, &recording.folder, &recording.target)? {
                 Placing::Placed => {
-                    inner.commit(recording.into_row(), reservation, reply, here)?;
+                    let (new, spool) = recording.into_row();
+                    inner.queue.commit(Commit { new, unsynced: Some(spool), reservation, reply }, here)?;
                     Ok(Step::Committing)
                 }
                 Placing::Exists => Ok(Step::Exists(Box::new(recording), reservation)),
@@ -168,16 +169,6 @@ impl Inner {
             Step::Committing => Err(StoreError::Closed),
             Step::Exists(recording, reservation) => self.clone().exists(*recording, reservation).await,
         }
-    }
-
-    fn commit(
-        &self,
-        new: NewRow,
-        reservation: Reservation,
-        reply: oneshot::Sender<Result<Committed, StoreError>>,
-        answers: bool,
-    ) -> Result<(), StoreError> {
-        self.queue.commit(Commit { new, reservation, reply }, answers)
     }
 
     async fn committed(self: Arc<Self>, committed: Committed) -> Result<Recorded, StoreError> {
@@ -253,17 +244,8 @@ impl Inner {
                 return Ok(Recorded::Duplicate(stored));
             }
             let path = recording.arrived.spool.path().to_owned();
-            let mut arrived = recording.arrived;
-            arrived.spool.keep();
-            let new = NewRow {
-                row: recording.row,
-                origin: recording.origin,
-                source: recording.source,
-                folder: recording.folder,
-                file_bytes: arrived.file_bytes,
-                data_set_offset: arrived.data_set_offset,
-                received_at: recording.received_at,
-            };
+            let (new, mut spool) = recording.into_row();
+            spool.keep();
             let kept = keep_aside(&self, path, &new, stored).await?;
             drop(reservation);
             Ok(Recorded::KeptAside(Box::new(kept)))
@@ -284,7 +266,8 @@ impl Inner {
         let inner = self.clone();
         blocking(move || {
             place_over(&mut recording.arrived.spool, &recording.folder, &recording.target)?;
-            inner.commit(recording.into_row(), reservation, reply, false)
+            let (new, spool) = recording.into_row();
+            inner.queue.commit(Commit { new, unsynced: Some(spool), reservation, reply }, false)
         })
         .await?;
         match answer.await.map_err(|_| StoreError::Closed)?? {
@@ -319,16 +302,19 @@ impl Inner {
 }
 
 impl Recording {
-    fn into_row(self) -> NewRow {
-        NewRow {
+    /// What the row needs, and the file.
+    fn into_row(self) -> (NewRow, Spool) {
+        let Arrived { spool, file_bytes, data_set_offset } = self.arrived;
+        let new = NewRow {
             row: self.row,
             origin: self.origin,
             source: self.source,
             folder: self.folder,
-            file_bytes: self.arrived.file_bytes,
-            data_set_offset: self.arrived.data_set_offset,
+            file_bytes,
+            data_set_offset,
             received_at: self.received_at,
-        }
+        };
+        (new, spool)
     }
 }
 

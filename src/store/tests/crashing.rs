@@ -134,3 +134,34 @@ async fn a_whole_file_without_a_row_gets_one_after_a_crash_and_is_never_moved() 
     assert_eq!(series.open_associations, 0, "nobody is waited for");
     assert!(matches!(bench.send(&whole).await.unwrap(), Recorded::Duplicate(_)));
 }
+
+#[tokio::test]
+async fn what_cannot_be_made_durable_gets_no_row_though_the_row_was_prepared_meanwhile() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let inner = bench.store.inner.clone();
+    // Of a known series, so that the row goes to the database before the sync; in a folder that is gone by then.
+    let lost = Sample::ct(1, 1, 2);
+    let row = row::IndexRow::from_header(&lost.data_set, &lost.announced()).unwrap();
+    let new = commit::NewRow {
+        folder: bench.folder.path().join("instances/gone"),
+        origin: Origin::Received,
+        source: None,
+        file_bytes: 1,
+        data_set_offset: 0,
+        received_at: START,
+        row,
+    };
+    let spool = incoming::Spool::with(&inner.layout, b"DICM").unwrap();
+    let reservation = inner.in_flight.reserve(&lost.uid()).await;
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    let queued = commit::Commit { new, unsynced: Some(spool), reservation, reply };
+    tokio::task::spawn_blocking(move || inner.queue.commit(queued, false)).await.unwrap().unwrap();
+    let refused = answer.await.unwrap().unwrap_err();
+    assert!(refused.to_string().contains("instances/gone"), "{refused}");
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 1);
+    assert_eq!(bench.number("SELECT number_of_instances FROM study").await, 1);
+    // And the next one is taken as ever.
+    assert!(matches!(bench.send(&lost).await.unwrap(), Recorded::Stored(_)));
+    assert_eq!(bench.number("SELECT sum(instances) FROM series_source").await, 2);
+}
