@@ -2,8 +2,9 @@
 
 use tch::{Kind, TchError, Tensor};
 
+use super::choice::Choice;
 use super::field::Field;
-use super::way::{Way, chunks};
+use super::way::Way;
 
 /// How a value between voxels is made on the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,37 +45,30 @@ pub fn back(scores: &Tensor, field: &Field, mode: Back, outside: f64) -> Result<
 /// # Errors
 /// Those of [`back`]; more than 256 channels.
 pub fn argmax_back(scores: &Tensor, field: &Field) -> Result<Tensor, TchError> {
+    labels_back(scores, field, &Choice::Greatest)
+}
+
+/// Of the channels that reach their threshold the one with the greatest probability (the first of equals), counted from 1,
+/// for each voxel of the grid before the steps; 0 where none does, and where the model did not look. As [`argmax_back`].
+///
+/// # Errors
+/// Those of [`back`]; more than 255 channels, or not one threshold for each.
+pub fn likeliest_back(probabilities: &Tensor, field: &Field, thresholds: &[f32]) -> Result<Tensor, TchError> {
+    labels_back(probabilities, field, &Choice::Likeliest(thresholds.to_vec()))
+}
+
+fn labels_back(scores: &Tensor, field: &Field, choice: &Choice) -> Result<Tensor, TchError> {
     let channels = scores.size().first().copied().unwrap_or(0);
-    if !(1..=256).contains(&channels) {
-        return Err(TchError::Shape(format!("{channels} channels cannot become labels of 8 bits")));
+    let fits = match choice {
+        Choice::Greatest => (1..=256).contains(&channels),
+        Choice::Likeliest(thresholds) => (1..=255).contains(&channels) && thresholds.len() as i64 == channels,
+    };
+    if !fits {
+        return Err(TchError::Shape(format!("{channels} channels cannot become labels of 8 bits by {choice:?}")));
     }
     let way = Way::new(scores, field, Back::Linear)?;
     let size: Vec<i64> = field.axes.iter().map(|axis| axis.before as i64).collect();
     let labels = Tensor::f_zeros(&size, (Kind::Uint8, scores.device()))?;
-    way.labels(|first, found| way.place_in(&labels, first, found))?;
+    way.labels(choice, |first, found| way.place_in(&labels, first, found))?;
     Ok(labels)
-}
-
-/// The same as [`back`], a slab of slices (rows of an image) after the other: `each` is given the index of the first one
-/// and the slab [channels, some slices, rows, columns]. For what is not an argmax of many channels.
-///
-/// # Errors
-/// Those of [`back`] and of `each`.
-pub fn each_slab_back<E: From<TchError>>(
-    scores: &Tensor,
-    field: &Field,
-    mode: Back,
-    outside: f64,
-    mut each: impl FnMut(usize, &Tensor) -> Result<(), E>,
-) -> Result<(), E> {
-    let way = Way::new(scores, field, mode)?;
-    let looked_at = way.looked_at[0].clone();
-    for range in chunks(0..looked_at.start, way.slab) {
-        each(range.start, &way.nothing(range.len(), outside)?)?;
-    }
-    way.slabs(|first, slab| each(first, &way.surrounded(slab, outside)?))?;
-    for range in chunks(looked_at.end..field.axes[0].before, way.slab) {
-        each(range.start, &way.nothing(range.len(), outside)?)?;
-    }
-    Ok(())
 }

@@ -19,6 +19,9 @@ mod smooth;
 mod crop;
 
 #[cfg(feature = "torch")]
+mod choice;
+
+#[cfg(feature = "torch")]
 mod rows;
 
 #[cfg(feature = "torch")]
@@ -28,7 +31,7 @@ mod way;
 mod back;
 
 #[cfg(feature = "torch")]
-pub use back::{Back, argmax_back, back, each_slab_back};
+pub use back::{Back, argmax_back, back, likeliest_back};
 pub use field::{Along, Field};
 #[cfg(feature = "torch")]
 pub use prepare::{Prepared, apply};

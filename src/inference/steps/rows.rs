@@ -4,6 +4,8 @@
 use rayon::prelude::*;
 use tch::{Kind, TchError, Tensor};
 
+use super::choice::Choice;
+
 /// For each voxel of an axis: the score's voxel below, the one above, the share of the one above.
 pub(super) type Places = Vec<(usize, usize, f32)>;
 
@@ -51,8 +53,8 @@ impl Slices {
         Ok(found)
     }
 
-    /// The channel with the greatest score at a place between two slices, [rows, columns]; the first of equals.
-    pub(super) fn labels_at(&mut self, place: (usize, usize, f32)) -> Result<Vec<u8>, TchError> {
+    /// The labels at a place between two slices, [rows, columns].
+    pub(super) fn labels_at(&mut self, place: (usize, usize, f32), choice: &Choice) -> Result<Vec<u8>, TchError> {
         self.read_between(place)?;
         let (height, width) = (self.size[0], self.size[1]);
         let mut labels = vec![0; self.rows.len() * self.columns.len()];
@@ -60,12 +62,14 @@ impl Slices {
             || (vec![0.0; width], vec![0.0; self.columns.len()]),
             |(row, best), (index, labels)| {
                 best.fill(f32::NEG_INFINITY);
-                for (label, channel) in (0_u8..=255).zip(self.between.chunks_exact(height * width)) {
-                    mix(channel, width, self.rows[index], row);
+                for (channel, scores) in self.between.chunks_exact(height * width).enumerate() {
+                    let (label, least) = choice.label(channel);
+                    mix(scores, width, self.rows[index], row);
                     for ((found, best), (below, above, share)) in labels.iter_mut().zip(&mut *best).zip(&self.columns) {
                         let score = row[*below] + (row[*above] - row[*below]) * share;
-                        *found = if score > *best { label } else { *found };
-                        *best = best.max(score);
+                        let better = score > *best && score >= least;
+                        *found = if better { label } else { *found };
+                        *best = if better { score } else { *best };
                     }
                 }
             },

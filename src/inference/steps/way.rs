@@ -1,10 +1,11 @@
-//! The way back, slab by slab: the box that the model looked at, and what lies around it.
+//! The way back, slab by slab: the box that the model looked at.
 
 use std::ops::Range;
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::back::Back;
+use super::choice::Choice;
 use super::field::{Along, Field};
 use super::rows::{Places, Slices};
 
@@ -19,9 +20,9 @@ pub(super) struct Way<'a> {
     /// Whether the scores lie in the host's memory.
     pub(super) on_host: bool,
     /// Of each axis before the steps.
-    pub(super) looked_at: Vec<Range<usize>>,
+    looked_at: Vec<Range<usize>>,
     /// Slices at a time.
-    pub(super) slab: usize,
+    slab: usize,
 }
 
 impl<'a> Way<'a> {
@@ -66,14 +67,18 @@ impl<'a> Way<'a> {
         Ok(())
     }
 
-    /// The channel with the greatest score in every slab of the box, without the dimension for channels.
-    pub(super) fn labels(&self, mut each: impl FnMut(usize, &Tensor) -> Result<(), TchError>) -> Result<(), TchError> {
+    /// The labels of every slab of the box, without the dimension for channels.
+    pub(super) fn labels(
+        &self,
+        choice: &Choice,
+        mut each: impl FnMut(usize, &Tensor) -> Result<(), TchError>,
+    ) -> Result<(), TchError> {
         if !self.on_host {
-            return self.slabs(|first, scores| each(first, &scores.f_argmax(0, false)?));
+            return self.slabs(|first, scores| each(first, &choice.of(scores)?));
         }
         let mut host = self.slices()?;
         for (index, place) in host.places {
-            let labels = Tensor::f_from_slice(&host.slices.labels_at(place)?)?;
+            let labels = Tensor::f_from_slice(&host.slices.labels_at(place, choice)?)?;
             each(index, &labels.f_view(&host.size[1..])?)?;
         }
         Ok(())
@@ -89,25 +94,6 @@ impl<'a> Way<'a> {
             place = place.f_narrow((axis + channels) as i64, start as i64, slab.size()[axis + channels])?;
         }
         place.f_copy_(slab)
-    }
-
-    /// A slab of the box with what lies around it in the same slices.
-    pub(super) fn surrounded(&self, slab: &Tensor, outside: f64) -> Result<Tensor, TchError> {
-        let mut amounts = Vec::new();
-        for (axis, range) in self.field.axes.iter().zip(&self.looked_at).skip(1).rev() {
-            amounts.extend([range.start as i64, (axis.before - range.end) as i64]);
-        }
-        if amounts.iter().all(|amount| *amount == 0) {
-            return Ok(slab.shallow_clone());
-        }
-        slab.f_pad(&amounts, "constant", outside)
-    }
-
-    /// Slices that the model did not look at.
-    pub(super) fn nothing(&self, slices: usize, outside: f64) -> Result<Tensor, TchError> {
-        let mut size = vec![self.scores.size()[0], slices as i64];
-        size.extend(self.field.axes.iter().skip(1).map(|axis| axis.before as i64));
-        Tensor::f_full(&size, outside, (self.mode.kind(self.scores)?, self.scores.device()))
     }
 
     /// For scores in the host's memory. An image is one slice.
@@ -149,7 +135,7 @@ fn looked_at(axis: &Along) -> Range<usize> {
 }
 
 /// A range in pieces.
-pub(super) fn chunks(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
+fn chunks(range: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
     range.step_by(length).map(move |start| start..(start + length).min(end))
 }

@@ -7,7 +7,7 @@ use super::super::inputs::{Source, turned};
 use super::to_vec;
 use crate::inference::manifest::{Activation, SegmentationEncoding, SegmentationGrid, SegmentationOutput};
 use crate::inference::prediction::LabelMap;
-use crate::inference::steps::{Back, Field, argmax_back, back, each_slab_back};
+use crate::inference::steps::{Back, Field, argmax_back, back, likeliest_back};
 
 /// Voxels of a slab.
 const SLAB_VOXELS: i64 = 4 << 20;
@@ -78,27 +78,13 @@ fn in_range(output: &SegmentationOutput, labels: &Tensor) -> Result<(), Fault> {
     Err(Fault::Wrong(format!("«{}» holds label {largest}, the manifest has segments 1 to {count}", output.tensor)))
 }
 
-/// Of the segments that reach their threshold the likeliest, slab by slab.
+/// Of the segments that reach their threshold the likeliest.
 fn probable(output: &SegmentationOutput, tensor: &Tensor, field: &Field) -> Result<Tensor, Fault> {
     let (least, largest) = (tensor.f_min()?.f_double_value(&[])?, tensor.f_max()?.f_double_value(&[])?);
     if !(-1e-3..=1.001).contains(&least) || !(-1e-3..=1.001).contains(&largest) {
         let name = &output.tensor;
         return Err(Fault::Wrong(format!("«{name}» holds {least} to {largest}, probabilities are 0 to 1")));
     }
-    let size: Vec<i64> = field.before().iter().map(|extent| *extent as i64).collect();
-    let device = tensor.device();
-    let labels = Tensor::f_zeros(&size, (Kind::Uint8, device))?;
-    let mut each = vec![1; size.len() + 1];
-    each[0] = -1;
     let thresholds: Vec<f32> = output.thresholds.iter().map(|threshold| *threshold as f32).collect();
-    let thresholds = Tensor::f_from_slice(&thresholds)?.f_view(each.as_slice())?.f_to_device(device)?;
-    each_slab_back(&tensor.f_select(0, 0)?, field, Back::Linear, 0.0, |first, slab| {
-        // Below every probability where the threshold is not reached.
-        let reached = slab.f_where_self(&slab.f_ge_tensor(&thresholds)?, &slab.f_full_like(-1.0)?)?;
-        let (best, channel) = reached.f_max_dim(0, false)?;
-        let label = channel.f_add_scalar(1)?.f_mul(&best.f_ge(0.0)?)?;
-        labels.f_narrow(0, first as i64, slab.size()[1])?.f_copy_(&label)?;
-        Ok::<_, Fault>(())
-    })?;
-    Ok(labels)
+    Ok(likeliest_back(&tensor.f_select(0, 0)?, field, &thresholds)?)
 }

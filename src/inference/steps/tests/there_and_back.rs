@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::super::choice::Choice;
 use super::super::*;
 use super::{NONE, arrays, cubic, difference, linear, tensor};
 use crate::inference::orientation::{Axes, Reorientation};
@@ -75,24 +76,21 @@ fn where_the_model_did_not_look_stands_what_was_asked_for() {
 }
 
 #[test]
-fn slabs_are_the_whole_in_pieces() {
-    let values = Tensor::zeros([40, 700, 700], (Kind::Float, Device::Cpu));
-    let field = apply(values, &[1.0; 3], &[Step::Fit { size: vec![30, 600, 650], value: 0.0 }]).unwrap().field;
-    let field = field.coarse(&[5, 6, 7]).unwrap();
-    let scores = Tensor::rand([3, 5, 6, 7], (Kind::Float, Device::Cpu));
-    let whole = back(&scores, &field, Back::Linear, -1.0).unwrap();
-    let (mut next, mut slabs) = (0, 0);
-    each_slab_back::<tch::TchError>(&scores, &field, Back::Linear, -1.0, |first, slab| {
-        assert_eq!(first, next);
-        let slices = slab.size()[1];
-        assert_eq!(difference(slab, &whole.narrow(1, first as i64, slices)), 0.0);
-        next += slices as usize;
-        slabs += 1;
-        Ok(())
-    })
-    .unwrap();
-    assert_eq!(next, 40);
-    assert!(slabs > 3, "{slabs}");
+fn the_likeliest_channel_is_chosen_among_those_that_reach_their_threshold() {
+    let values = Tensor::zeros([1, 2, 6], (Kind::Float, Device::Cpu));
+    let field = apply(values, &[1.0; 3], &[Step::Fit { size: vec![1, 2, 5], value: 0.0 }]).unwrap().field;
+    let probabilities = [
+        // Channel 1, then 2, each two rows of five.
+        [0.5f32, 0.9, 0.2, 0.6, 0.0, 0.49, 0.1, 0.8, 0.1, 0.5],
+        [0.8, 0.7, 0.6, 0.6, 0.0, 0.69, 0.7, 0.8, 0.75, 0.5],
+    ];
+    let probabilities = Tensor::from_slice(&probabilities.concat()).view([2, 1, 2, 5]);
+    let labels = likeliest_back(&probabilities, &field, &[0.5, 0.7]).unwrap();
+    assert_eq!((labels.size(), labels.kind()), (vec![1, 2, 6], Kind::Uint8));
+    let labels: Vec<u8> = Vec::try_from(labels.view([-1])).unwrap();
+    // The first column was cut off: nothing was looked for there.
+    assert_eq!(labels, [0, 2, 1, 0, 1, 0, 0, 0, 2, 1, 2, 1]);
+    assert!(likeliest_back(&probabilities, &field, &[0.5]).is_err(), "a threshold is missing");
 }
 
 #[test]
@@ -121,17 +119,21 @@ fn host_and_device_bring_back_the_same() {
                 assert!(slabs.windows(2).all(|two| two[0].0 < two[1].0));
                 Tensor::cat(&slabs.into_iter().map(|(_, slab)| slab).collect::<Vec<_>>(), 1)
             };
-            let labels = |way: &way::Way| {
+            let labels = |way: &way::Way, choice: &Choice| {
                 let mut slabs = Vec::new();
-                way.labels(|_, slab| {
-                    slabs.push(slab.copy());
+                way.labels(choice, |_, slab| {
+                    slabs.push(slab.to_kind(Kind::Uint8));
                     Ok(())
                 })
                 .unwrap();
                 Tensor::cat(&slabs, 0)
             };
             assert!(difference(&values(&host), &values(&device)) < 1e-5);
-            assert_eq!(difference(&labels(&host), &labels(&device)), 0.0);
+            for choice in [Choice::Greatest, Choice::Likeliest(vec![0.1, 0.5, 0.9, 0.3, 0.7])] {
+                let found = labels(&host, &choice);
+                assert_eq!(difference(&found, &labels(&device, &choice)), 0.0, "{choice:?}");
+                assert_eq!(found.max().int64_value(&[]), if choice == Choice::Greatest { 4 } else { 5 });
+            }
         }
     }
 }
