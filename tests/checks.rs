@@ -163,7 +163,7 @@ async fn find_and_why_tell_of_a_series_and_of_none_by_their_codes() {
 }
 
 #[test]
-fn the_process_keeps_its_name() {
+fn the_process_keeps_its_name_and_has_what_models_run_better_with() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("models")).unwrap();
     let config = folder.path().join("overread.toml");
@@ -172,6 +172,7 @@ fn the_process_keeps_its_name() {
         .args([std::ffi::OsStr::new("run"), std::ffi::OsStr::new("--config"), config.as_os_str()])
         .env_remove("OMP_WAIT_POLICY")
         .env_remove("GOMP_SPINCOUNT")
+        .env_remove("GLIBC_TUNABLES")
         .stderr(std::process::Stdio::piped())
         .spawn();
     let mut node = Server(node.unwrap());
@@ -179,6 +180,10 @@ fn the_process_keeps_its_name() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(node.0.stderr.take().unwrap()), &mut ready).unwrap();
     let name = std::fs::read_to_string(format!("/proc/{}/comm", node.0.id())).unwrap();
     assert_eq!(name.trim(), "overread", "what ps and pgrep show, after {ready}");
+    let environment = std::fs::read_to_string(format!("/proc/{}/environ", node.0.id())).unwrap();
+    for setting in ["OMP_WAIT_POLICY=passive", "glibc.malloc.hugetlb=1"] {
+        assert!(environment.contains(setting), "{setting} is not set");
+    }
 }
 
 #[test]

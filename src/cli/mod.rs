@@ -8,14 +8,14 @@ mod echo;
 
 mod embeddings;
 
+#[cfg(feature = "torch")]
+mod environment;
+
 mod find;
 
 mod gather;
 
 mod log;
-
-#[cfg(feature = "torch")]
-mod openmp;
 
 mod models;
 
@@ -126,7 +126,7 @@ pub fn main() -> ExitCode {
         arguments.command,
         Command::Run(_) | Command::Read(_) | Command::Check(_) | Command::Compare(_) | Command::Models(_)
     ) {
-        openmp::wait_passively();
+        environment::settle();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -32,9 +32,11 @@ pub(super) fn map(
         }
     };
     let map = back(&grid.f_clamp_min(0.0)?.f_unsqueeze(0)?, &coarse, Back::Linear, 0.0)?.f_squeeze_dim(0)?;
-    let map = if map.dim() == 2 { map.f_unsqueeze(0)? } else { map };
+    let mut map = if map.dim() == 2 { map.f_unsqueeze(0)? } else { map };
     let largest = map.f_max()?.f_double_value(&[])?;
-    let map = if largest > 0.0 { map.f_div_scalar(largest)? } else { map };
+    if largest > 0.0 {
+        map = map.f_div_scalar_(largest)?;
+    }
     let values: Vec<f32> = to_vec(&turned(&map, &source.turn.inverse())?)?;
     let key_slices = key_slices(&values, source.shape, output.key_slices);
     Ok(AttentionMap { label: output.label.clone(), shape: source.shape, values, key_slices })
