@@ -15,6 +15,9 @@ use super::known::Known;
 /// How many rows one transaction takes: below SQLite's number of parameters, and short enough not to hold others up.
 const MOST_ROWS: usize = 64;
 
+/// Files up to this size are synced while their row is being made, with the database held.
+const SYNCED_WITHIN: u64 = 8 << 20;
+
 /// Rows on their way into the database.
 #[derive(Debug)]
 pub(super) struct CommitQueue {
@@ -49,9 +52,9 @@ impl CommitQueue {
     pub(super) fn commit(self: &Arc<Self>, commit: Commit, answers: bool) -> Result<(), StoreError> {
         let mut commit = commit;
         let mut waiting = self.waiting();
-        if waiting.committing && commit.unsynced.is_some() {
+        if commit.unsynced.is_some() && (waiting.committing || commit.new.file_bytes > SYNCED_WITHIN) {
             drop(waiting);
-            // Files of several associations are synced side by side.
+            // Files of several associations are synced side by side, and a large one keeps nobody from committing.
             let Some(synced) = commit.synced() else { return Ok(()) };
             commit = synced;
             waiting = self.waiting();
