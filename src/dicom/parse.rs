@@ -8,8 +8,11 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
+use self::within::swapped;
 use super::data_set::{DataSet, Value};
 use super::transfer_syntax::Encoding;
+
+mod within;
 
 /// How deep sequences may nest. Real objects stay below 20.
 pub const MAX_DEPTH: usize = 64;
@@ -301,51 +304,6 @@ impl Reader<'_> {
         let length = self.u32(tag, end)?;
         Ok((vr, length))
     }
-
-    fn tag(&mut self, end: usize) -> Result<Tag, ParseError> {
-        let nowhere = Tag(0, 0);
-        Ok(Tag(self.u16(nowhere, end)?, self.u16(nowhere, end)?))
-    }
-
-    fn u8(&mut self, tag: Tag, end: usize) -> Result<u8, ParseError> {
-        self.array::<1>(tag, end).map(|[b]| b)
-    }
-
-    fn u16(&mut self, tag: Tag, end: usize) -> Result<u16, ParseError> {
-        let bytes = self.array(tag, end)?;
-        Ok(if self.encoding == Encoding::ExplicitBe { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
-    }
-
-    fn u32(&mut self, tag: Tag, end: usize) -> Result<u32, ParseError> {
-        let bytes = self.array(tag, end)?;
-        Ok(if self.encoding == Encoding::ExplicitBe { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
-    }
-
-    fn array<const N: usize>(&mut self, tag: Tag, end: usize) -> Result<[u8; N], ParseError> {
-        let left = end.saturating_sub(self.at);
-        let truncated = ParseError::Truncated { tag, at: self.at, declared: N as u64, left };
-        if left < N {
-            return Err(truncated);
-        }
-        let bytes = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(truncated)?;
-        self.at += N;
-        Ok(bytes)
-    }
-
-    fn end_of(&self, tag: Tag, length: u32, end: usize) -> Result<usize, ParseError> {
-        let left = end.saturating_sub(self.at);
-        if length as usize > left {
-            return Err(ParseError::Truncated { tag, at: self.at, declared: u64::from(length), left });
-        }
-        Ok(self.at + length as usize)
-    }
-
-    fn take(&mut self, tag: Tag, length: u32, end: usize) -> Result<Bytes, ParseError> {
-        let value_end = self.end_of(tag, length, end)?;
-        let value = self.bytes.slice(self.at..value_end);
-        self.at = value_end;
-        Ok(value)
-    }
 }
 
 /// Pixel Data, Float Pixel Data or Double Float Pixel Data.
@@ -384,94 +342,5 @@ pub(super) fn dictionary_vr(tag: Tag) -> VR {
     StandardDataDictionary.by_tag(tag).map_or(VR::UN, |entry| entry.vr().relaxed())
 }
 
-/// Brings a big-endian value into little-endian order.
-fn swapped(bytes: &Bytes, vr: VR) -> Bytes {
-    let width = match vr {
-        VR::US | VR::SS | VR::OW | VR::AT => 2,
-        VR::UL | VR::SL | VR::FL | VR::OF | VR::OL => 4,
-        VR::FD | VR::OD | VR::SV | VR::UV | VR::OV => 8,
-        _ => return bytes.clone(),
-    };
-    let mut turned = bytes.to_vec();
-    for number in turned.chunks_exact_mut(width) {
-        number.reverse();
-    }
-    turned.into()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn explicit(bytes: &[u8]) -> Result<DataSet, ParseError> {
-        parse(&Bytes::copy_from_slice(bytes), Encoding::ExplicitLe)
-    }
-
-    #[test]
-    fn four_gigabytes_in_sixteen_bytes_are_truncated() {
-        // (7FE0,0010) OB, length FFFFFFFEH, four bytes
-        let bytes = [0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4];
-        assert!(matches!(explicit(&bytes), Err(ParseError::Truncated { tag: tags::PIXEL_DATA, left: 4, .. })));
-    }
-
-    #[test]
-    fn ten_thousand_levels_are_too_deep() {
-        let mut bytes = Vec::new();
-        for _ in 0..10_000 {
-            bytes.extend([0x08, 0, 0x15, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]);
-            bytes.extend([0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]);
-        }
-        assert!(matches!(explicit(&bytes), Err(ParseError::TooDeep(_))));
-    }
-
-    #[test]
-    fn a_header_ends_at_the_pixel_data_and_says_where_it_lies() {
-        let mut bytes = vec![0x28, 0, 0x10, 0, b'U', b'S', 2, 0, 2, 0];
-        bytes.extend([0xE0, 0x7F, 0x10, 0, b'O', b'W', 0, 0, 8, 0, 0, 0, 1, 2]);
-        let header = parse_header(&bytes.into(), Encoding::ExplicitLe).unwrap();
-        assert_eq!(header.data_set.integer(tags::ROWS), Some(2));
-        let expected = PixelDataElement { tag: tags::PIXEL_DATA, vr: VR::OW, offset: 22, length: Some(8) };
-        assert_eq!(header.pixel_data, Some(expected));
-    }
-
-    #[test]
-    fn big_endian_numbers_are_turned() {
-        let bytes = [0, 0x28, 0, 0x10, b'U', b'S', 0, 2, 0x01, 0x02];
-        let ds = parse(&Bytes::copy_from_slice(&bytes), Encoding::ExplicitBe).unwrap();
-        assert_eq!(ds.integer(tags::ROWS), Some(0x0102));
-    }
-
-    #[test]
-    fn half_a_million_elements_in_falling_order_are_read_in_no_time() {
-        let bytes: Vec<u8> = (0x0010_0000_u32..0x0010_0000 + 500_000)
-            .rev()
-            .flat_map(|tag| {
-                let [a, b, c, d] = tag.to_le_bytes();
-                [c, d, a, b, b'U', b'S', 0, 0]
-            })
-            .collect();
-        let begun = std::time::Instant::now();
-        let ds = explicit(&bytes).unwrap();
-        assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
-        assert_eq!(ds.elements().len(), 500_000);
-        assert!(ds.elements().is_sorted_by_key(|element| element.tag));
-    }
-
-    #[test]
-    fn elements_out_of_order_are_found_and_the_last_of_the_same_counts() {
-        let mut bytes = Vec::new();
-        for (tag, value) in [(0x20, b"B "), (0x10, b"A "), (0x20, b"C "), (0x10, b"D "), (0x40, b"F ")] {
-            bytes.extend([0x10, 0, tag, 0, b'C', b'S', 2, 0]);
-            bytes.extend(value);
-        }
-        let ds = explicit(&bytes).unwrap();
-        let found: Vec<_> = ds.elements().iter().map(|e| ds.text(e.tag).unwrap()).collect();
-        assert_eq!(found, ["D", "C", "F"]);
-    }
-
-    #[test]
-    fn an_open_sequence_at_the_end_is_truncated() {
-        let bytes = [0x08, 0, 0x15, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
-        assert!(matches!(explicit(&bytes), Err(ParseError::Truncated { .. })));
-    }
-}
+mod tests;
