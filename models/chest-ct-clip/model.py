@@ -19,6 +19,11 @@ FINDINGS = ["Medical material", "Arterial wall calcification", "Cardiomegaly", "
             "Interlobular septal thickening"]
 
 
+# How many tokens a layer works on at a time: what it holds meanwhile (scores of attention, distances to codes) is several times as
+# large as the tokens, and no token's result depends on how many others are beside it.
+TOKENS_AT_A_TIME = 2304
+
+
 @dataclass
 class Size:
     """What fixes the shape of every parameter. The defaults are the published ones."""
@@ -38,6 +43,12 @@ class Size:
     def grid(self) -> tuple[int, int, int]:
         """Patches along depth, rows, columns."""
         return self.depth // self.slab, self.side // self.patch, self.side // self.patch
+
+
+def in_groups(layer, sequences: torch.Tensor, *more) -> torch.Tensor:
+    """What a layer makes of sequences [N, tokens, width], some of them at a time."""
+    some = max(1, TOKENS_AT_A_TIME // sequences.shape[1])
+    return torch.cat([layer(group, *more) for group in sequences.split(some)])
 
 
 class ScaleNorm(nn.Module):
@@ -117,8 +128,8 @@ class Transformer(nn.Module):
     def forward(self, x: torch.Tensor, grid: tuple[int, int, int, int], bias: torch.Tensor | None = None) -> torch.Tensor:
         for layer in self.layers:
             x = layer["0"](x, grid) + x
-            x = layer["1"](x, bias) + x
-            x = layer["3"](x) + x
+            x = in_groups(layer["1"], x, bias) + x
+            x = in_groups(layer["3"], x) + x
         return self.norm_out(x)
 
 
@@ -146,7 +157,7 @@ class PositionBias(nn.Module):
 
 
 class Codebook(nn.Module):
-    """Each token becomes the code that points most nearly the same way."""
+    """Each token [B, slabs, rows, columns, width] becomes the code that points most nearly the same way."""
 
     def __init__(self, size: Size):
         super().__init__()
@@ -154,8 +165,10 @@ class Codebook(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         codes = self.embed[0]
-        nearest = (F.normalize(tokens, dim=-1) @ F.normalize(codes, dim=-1).T).argmax(dim=-1)
-        return codes[nearest]
+        directions = F.normalize(codes, dim=-1).T
+        sequences = tokens.flatten(2, 3).flatten(0, 1)
+        nearest = in_groups(lambda group: (F.normalize(group, dim=-1) @ directions).argmax(dim=-1), sequences)
+        return codes[nearest].reshape(tokens.shape)
 
 
 class VectorQuantisation(nn.Module):
@@ -182,14 +195,13 @@ class VisualTransformer(nn.Module):
         self.enc_temporal_transformer = Transformer(size)
         self.vq = VectorQuantisation(size)
 
-    def patches(self, volume: torch.Tensor) -> torch.Tensor:
-        """[B, slabs, rows, columns, slab * patch * patch], values in the order slice, row, column."""
+    def patches(self, slab: torch.Tensor) -> torch.Tensor:
+        """[B, slices, side, side] to [B, rows, columns, slab * patch * patch], values in the order slice, row, column."""
         size = self.size
-        blocks = volume[:, 0].unfold(1, size.slab, size.slab).unfold(2, size.patch, size.patch).unfold(3, size.patch, size.patch)
-        return blocks.flatten(4)
+        return slab.unfold(2, size.patch, size.patch).unfold(3, size.patch, size.patch).permute(0, 2, 3, 1, 4, 5).flatten(3)
 
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        tokens = self.to_patch_emb(self.patches(volume))
+        tokens = torch.stack([self.to_patch_emb(self.patches(slab)) for slab in volume[:, 0].split(self.size.slab, dim=1)], dim=1)
         slabs, rows, columns = self.size.grid
         grid = (volume.shape[0], slabs, rows, columns)
         in_slabs = tokens.flatten(0, 1).flatten(1, 2)

@@ -15,12 +15,12 @@ const SETTINGS: [Setting; 2] = [
     // OpenMP's threads sleep while they wait, instead of spinning: while anything else uses the cores (a series being
     // received, another one decoded) spinning makes a model five to eight times slower.
     Setting { name: "OMP_WAIT_POLICY", value: "passive", choices: &["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"] },
-    // What a layer of a model gives is some megabytes, made and let go hundreds of times. From the heap its rests pile up
+    // What a layer of a model gives is a megabyte or many, made and let go hundreds of times. From the heap its rests pile up
     // between what stays; as mappings of their own all of it goes back at once, and in large pages that costs fewer page
     // faults than the heap does.
     Setting {
         name: "GLIBC_TUNABLES",
-        value: "glibc.malloc.mmap_threshold=4194304:glibc.malloc.hugetlb=1",
+        value: "glibc.malloc.mmap_threshold=1048576:glibc.malloc.hugetlb=1",
         choices: &["GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"],
     },
 ];

@@ -23,7 +23,7 @@ pub(super) struct ModuleInput {
 
 /// A subject in the model's axes, before the steps.
 pub(super) struct Source {
-    /// [slices, rows, columns] or [rows, columns] on the device, float32, or int16 where the modules take that.
+    /// [slices, rows, columns] or [rows, columns] on the device: int16, or float32 where the subject has fractions.
     values: Tensor,
     /// Between slices, rows, columns, or rows, columns, mm.
     spacing: Vec<f64>,
@@ -55,28 +55,25 @@ impl Source {
         Ok(Self { values: values.f_to_device(device)?, spacing, shape, turn, warnings: Vec::new() })
     }
 
-    /// Lets the values go: what was prepared stands for itself.
-    pub(super) fn let_go(&mut self) -> Result<(), TchError> {
-        self.values = Tensor::f_empty([0], (Kind::Float, Device::Cpu))?;
-        Ok(())
-    }
-
     /// Slices in the model's axes; 1 for an image.
     pub(super) fn slices(&self) -> usize {
         self.turn.reorder(self.shape)[0]
     }
 
-    /// What the modules see of the subject; `gate` is the label map of the gate.
+    /// What the modules see of the subject; `gate` is the label map of the gate. Without `again` nothing can be prepared
+    /// afterwards: the values are let go as soon as steps have made others of them.
     ///
     /// # Errors
     /// The inner one where the gate leaves nothing to see.
     pub(super) fn prepared(
-        &self,
+        &mut self,
         input: &Input,
         gate: Option<&LabelMap>,
+        again: bool,
     ) -> Result<Result<ModuleInput, NoSlices>, TchError> {
         let InputKind::Slices { count, over, .. } = input.kind else {
-            return self.after_steps(&self.values, &self.spacing, input).map(Ok);
+            let values = if again { self.values.shallow_clone() } else { self.let_go()? };
+            return after_steps(values, &self.spacing, input).map(Ok);
         };
         let range = match over {
             SlicesOver::Series => Some((0, self.slices() - 1)),
@@ -89,32 +86,40 @@ impl Source {
         let mut spacing = self.spacing.clone();
         spacing[0] *= (last - first).max(1) as f64 / (count.max(2) - 1) as f64;
         let chosen = self.chosen(&evenly_spaced(first, last, count))?;
-        self.after_steps(&chosen, &spacing, input).map(Ok)
+        if !again {
+            drop(self.let_go()?);
+        }
+        after_steps(chosen, &spacing, input).map(Ok)
     }
 
     /// What the modules see of the slices given, in this order.
     pub(super) fn prepared_slices(&self, indices: &[usize], input: &Input) -> Result<ModuleInput, TchError> {
-        self.after_steps(&self.chosen(indices)?, &self.spacing, input)
+        after_steps(self.chosen(indices)?, &self.spacing, input)
+    }
+
+    fn let_go(&mut self) -> Result<Tensor, TchError> {
+        Ok(std::mem::replace(&mut self.values, Tensor::f_empty([0], (Kind::Float, Device::Cpu))?))
     }
 
     fn chosen(&self, indices: &[usize]) -> Result<Tensor, TchError> {
         let indices: Vec<i64> = indices.iter().map(|index| *index as i64).collect();
         self.values.f_index_select(0, &Tensor::f_from_slice(&indices)?.f_to_device(self.values.device())?)
     }
+}
 
-    fn after_steps(&self, values: &Tensor, spacing: &[f64], input: &Input) -> Result<ModuleInput, TchError> {
+fn after_steps(values: Tensor, spacing: &[f64], input: &Input) -> Result<ModuleInput, TchError> {
+    let device = values.device();
+    let (values, field) = if input.steps.is_empty() {
         let extents: Vec<usize> = values.size().into_iter().map(|extent| extent as usize).collect();
-        let (values, field) = if input.steps.is_empty() {
-            (values.f_unsqueeze(0)?, Field::whole(&extents))
-        } else {
-            let prepared = steps::apply(values.shallow_clone(), spacing, &input.steps)?;
-            (prepared.values, prepared.field)
-        };
-        let after: Vec<f32> = field.spacing_after(spacing).into_iter().map(|mm| mm as f32).collect();
-        let spacing = Tensor::f_from_slice(&after)?.f_to_device(values.device())?;
-        let voxels = laid_out(values, input.layout)?;
-        Ok(ModuleInput { voxels, spacing, field })
-    }
+        (values.f_to_kind(kind_of(input.dtype))?.f_unsqueeze(0)?, Field::whole(&extents))
+    } else {
+        let prepared = steps::apply(values, spacing, &input.steps)?;
+        (prepared.values, prepared.field)
+    };
+    let after: Vec<f32> = field.spacing_after(spacing).into_iter().map(|mm| mm as f32).collect();
+    let spacing = Tensor::f_from_slice(&after)?.f_to_device(device)?;
+    let voxels = laid_out(values, input.layout)?;
+    Ok(ModuleInput { voxels, spacing, field })
 }
 
 /// Why there are no slices to see.
@@ -199,6 +204,7 @@ pub(super) fn turned(tensor: &Tensor, turn: &Reorientation) -> Result<Tensor, Tc
     tensor.f_permute(axes)?.f_flip(&flipped)?.f_contiguous()
 }
 
+/// The values of a volume in the type they have: whole numbers take half of the memory until a step makes fractions of them.
 fn voxels(volume: &Volume, dtype: VoxelType, device: Device, warnings: &mut Vec<String>) -> Result<Tensor, TchError> {
     let shape = volume.geometry.shape.map(|extent| extent as i64);
     let tensor = match (&volume.voxels, dtype) {
@@ -212,11 +218,14 @@ fn voxels(volume: &Volume, dtype: VoxelType, device: Device, warnings: &mut Vec<
             Tensor::f_from_slice(&whole)?
         }
     };
-    let kind = match dtype {
+    shaped(tensor, &shape)?.f_to_device(device)
+}
+
+const fn kind_of(dtype: VoxelType) -> Kind {
+    match dtype {
         VoxelType::Int16 => Kind::Int16,
         VoxelType::Float32 => Kind::Float,
-    };
-    shaped(tensor, &shape)?.f_to_device(device)?.f_to_kind(kind)
+    }
 }
 
 /// Gives a tensor another shape of as many values, in place.

@@ -266,7 +266,7 @@ fn predict_once(run: &Run<'_>, asked: &Asked<'_>, clock: &mut Stages) -> Result<
     let manifest = run.manifest;
     let mut source = source(manifest, subject, run.device)?;
     let per_slice = manifest.input.per_slice().filter(|_| context.per_slice);
-    let input = match source.prepared(&manifest.input, context.gate.as_deref()) {
+    let input = match source.prepared(&manifest.input, context.gate.as_deref(), per_slice.is_some()) {
         Ok(Ok(input)) => input,
         Ok(Err(NoSlices::NoGate)) => return Err(Fault::NoGate),
         Ok(Err(NoSlices::NothingFound)) => return Ok(nothing_found(manifest, &source)),
@@ -274,9 +274,6 @@ fn predict_once(run: &Run<'_>, asked: &Asked<'_>, clock: &mut Stages) -> Result<
         Err(TchError::Shape(message)) => return Ok(no_grid(&source, &message)),
         Err(error) => return Err(error.into()),
     };
-    if per_slice.is_none() {
-        source.let_go()?;
-    }
     clock.done("input");
     let tensors = run.mirrored(&input)?;
     clock.done("forward");

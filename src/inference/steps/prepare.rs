@@ -30,12 +30,16 @@ pub fn apply(values: Tensor, spacing_mm: &[f64], steps: &[Step]) -> Result<Prepa
         )));
     }
     let owned = values.f_kind()? != Kind::Float;
-    let values = values.f_to_kind(Kind::Float)?.f_unsqueeze(0)?;
-    let mut state = State { values, field: Field::whole(&extents), owned };
+    let mut state = State { values: as_float(values)?, field: Field::whole(&extents), owned };
     for step in steps {
         state = state.after(step, spacing_mm)?;
     }
     Ok(Prepared { values: state.values.f_contiguous()?, field: state.field })
+}
+
+/// With one channel. What had another type is let go.
+fn as_float(values: Tensor) -> Result<Tensor, TchError> {
+    values.f_to_kind(Kind::Float)?.f_unsqueeze(0)
 }
 
 fn extents(size: &[i64]) -> Result<Vec<usize>, TchError> {
