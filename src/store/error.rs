@@ -77,6 +77,14 @@ pub enum StoreError {
         /// What is wrong with its row.
         cause: String,
     },
+    /// The index cannot say what a job is to read, which has failed from here on. Ours to act: `overread reindex`.
+    #[error("job {id} has failed: the index is damaged: {cause}")]
+    UnreadableJob {
+        /// Which one.
+        id: JobId,
+        /// What is wrong with its row.
+        cause: String,
+    },
     /// A file that should hold embeddings does not. Somebody has changed it, or the disk has.
     #[error("{} holds no embeddings: {cause}", path.display())]
     NoEmbeddings {
@@ -135,6 +143,17 @@ impl StoreError {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Database(error) if matches!(**error, sqlx::Error::PoolTimedOut))
+    }
+
+    /// Whether the index holds what it should not: it will be no other the next time.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        use sqlx::Error::{ColumnDecode, Decode, RowNotFound};
+        match self {
+            Self::Damaged(_) => true,
+            Self::Database(error) => matches!(**error, ColumnDecode { .. } | Decode(_) | RowNotFound),
+            _ => false,
+        }
     }
 
     /// Whether a row that must be unique is there already.

@@ -131,13 +131,16 @@ pub struct StoreOptions {
     pub reserve_bytes: u64,
     /// How often a job is tried before it has failed, whatever the cause.
     pub job_attempts: u32,
+    /// Whether a job that failed for good leaves a report: one whose worker vanished too often is then claimed once more,
+    /// to be reported.
+    pub report_failures: bool,
     /// How many questions of peers the database answers at a time.
     pub finders: u32,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { reserve_bytes: 2 << 30, job_attempts: 5, finders: 4 }
+        Self { reserve_bytes: 2 << 30, job_attempts: 5, report_failures: false, finders: 4 }
     }
 }
 
