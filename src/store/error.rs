@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ids::{DeliveryId, JobId};
 use crate::dicom::uid::UidError;
@@ -93,6 +94,9 @@ pub enum StoreError {
         /// What is wrong with it.
         cause: String,
     },
+    /// A question of a peer that the index could not answer in time. The peer may ask for less.
+    #[error("the index has worked on it for {} s", .0.as_secs())]
+    TooLong(Duration),
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,

@@ -143,6 +143,14 @@ impl Store {
                 return Ok(JobEnd::Queued);
             }
         }
+        // There is no next attempt, whatever was meant.
+        sqlx::query(
+            "UPDATE job_attempt SET ending = 'failed' WHERE job_id = $1 AND ending = 'retry' \
+             AND attempt = (SELECT attempts FROM job WHERE job_id = $1)",
+        )
+        .bind(job)
+        .execute(&mut *connection)
+        .await?;
         sqlx::query("UPDATE job SET state = 'failed', ended_at = $1 WHERE job_id = $2")
             .bind(now.0)
             .bind(job)

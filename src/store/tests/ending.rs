@@ -38,6 +38,9 @@ async fn the_last_attempt_of_an_old_revision_gives_way_to_a_later_one_as_any_oth
     let now = bench.clock.now();
     assert_eq!(bench.store.retry_job(early, "out of memory", now, now).await.unwrap(), JobEnd::Superseded);
     assert_eq!(bench.job_states().await, "lung 3 done superseded by revision 4, lung 4 queued ");
+    let late = bench.claim().await.unwrap();
+    assert_eq!(bench.store.retry_job(late, "out of memory", now, now).await.unwrap(), JobEnd::Failed);
+    assert_eq!(bench.text("SELECT group_concat(ending) FROM job_attempt").await, "retry,failed");
 }
 
 #[tokio::test]
