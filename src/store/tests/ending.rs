@@ -97,3 +97,21 @@ async fn a_job_whose_worker_vanished_too_often_is_claimed_once_more_where_that_i
         );
     }
 }
+
+#[tokio::test]
+async fn what_the_index_will_never_say_is_told_from_what_it_cannot_say_now() {
+    for spoilt in [
+        "UPDATE instance SET sop_class_uid = 'no uid' WHERE instance_key = 1",
+        "UPDATE instance SET file_bytes = 'no number' WHERE instance_key = 1",
+    ] {
+        let bench = Bench::new().await;
+        bench.complete(&["lung"]).await;
+        bench.spoil(spoilt).await;
+        let job = bench.claim().await.unwrap();
+        let error = bench.store.series_instances(job.series, job.revision).await.unwrap_err();
+        assert!(error.is_damage(), "{spoilt}: {error}");
+        bench.store.close().await.unwrap();
+        let error = bench.store.series_instances(job.series, job.revision).await.unwrap_err();
+        assert!(!error.is_damage(), "{error}");
+    }
+}
