@@ -29,7 +29,7 @@ TINY = {
     "size = [518, 518]": "size = [98, 98]",
     "# [1, 6, 37, 37]": "# [1, 6, 7, 7]",
     "# 37 x 37 over": "# 7 x 7 over",
-    "memory_mb = 3000": "memory_mb = 100",
+    "memory_mb = 2000": "memory_mb = 100",
 }
 
 
