@@ -46,6 +46,8 @@ pub struct ClaimedJob {
     pub destinations: Vec<AeTitle>,
     /// When it was queued.
     pub created_at: Timestamp,
+    /// Whether no other job runs beside it, because there was too little memory before: [`Store::put_back_to_run_alone`].
+    pub alone: bool,
 }
 
 /// What renews a job's time while it is being ended, which takes the job itself.
@@ -94,6 +96,7 @@ enum Ending {
     Retry,
     Failed,
     PutBack,
+    PutBackAlone,
     LeaseLost,
 }
 
@@ -102,25 +105,25 @@ impl Ending {
         match self {
             Self::Retry => "retry",
             Self::Failed => "failed",
-            Self::PutBack => "put back",
+            Self::PutBack | Self::PutBackAlone => "put back",
             Self::LeaseLost => "lease lost",
         }
     }
 }
 
-/// The next job, unless it must wait for those that run: it is under suspicion, or one of them is. Two revisions of a
+/// The next job, unless it must wait for those that run: it or one of them runs alone, or is under suspicion. Two revisions of a
 /// series are never read by one model side by side.
 const CLAIM: &str = "UPDATE job SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_owner = $2, \
      lease_expires_at = $3 WHERE job_id = \
      (SELECT job_id FROM \
-        (SELECT job_id FROM job WHERE state = 'queued' AND not_before <= $4 AND NOT EXISTS \
+        (SELECT job_id, alone FROM job WHERE state = 'queued' AND not_before <= $4 AND NOT EXISTS \
             (SELECT 1 FROM job AS earlier WHERE earlier.series_key = job.series_key \
              AND earlier.model_name = job.model_name AND earlier.state = 'running') \
          ORDER BY attempts - put_back, job_id LIMIT 1) \
         AS next WHERE NOT EXISTS \
-        (SELECT 1 FROM job AS running WHERE running.state = 'running' AND EXISTS \
+        (SELECT 1 FROM job AS running WHERE running.state = 'running' AND (next.alone OR running.alone OR EXISTS \
             (SELECT 1 FROM job_attempt WHERE job_attempt.job_id IN (next.job_id, running.job_id) \
-             AND job_attempt.ending = 'lease lost'))) RETURNING job_id";
+             AND job_attempt.ending = 'lease lost')))) RETURNING job_id";
 
 /// Jobs that wait, and for whose series and model there is one of a later revision: that one reads all there is.
 const SUPERSEDE: &str = "UPDATE job SET state = 'done', ended_at = $1, outcome = 'superseded by revision ' || \
@@ -286,6 +289,20 @@ impl Store {
         self.end_unfinished(job, Ending::PutBack, "the node was stopped", now, now).await
     }
 
+    /// There is too little memory beside other jobs: queues the job again, to run when no other does; this attempt does not
+    /// count.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`], or when the database cannot be written.
+    pub async fn put_back_to_run_alone(
+        &self,
+        job: ClaimedJob,
+        cause: &str,
+        now: Timestamp,
+    ) -> Result<JobEnd, StoreError> {
+        self.end_unfinished(job, Ending::PutBackAlone, cause, now, now).await
+    }
+
     async fn end_unfinished(
         &self,
         job: ClaimedJob,
@@ -336,9 +353,9 @@ impl Store {
         .bind(job)
         .execute(&mut *connection)
         .await?;
-        let put_back = i64::from(ending == Ending::PutBack);
+        let put_back = matches!(ending, Ending::PutBack | Ending::PutBackAlone);
         let row = sqlx::query(
-            "UPDATE job SET put_back = put_back + $1, cause = $2, not_before = $3, lease_token = NULL, \
+            "UPDATE job SET put_back = put_back + $1, cause = $2, not_before = $3, alone = alone OR $5, lease_token = NULL, \
              lease_owner = NULL, lease_expires_at = NULL, state = 'queued' WHERE job_id = $4 \
              RETURNING attempts - put_back AS tried, series_key, revision",
         )
@@ -346,6 +363,7 @@ impl Store {
         .bind(cause)
         .bind(not_before.0)
         .bind(job)
+        .bind(ending == Ending::PutBackAlone)
         .fetch_one(&mut *connection)
         .await?;
         let tried: i64 = row.try_get("tried")?;
@@ -457,5 +475,6 @@ fn claimed_job(row: &SqliteRow, token: String) -> Result<ClaimedJob, StoreError>
         route: row.try_get("route")?,
         destinations: split_titles(row.try_get("destinations")?)?,
         created_at: Timestamp(row.try_get("created_at")?),
+        alone: row.try_get("alone")?,
     })
 }

@@ -29,8 +29,6 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 const AFTER_ERROR: Duration = Duration::from_secs(2);
 /// The longest wait between two attempts.
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
-/// Beyond the model's own time limit: for files, waiting for the device, writing results.
-const ALLOWANCE: Duration = Duration::from_secs(900);
 
 /// A worker and what it needs; clones work side by side.
 #[derive(Clone)]
@@ -128,6 +126,9 @@ impl Worker {
                 self.exhausted.cancel();
                 return self.put_back(job).await;
             }
+            Err(ReadingError::Engine(error @ EngineError::MemoryInUse { .. })) if !job.alone => {
+                self.put_back_to_run_alone(job, &error).await
+            }
             Err(error) => self.renewing(lease, self.not_done(job, error, &prepared.files)).await,
         };
         if let Err(error) = ended {
@@ -166,7 +167,6 @@ impl Worker {
             writing,
             predecessor: prepared.predecessor,
             date,
-            deadline: Instant::now() + manifest.longest_run(per_slice) + ALLOWANCE,
             gates: &self.gates,
             per_slice,
         })?;
@@ -200,6 +200,14 @@ impl Worker {
                 tracing::error!(job.id = %id, %error, "the job could not be put back; its lease will run out")
             }
         }
+    }
+
+    /// Others hold the memory, some of them perhaps while they wait for this very job to end.
+    async fn put_back_to_run_alone(&self, job: ClaimedJob, error: &EngineError) -> Result<(), StoreError> {
+        let (id, cause) = (job.id(), error.to_string());
+        self.store.put_back_to_run_alone(job, &cause, self.clock.now()).await?;
+        tracing::warn!(job.id = %id, cause, "job put back, to be run while no other is");
+        Ok(())
     }
 
     async fn not_done(&self, job: ClaimedJob, error: ReadingError, files: &[PathBuf]) -> Result<(), StoreError> {
