@@ -313,6 +313,7 @@ fn written(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Zone;
     use crate::dicom::data_set::DataSet;
     use crate::dicom::encode::{Layout, encode, part10_header};
     use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
@@ -334,6 +335,11 @@ mod tests {
         assert_eq!(hash(&model_, None), hash(&same, None));
         let all = [hash(&model_, None), hash(&other, None), hash(&model_, Some(&model_)), hash(&model_, Some(&other))];
         assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        // The word that is configured, not what it comes to on this day: `Local`.
+        let zone = |utc_offset| Writing::of(&config::Results { utc_offset, ..config::Results::default() });
+        let fixed = zone(Zone::Fixed(Zone::Local.offset_at(Timestamp(0))));
+        assert_eq!(zone(Zone::Local).configuration_hash, writing.configuration_hash);
+        assert_ne!(fixed.configuration_hash, writing.configuration_hash);
         let dated = writing.clone().dated(Timestamp(1));
         assert_ne!(dated.configuration_hash, writing.dated(Timestamp(2)).configuration_hash);
     }
