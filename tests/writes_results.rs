@@ -72,7 +72,7 @@ fn a_slice_that_the_source_lacks_has_no_frame_and_the_report_says_so() {
 }
 
 #[test]
-fn an_empty_lung_has_no_segment_and_its_numbers_are_qualified_as_missing() {
+fn an_empty_lung_has_no_segment_and_of_its_numbers_the_report_says_that_they_are_not_defined() {
     let shape = [7, 9, 13];
     let series = series(Layout3d::axial(shape), identified);
     let mut prediction = prediction(Some(lungs(shape)));
@@ -85,6 +85,11 @@ fn an_empty_lung_has_no_segment_and_its_numbers_are_qualified_as_missing() {
     assert_eq!(segments.len(), 1);
     assert_eq!(segments[0].integer(tags::SEGMENT_NUMBER), Some(1));
     assert_eq!(segments[0].text(tags::SEGMENT_LABEL).as_deref(), Some("Left lung"));
+    judged_by_others(&series, &results, &prediction);
+    // One number of a lung that is there.
+    let mut prediction = self::prediction(Some(lungs(shape)));
+    prediction.measurement_groups[1].measurements[2].value = None;
+    let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
     judged_by_others(&series, &results, &prediction);
 }
 
