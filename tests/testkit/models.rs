@@ -47,6 +47,15 @@ pub(crate) fn engine_of(changes: &[(&str, &str, &str, &str)]) -> Engine {
     Engine::start(DeviceChoice::Cpu, changes.iter().map(package).collect()).unwrap()
 }
 
+/// The memory that a package may need at most to be served here, MB: what the refusal of one that needs more says.
+pub(crate) fn memory_in_all() -> u64 {
+    let engine = engine_of(&[("modules/too-large", "too-large", "origin", "origin")]);
+    let (_, error) = engine.refused().next().unwrap();
+    let said = error.to_string();
+    let there_are = said.split_once("there are ").and_then(|(_, behind)| behind.split_once(" MB in all"));
+    there_are.unwrap().0.parse().unwrap()
+}
+
 /// What a model says of a volume or an image.
 pub(crate) fn predict(engine: &Engine, model: &str, subject: impl Into<Subject>) -> Result<Prediction, EngineError> {
     engine.predict(model, &subject.into(), &Context::default())
