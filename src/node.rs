@@ -67,6 +67,7 @@ impl Node {
         let options = StoreOptions {
             reserve_bytes: config.node.reserve_bytes,
             job_attempts: config.jobs.attempts,
+            report_failures: config.results.send_failures,
             ..StoreOptions::default()
         };
         // Before the store is open, which then has to be closed in order.

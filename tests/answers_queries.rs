@@ -41,6 +41,10 @@ impl PendingResponses for Peer {
     async fn is_cancelled(&mut self) -> Result<bool, Self::Error> {
         Ok(self.cancel_after.is_some_and(|after| self.responses.len() >= after))
     }
+
+    async fn cancelled(&mut self) -> Result<(), Self::Error> {
+        if self.is_cancelled().await? { Ok(()) } else { std::future::pending().await }
+    }
 }
 
 impl Peer {

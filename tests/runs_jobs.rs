@@ -155,6 +155,50 @@ async fn a_model_that_takes_the_process_down_fails_its_job_and_no_other() {
     assert!(jobs.iter().all(|job| job.state == JobState::Done), "{jobs:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_with_which_the_process_died_is_reported_where_that_is_wanted() {
+    let receiver = Receiver::start();
+    let site = site_with_poison(&receiver, "dies")
+        .with_model("tests/fixtures/models/dies")
+        .with("results.send_failures", "true");
+    let poison = Series::chest("poison");
+    let mut node = site.start().await;
+    node.push("POISON", &poison.files()).await;
+    for _ in 0..3 {
+        let died = eventually("the node dies", async || node.ended_with()).await;
+        assert!(died < 0, "by a signal, not {died}: {}", node.text());
+        node = site.start().await;
+    }
+    let failed = job(&site, &poison, JobState::Failed).await;
+    assert_eq!(endings(&failed), ["lease lost", "lease lost", "lease lost", "failed"]);
+    assert!(failed.cause.contains("the node ended while the job was running"), "{}", failed.cause);
+    let report = eventually("the report", async || receiver.taken().into_iter().find(|sent| sent.sop_class == REPORT));
+    assert!(String::from_utf8_lossy(&report.await.data_set).contains("worker-vanished"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_results_cannot_be_saved_says_so_and_is_done_when_they_can() {
+    let receiver = Receiver::start();
+    let site = Site::measuring_for(&receiver).with("jobs.attempts", "100").with("results.send_failures", "true");
+    let node = site.start().await;
+    // What stands in the way of the folder of results keeps them from their names.
+    let results = site.data().join("results");
+    std::fs::remove_dir(&results).unwrap();
+    std::fs::write(&results, b"in the way").unwrap();
+    let chest = Series::chest("no room");
+    node.push("CT1", &chest.files()).await;
+    let cause = eventually("an attempt that could not be saved", async || {
+        let jobs = site.series(&chest.series).await?.jobs;
+        let tried = jobs.first()?.attempts.iter().find(|attempt| attempt.ending == "retry")?;
+        Some(tried.cause.clone())
+    });
+    assert!(cause.await.contains("the results could not be saved"));
+    std::fs::remove_file(&results).unwrap();
+    let done = job(&site, &chest, JobState::Done).await;
+    assert!(!endings(&done).contains(&"lease lost"), "{done:?}");
+    eventually("both results", async || (receiver.taken().len() == 2).then_some(())).await;
+}
+
 /// The slow model: some seconds for a body of 1500 HU on a machine that has nothing else to do.
 const SLOW: &[(&str, &str)] = &[("time_limit_seconds = 0.5", "time_limit_seconds = 100")];
 

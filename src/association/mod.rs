@@ -22,6 +22,7 @@ mod error;
 mod timers;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dicom_ul::pdu::Pdu;
@@ -42,6 +43,9 @@ use stream::{Arrival, Expect, PduStream};
 /// The longest PDU that we send, and by default the longest that we take.
 pub const DEFAULT_MAX_PDU: u32 = 128 * 1024;
 
+/// How long a peer may be silent that waits for us: longer than we take for anything.
+const NO_HURRY: Duration = Duration::from_secs(24 * 3600);
+
 /// An association that stands, seen from either side.
 ///
 /// A message is a command, got by [`Self::receive`], and, where that announced one, a data set, got by
@@ -56,7 +60,7 @@ pub struct Association<S> {
     /// Of the fragments that we send.
     fragment_length: usize,
     timers: Timers,
-    waits: (std::time::Duration, Expired),
+    waits: (Duration, Expired),
 }
 
 /// What the peer sent.
@@ -109,6 +113,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
         // Lets the runtime look at the socket.
         tokio::task::yield_now().await;
         self.receive().now_or_never().transpose()
+    }
+
+    /// As [`Self::receive`], while the peer waits for us: it need not say anything, and only what it has begun must come
+    /// in time.
+    ///
+    /// # Errors
+    /// Whatever ends the association, such as a peer that leaves.
+    pub async fn receive_meanwhile(&mut self) -> Result<Received, AssociationError> {
+        if !self.reassembly.is_within_message() && !self.link.is_within_pdu() {
+            self.link.await_within(NO_HURRY, self.waits.1);
+        }
+        self.receive_within_deadline().await
     }
 
     /// The next bytes of the data set that the last command announced; `None` at its end.
@@ -296,7 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
         own_max_pdu: u32,
         peer_max_pdu: u32,
         timers: Timers,
-        waits: (std::time::Duration, Expired),
+        waits: (Duration, Expired),
     ) -> Result<Self, AssociationError> {
         let fragment_length = fragment_length(peer_max_pdu, DEFAULT_MAX_PDU)
             .ok_or(Violation::Message("the peer takes no fragment, however short"))?;

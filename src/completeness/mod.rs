@@ -63,7 +63,7 @@ impl Watch {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(sleep) => {}
                 _ = changed.changed() => tokio::time::sleep(BREATH).await,
-                () = counts.answered() => {}
+                () = counts.answered() => tokio::time::sleep(BREATH).await,
             }
         }
     }
@@ -147,7 +147,10 @@ impl Watch {
         let (study, uid) = (series.study_instance_uid.clone(), series.series_instance_uid.clone());
         async move {
             let Some(peer) = peer else { return 0 };
-            match count::count_instances(&peer, &own, &study, &uid, &timers).await {
+            // One time for all of it: a peer that answers each message late keeps no other from being asked.
+            let asked = count::count_instances(&peer, &own, &study, &uid, &timers);
+            let asked = tokio::time::timeout(timers.connect + timers.response, asked).await;
+            match asked.unwrap_or_else(|_| Err("it did not answer in time".to_owned())) {
                 Ok(count) => count,
                 Err(cause) => {
                     tracing::warn!(%peer, series.uid = %uid, cause, "a peer could not be asked for the number of instances");

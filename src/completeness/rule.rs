@@ -87,12 +87,14 @@ pub fn decide(series: &Reception, rule: &Completeness, now: Timestamp) -> Decisi
 }
 
 /// The peer is asked once the association is over or the quiet time has passed, and again after each quiet time in which
-/// its number was not reached.
+/// its number was not reached. One that takes the call and never answers is not waited for longer than one whose number
+/// is not reached.
 fn decide_by_count(series: &Reception, rule: &Completeness, quiet: Duration, now: Timestamp) -> Decision {
     let quiet_at = series.last_received_at.plus(quiet);
+    let patience = rule.count_patience.max(quiet);
+    let give_up_at = series.last_received_at.plus(patience);
     match series.counted {
         Some((expected, asked_at)) if asked_at > series.last_received_at => {
-            let give_up_at = series.last_received_at.plus(rule.count_patience.max(quiet));
             let ask_again_at = asked_at.plus(quiet.max(Duration::from_secs(1)));
             if expected > 0 && series.instances >= expected {
                 Decision::Complete(Signal::Counted(expected))
@@ -106,6 +108,7 @@ fn decide_by_count(series: &Reception, rule: &Completeness, quiet: Duration, now
                 Decision::Wait(if expected == 0 { quiet_at } else { ask_again_at.min(give_up_at) })
             }
         }
+        _ if now >= give_up_at => Decision::Complete(Signal::Quiet(patience)),
         _ => {
             let over = series.released_at.is_some_and(|at| at >= series.last_received_at);
             if over || now >= quiet_at { Decision::AskCount } else { Decision::Wait(quiet_at) }
@@ -213,5 +216,15 @@ mod tests {
         assert_eq!(decide(&unknown, &rule, Timestamp(1_001_000)), Decision::Wait(Timestamp(1_020_000)));
         let quiet = Signal::Quiet(Duration::from_secs(20));
         assert_eq!(decide(&unknown, &rule, Timestamp(1_020_000)), Decision::Complete(quiet));
+    }
+
+    #[test]
+    fn a_peer_that_never_answers_holds_no_series_for_ever() {
+        let rule = Completeness { ask_count: Some(Destination::Sender), ..rule() };
+        assert_eq!(decide(&series(), &rule, Timestamp(1_299_999)), Decision::AskCount);
+        let patience = Signal::Quiet(Duration::from_secs(300));
+        assert_eq!(decide(&series(), &rule, Timestamp(1_300_000)), Decision::Complete(patience));
+        let stale = Reception { counted: Some((12, Timestamp(999_999))), ..series() };
+        assert_eq!(decide(&stale, &rule, Timestamp(1_300_000)), Decision::Complete(patience));
     }
 }

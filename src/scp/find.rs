@@ -7,14 +7,16 @@ mod identifier;
 mod value;
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 
-use tokio::join;
+use futures_util::future::{MaybeDone, maybe_done};
+use tokio::select;
 
 use crate::dicom::Tag;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::encode::Layout;
 use crate::dicom::status::Status;
-use crate::store::{Match, Matches, Store, StoreError};
+use crate::store::{Match, Matches, Page, Store, StoreError};
 
 pub use answer::Answer;
 pub use identifier::{Content, Key, Model, Question, Refusal, read};
@@ -44,6 +46,9 @@ pub trait PendingResponses {
 
     /// Whether the peer has sent C-CANCEL for this request, without waiting for one.
     fn is_cancelled(&mut self) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+
+    /// Waits until the peer sends C-CANCEL for this request, or leaves. Giving up the wait loses nothing.
+    fn cancelled(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// What the last response says.
@@ -95,31 +100,34 @@ struct Answers {
 }
 
 impl Answers {
-    /// The next page is read while the peer takes the one before; cancelling is looked for between pages. The last page
-    /// may wait for the last response, so that a single match and it leave in one write.
+    /// The next page is read while the peer takes the one before; whether it cancels or leaves is looked for while nothing
+    /// can be sent, and between pages. The last page may wait for the last response, so that a single match and it leave
+    /// in one write.
     async fn send_all<R: PendingResponses>(&self, mut matches: Matches, responses: &mut R) -> Result<Ended, R::Error> {
         let mut sent = 0;
-        let mut page = matches.next_page().await;
+        let mut awaited = awaited(pin!(maybe_done(matches.next_page())), responses).await?;
         loop {
-            let this = match page {
-                Ok(Some(this)) => this,
-                Ok(None) => return Ok(Ended::with(Status::SUCCESS, sent)),
-                Err(error) => return Ok(failed(&error, sent)),
+            let page = match awaited {
+                Awaited::Page(Ok(Some(page))) => page,
+                Awaited::Page(Ok(None)) => return Ok(Ended::with(Status::SUCCESS, sent)),
+                Awaited::Page(Err(error)) => return Ok(failed(&error, sent)),
+                Awaited::Cancelled => return Ok(Ended::with(Status::CANCEL, sent)),
             };
-            let found = match this.matches() {
+            let found = match page.matches() {
                 Ok(found) => found,
                 Err(error) => return Ok(failed(&error, sent)),
             };
-            let (pushed, next) = join!(self.send(&found, responses), matches.next_page());
-            pushed?;
+            let mut next = pin!(maybe_done(matches.next_page()));
+            beside(self.send(&found, responses), next.as_mut()).await?;
             sent += found.len();
-            if !matches!(next, Ok(None)) {
-                responses.flush().await?;
-                if responses.is_cancelled().await? {
-                    return Ok(Ended::with(Status::CANCEL, sent));
-                }
+            if matches!(next.as_mut().output_mut(), Some(Ok(None))) {
+                return Ok(Ended::with(Status::SUCCESS, sent));
             }
-            page = next;
+            responses.flush().await?;
+            if responses.is_cancelled().await? {
+                return Ok(Ended::with(Status::CANCEL, sent));
+            }
+            awaited = self::awaited(next, responses).await?;
         }
     }
 
@@ -134,11 +142,46 @@ impl Answers {
     }
 }
 
+/// What came first.
+enum Awaited {
+    Page(Result<Option<Page>, StoreError>),
+    Cancelled,
+}
+
+/// Waits for a page as long as the peer does.
+async fn awaited<R, F>(mut page: Pin<&mut MaybeDone<F>>, responses: &mut R) -> Result<Awaited, R::Error>
+where
+    R: PendingResponses,
+    F: Future<Output = Result<Option<Page>, StoreError>>,
+{
+    select! {
+        biased;
+        () = page.as_mut() => Ok(Awaited::Page(page.take_output().unwrap_or(Ok(None)))),
+        cancelled = responses.cancelled() => cancelled.map(|()| Awaited::Cancelled),
+    }
+}
+
+/// Does one thing while the other may go on, which is begun at least.
+async fn beside<T>(one: impl Future<Output = T>, other: Pin<&mut impl Future<Output = ()>>) -> T {
+    let mut one = pin!(one);
+    select! {
+        biased;
+        () = other => {}
+        done = &mut one => return done,
+    }
+    one.await
+}
+
 fn failed(error: &StoreError, matches: usize) -> Ended {
-    if error.is_busy() {
-        tracing::warn!("a query is refused: too many are being answered");
-        let comment = Some("too many queries at a time".to_owned());
-        return Ended { comment, ..Ended::with(Status::OUT_OF_RESOURCES, matches) };
+    let refused = match error {
+        error if error.is_busy() => Some("too many queries at a time"),
+        StoreError::TooLong(_) => Some("the query takes too long"),
+        StoreError::Closed => Some("the node is stopping"),
+        _ => None,
+    };
+    if let Some(comment) = refused {
+        tracing::warn!(%error, "a query is refused: {comment}");
+        return Ended { comment: Some(comment.to_owned()), ..Ended::with(Status::OUT_OF_RESOURCES, matches) };
     }
     tracing::error!(%error, "a query could not be answered");
     let comment = Some("the index cannot be read".to_owned());

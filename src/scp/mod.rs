@@ -6,6 +6,9 @@ mod conversation;
 
 mod verification;
 
+#[cfg(test)]
+mod tests;
+
 mod storage;
 
 pub mod find;

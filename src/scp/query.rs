@@ -77,15 +77,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> PendingResponses for Responses<'_
 
     async fn is_cancelled(&mut self) -> Result<bool, AssociationError> {
         while let Some(received) = self.association.receive_now().await? {
-            match received {
-                Received::Command { command: Ok(Command::Request(command)), .. }
-                    if matches!(command.body, RequestBody::Cancel) =>
-                {
-                    self.cancelled |= command.message_id == self.request.message_id;
-                }
-                _ => return Err(Violation::Message("something came while a query was being answered").into()),
-            }
+            self.take(&received)?;
         }
         Ok(self.cancelled)
+    }
+
+    async fn cancelled(&mut self) -> Result<(), AssociationError> {
+        while !self.cancelled {
+            let received = self.association.receive_meanwhile().await?;
+            self.take(&received)?;
+        }
+        Ok(())
+    }
+}
+
+impl<S> Responses<'_, S> {
+    /// While a query is being answered only C-CANCEL may come.
+    fn take(&mut self, received: &Received) -> Result<(), AssociationError> {
+        match received {
+            Received::Command { command: Ok(Command::Request(command)), .. }
+                if matches!(command.body, RequestBody::Cancel) =>
+            {
+                self.cancelled |= command.message_id == self.request.message_id;
+                Ok(())
+            }
+            _ => Err(Violation::Message("something came while a query was being answered").into()),
+        }
     }
 }

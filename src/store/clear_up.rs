@@ -33,11 +33,17 @@ impl Store {
     }
 
     /// Notes that a node runs. Where the last one did not end by itself, gives the files without a row that are whole
-    /// their rows, and moves those that are not out of the way.
+    /// their rows before, and moves those that are not out of the way: cut off, that is done again from the same time on.
     pub(super) async fn begin_running(&self) -> Result<(), StoreError> {
-        let Some(began) = self.inner.layout.mark_running()? else { return Ok(()) };
-        tracing::warn!("the last process did not end by itself");
-        let since = began.checked_sub(MARGIN).unwrap_or(began);
+        if let Some(began) = self.inner.layout.left_running()? {
+            tracing::warn!("the last process did not end by itself");
+            self.index_rowless(began.checked_sub(MARGIN).unwrap_or(began)).await?;
+        }
+        self.inner.layout.mark_running()
+    }
+
+    /// Gives the files without a row that came since then their rows.
+    async fn index_rowless(&self, since: SystemTime) -> Result<(), StoreError> {
         let mut rowless = Vec::new();
         for origin in [Origin::Received, Origin::Result] {
             rowless.extend(self.rowless(origin, since).await?);

@@ -83,9 +83,28 @@ impl Commit {
             }
         }
     }
+
+    /// Tells its sender why there is no row.
+    pub(super) fn refuse(self, error: StoreError) {
+        refuse(&self.new, self.reply, error);
+    }
 }
 
-/// Commits a batch and answers everyone in it; where one row is in the way of the others, each goes alone.
+/// Why a batch was not committed.
+struct NotCommitted {
+    error: StoreError,
+    /// Which of its rows is at fault, where it is one: the others can be committed without it.
+    at: Option<usize>,
+}
+
+impl<E: Into<StoreError>> From<E> for NotCommitted {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), at: None }
+    }
+}
+
+/// Commits a batch and answers everyone in it. A row whose file cannot be made durable is refused, and the others are
+/// committed without it; where the database finds a row in the way of the others, each goes alone.
 pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer, runtime: &tokio::runtime::Handle) {
     let mut unsynced = Vec::with_capacity(batch.len());
     let mut rest = Vec::with_capacity(batch.len());
@@ -95,28 +114,37 @@ pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer,
         unsynced.push(spool);
         rest.push((reservation, reply));
     }
-    let committed = runtime.block_on(async { commit_rows(&mut *writer.lock().await, known, &rows, unsynced).await });
-    match committed {
+    let committed = async { commit_rows(&mut *writer.lock().await, known, &rows, &mut unsynced).await };
+    let NotCommitted { error, at } = match runtime.block_on(committed) {
         Ok(keys) => {
             for ((row, (reservation, reply)), (instance, series)) in rows.into_iter().zip(rest).zip(keys) {
                 drop(reservation);
                 let _ = reply.send(Ok(Committed::Inserted(row, instance, series)));
             }
+            return;
         }
-        Err(error) if error.is_unique_violation() && rows.len() > 1 => {
-            for (new, (reservation, reply)) in rows.into_iter().zip(rest) {
-                // Synced above: what the database said came after it.
-                commit_all(vec![Commit { new, unsynced: None, reservation, reply }], known, writer, runtime);
-            }
+        Err(not_committed) => not_committed,
+    };
+    // What was synced stays so.
+    let again = rows.into_iter().zip(unsynced).zip(rest);
+    let again = again.map(|((new, unsynced), (reservation, reply))| Commit { new, unsynced, reservation, reply });
+    let mut again: Vec<Commit> = again.collect();
+    if let Some(at) = at.filter(|at| *at < again.len()) {
+        again.remove(at).refuse(error);
+        if !again.is_empty() {
+            commit_all(again, known, writer, runtime);
         }
-        Err(error) => {
-            for (row, (reservation, reply)) in rows.into_iter().zip(rest) {
-                if error.is_unique_violation() {
-                    let _ = reply.send(Ok(Committed::Taken(row, reservation)));
-                } else {
-                    refuse(&row, reply, error.clone());
-                }
-            }
+    } else if error.is_unique_violation() && again.len() > 1 {
+        for commit in again {
+            commit_all(vec![commit], known, writer, runtime);
+        }
+    } else if error.is_unique_violation() {
+        for Commit { new, reservation, reply, .. } in again {
+            let _ = reply.send(Ok(Committed::Taken(new, reservation)));
+        }
+    } else {
+        for commit in again {
+            commit.refuse(error.clone());
         }
     }
 }
@@ -133,16 +161,17 @@ fn sync_file(spool: &Spool, new: &NewRow) -> Result<(), StoreError> {
     sync_folder(&new.folder)
 }
 
-/// Makes the files durable that are not, and the names of their folders where this process has not done so before.
-fn sync(rows: &[NewRow], unsynced: Vec<Option<Spool>>, known: &mut Known) -> Result<(), StoreError> {
-    for (new, spool) in rows.iter().zip(unsynced) {
-        if let Some(spool) = spool {
-            sync_file(&spool, new)?;
+/// Makes the files durable that are not, and the names of their folders where this process has not done so before. Takes
+/// the files away that it has done.
+fn sync(rows: &[NewRow], unsynced: &mut [Option<Spool>], known: &mut Known) -> Result<(), NotCommitted> {
+    for (at, (new, spool)) in rows.iter().zip(unsynced).enumerate() {
+        let folders = || new.folder.ancestors().skip(1).take(2).try_for_each(sync_folder);
+        let mut synced = spool.take().map_or(Ok(()), |spool| sync_file(&spool, new));
+        if synced.is_ok() && !known.is_durable(&new.folder) {
+            synced = folders();
         }
-        if !known.is_durable(&new.folder) {
-            new.folder.ancestors().skip(1).take(2).try_for_each(sync_folder)?;
-            known.set_durable(new.folder.clone());
-        }
+        synced.map_err(|error| NotCommitted { error, at: Some(at) })?;
+        known.set_durable(&new.folder);
     }
     Ok(())
 }
@@ -152,8 +181,8 @@ async fn commit_rows(
     connection: &mut SqliteConnection,
     known: &mut Known,
     rows: &[NewRow],
-    unsynced: Vec<Option<Spool>>,
-) -> Result<Vec<(InstanceKey, SeriesKey)>, StoreError> {
+    unsynced: &mut [Option<Spool>],
+) -> Result<Vec<(InstanceKey, SeriesKey)>, NotCommitted> {
     let committed = try_commit(connection, known, rows, unsynced).await;
     if committed.is_err() {
         known.forget();
@@ -167,8 +196,8 @@ async fn try_commit(
     connection: &mut SqliteConnection,
     known: &mut Known,
     rows: &[NewRow],
-    unsynced: Vec<Option<Spool>>,
-) -> Result<Vec<(InstanceKey, SeriesKey)>, StoreError> {
+    unsynced: &mut [Option<Spool>],
+) -> Result<Vec<(InstanceKey, SeriesKey)>, NotCommitted> {
     let begun = !rows.iter().all(|r| known.knows(r));
     if begun {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;

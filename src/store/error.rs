@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ids::{DeliveryId, JobId};
 use crate::dicom::uid::UidError;
@@ -77,6 +78,14 @@ pub enum StoreError {
         /// What is wrong with its row.
         cause: String,
     },
+    /// The index cannot say what a job is to read, which has failed from here on. Ours to act: `overread reindex`.
+    #[error("job {id} has failed: the index is damaged: {cause}")]
+    UnreadableJob {
+        /// Which one.
+        id: JobId,
+        /// What is wrong with its row.
+        cause: String,
+    },
     /// A file that should hold embeddings does not. Somebody has changed it, or the disk has.
     #[error("{} holds no embeddings: {cause}", path.display())]
     NoEmbeddings {
@@ -85,6 +94,9 @@ pub enum StoreError {
         /// What is wrong with it.
         cause: String,
     },
+    /// A question of a peer that the index could not answer in time. The peer may ask for less.
+    #[error("the index has worked on it for {} s", .0.as_secs())]
+    TooLong(Duration),
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
@@ -135,6 +147,17 @@ impl StoreError {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Database(error) if matches!(**error, sqlx::Error::PoolTimedOut))
+    }
+
+    /// Whether the index holds what it should not: it will be no other the next time.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        use sqlx::Error::{ColumnDecode, Decode, RowNotFound};
+        match self {
+            Self::Damaged(_) => true,
+            Self::Database(error) => matches!(**error, ColumnDecode { .. } | Decode(_) | RowNotFound),
+            _ => false,
+        }
     }
 
     /// Whether a row that must be unique is there already.

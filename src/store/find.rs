@@ -9,10 +9,15 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::Deserialize;
-use sqlx::sqlite::SqlitePool;
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
+use tokio::time::timeout;
 
 use super::Store;
 use super::error::StoreError;
@@ -25,12 +30,24 @@ pub use query::{Condition, FindQuery, Matching};
 /// neither the log from being checkpointed nor a connection from others.
 const PAGE: usize = 512;
 
-/// The matches of a query, page by page. What is deleted meanwhile is left out; what arrives meanwhile may be.
+/// The longest time that the database may work on a page.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How many steps SQLite takes between two looks at whether it should go on: some tens of microseconds.
+const STEPS: i32 = 2000;
+
+/// The matches of a query, page by page. What is deleted meanwhile is left out; what arrives meanwhile may be. The database
+/// stops working on it when this is dropped.
 #[derive(Debug)]
 pub struct Matches {
     finders: SqlitePool,
     plan: Plan,
     next: Next,
+    longest: Duration,
+    /// Nobody waits for it any more.
+    is_over: Arc<AtomicBool>,
+    /// Of the store.
+    is_closing: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -59,7 +76,26 @@ impl Store {
     /// The matches of a question to the index. Nothing is read before the first page is asked for.
     #[must_use]
     pub fn find(&self, query: &FindQuery) -> Matches {
-        Matches { finders: self.finders().clone(), plan: Plan::new(query), next: Next::First }
+        Matches {
+            finders: self.finders().clone(),
+            plan: Plan::new(query),
+            next: Next::First,
+            longest: LONGEST,
+            is_over: Arc::default(),
+            is_closing: self.inner.is_closing.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Every connection for questions of peers: as long as they are held, none is answered.
+    pub(crate) async fn occupy_finders(&self) -> Vec<impl Sized + use<>> {
+        let mut held = Vec::new();
+        for _ in 0..self.inner.options.finders {
+            held.extend(self.finders().acquire().await);
+        }
+        held
     }
 }
 
@@ -67,6 +103,7 @@ impl Matches {
     /// The next page; `None` after the last. A page is empty where all of its matches have been deleted meanwhile.
     ///
     /// # Errors
+    /// [`StoreError::TooLong`] when the index takes too long, [`StoreError::Closed`] when the store is closed meanwhile,
     /// [`StoreError::Database`] when the index cannot be read.
     pub async fn next_page(&mut self) -> Result<Option<Page>, StoreError> {
         match std::mem::replace(&mut self.next, Next::Nothing) {
@@ -114,7 +151,30 @@ impl Matches {
             };
         }
         let statement = statement.persistent(self.plan.is_usual);
-        Ok(statement.fetch_one(&self.finders).await?.try_get(0)?)
+        let answered = self.answer(statement).await;
+        if self.is_closing.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        Ok(answered?.try_get(0)?)
+    }
+
+    /// Lets SQLite work on a statement as long as somebody waits: it does so on a thread of its own and would not see it.
+    async fn answer(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<SqliteRow, StoreError> {
+        let mut connection = self.finders.acquire().await?;
+        let (is_over, is_closing) = (self.is_over.clone(), self.is_closing.clone());
+        let goes_on = move || !is_over.load(Ordering::Relaxed) && !is_closing.load(Ordering::Relaxed);
+        connection.lock_handle().await?.set_progress_handler(STEPS, goes_on);
+        let Ok(answered) = timeout(self.longest, statement.fetch_one(&mut *connection)).await else {
+            self.is_over.store(true, Ordering::Relaxed);
+            return Err(StoreError::TooLong(self.longest));
+        };
+        Ok(answered?)
+    }
+}
+
+impl Drop for Matches {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 }
 

@@ -121,7 +121,7 @@ impl Inner {
     ) -> Result<Vec<InstanceKey>, StoreError> {
         let mut connection = self.writer.lock().await;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        check_lease(&mut transaction, job).await?;
+        check_lease(&mut transaction, &job.lease()).await?;
         let mut keys = Vec::new();
         for result in made.results {
             let kind = result.kind;

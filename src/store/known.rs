@@ -47,11 +47,14 @@ impl Known {
         self.folders.contains(folder)
     }
 
-    pub(super) fn set_durable(&mut self, folder: PathBuf) {
+    pub(super) fn set_durable(&mut self, folder: &Path) {
+        if self.is_durable(folder) {
+            return;
+        }
         if self.folders.len() >= MOST_KNOWN {
             self.folders.clear();
         }
-        self.folders.insert(folder);
+        self.folders.insert(folder.to_owned());
     }
 
     /// Whether the instance needs nothing but its own row and sums.

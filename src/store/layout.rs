@@ -186,17 +186,21 @@ impl Layout {
         }
     }
 
-    /// Notes that a node runs. Gives when the last one began, where it did not come to [`Self::mark_ended`].
-    pub(super) fn mark_running(&self) -> Result<Option<SystemTime>, StoreError> {
+    /// When the last node began, where it did not come to [`Self::mark_ended`].
+    pub(super) fn left_running(&self) -> Result<Option<SystemTime>, StoreError> {
         let path = self.running();
-        let left = match fs::metadata(&path).and_then(|m| m.modified()) {
-            Ok(began) => Some(began),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(StoreError::file("look at", &path)(error)),
-        };
+        match fs::metadata(&path).and_then(|m| m.modified()) {
+            Ok(began) => Ok(Some(began)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::file("look at", &path)(error)),
+        }
+    }
+
+    /// Notes that a node runs, from now on.
+    pub(super) fn mark_running(&self) -> Result<(), StoreError> {
+        let path = self.running();
         File::create(&path).and_then(|f| f.sync_all()).map_err(StoreError::file("make", &path))?;
-        sync_folder(&self.root)?;
-        Ok(left)
+        sync_folder(&self.root)
     }
 
     /// Notes that the node has ended by itself.

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
@@ -131,13 +131,16 @@ pub struct StoreOptions {
     pub reserve_bytes: u64,
     /// How often a job is tried before it has failed, whatever the cause.
     pub job_attempts: u32,
+    /// Whether a job that failed for good leaves a report: one whose worker vanished too often is then claimed once more,
+    /// to be reported.
+    pub report_failures: bool,
     /// How many questions of peers the database answers at a time.
     pub finders: u32,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { reserve_bytes: 2 << 30, job_attempts: 5, finders: 4 }
+        Self { reserve_bytes: 2 << 30, job_attempts: 5, report_failures: false, finders: 4 }
     }
 }
 
@@ -164,6 +167,8 @@ struct Inner {
     readers: SqlitePool,
     /// For what peers ask: slow questions of theirs hold up nothing of ours.
     finders: SqlitePool,
+    /// Told to those that answer peers.
+    is_closing: Arc<AtomicBool>,
     queue: Arc<CommitQueue>,
     /// Instances that are being recorded now.
     recording: AtomicUsize,
@@ -296,6 +301,7 @@ impl Store {
                 writer,
                 readers,
                 finders,
+                is_closing: Arc::default(),
                 queue,
                 recording: AtomicUsize::new(0),
                 in_flight: Arc::default(),
@@ -306,11 +312,13 @@ impl Store {
         }
     }
 
-    /// Ends in order: what is being committed is committed, and the next start need not clear up.
+    /// Ends in order: what is being committed is committed, what peers have asked is not answered any more, and the next
+    /// start need not clear up.
     ///
     /// # Errors
     /// What the disk or the database says; everything acknowledged is durable all the same.
     pub async fn close(&self) -> Result<(), StoreError> {
+        self.inner.is_closing.store(true, Ordering::Relaxed);
         self.inner.queue.close().await;
         self.inner.readers.close().await;
         self.inner.finders.close().await;

@@ -63,18 +63,36 @@ pub enum Resend {
     Study(StudyInstanceUid),
 }
 
+/// What waits, by destination.
+pub(super) const WAITING: &str = "SELECT destination, min(next_attempt_at) AS due, max(resent_at) AS resent_at \
+     FROM delivery WHERE state = 'pending' GROUP BY destination ORDER BY due";
+
+/// The next delivery for a destination.
+pub(super) const CLAIM: &str = "UPDATE delivery SET state = 'sending', attempts = attempts + 1, last_attempt_at = $1, \
+     lease_token = $2 WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE destination = $3 AND state = 'pending' \
+     AND next_attempt_at <= $1 ORDER BY next_attempt_at, delivery_id LIMIT 1) RETURNING delivery_id";
+
+/// What is being sent, to one destination or to all.
+pub(super) const RESET: &str = "UPDATE delivery SET state = 'pending', lease_token = NULL \
+     WHERE state = 'sending' AND destination = coalesce($1, destination)";
+
+/// All that are dead wait again.
+pub(super) const RESEND_DEAD: &str = "UPDATE delivery SET state = 'pending', attempts = 0, next_attempt_at = $1, \
+     created_at = $1, resent_at = $1, delivered_at = NULL WHERE state = 'dead'";
+
+/// All of a study wait again.
+pub(super) const RESEND_STUDY: &str = "UPDATE delivery SET state = 'pending', attempts = 0, next_attempt_at = $1, \
+     created_at = $1, resent_at = $1, delivered_at = NULL WHERE state IN ('dead', 'delivered', 'pending') \
+     AND job_id IN (SELECT job.job_id FROM job JOIN series ON series.series_key = job.series_key \
+         JOIN study ON study.study_key = series.study_key WHERE study.study_instance_uid = $2)";
+
 impl Store {
     /// The destinations that have something waiting, those first of which something is due first.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn destinations_waiting(&self) -> Result<Vec<WaitingDestination>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT destination, min(next_attempt_at) AS due, max(resent_at) AS resent_at FROM delivery \
-             WHERE state = 'pending' GROUP BY destination ORDER BY due",
-        )
-        .fetch_all(self.readers())
-        .await?;
+        let rows = sqlx::query(WAITING).fetch_all(self.readers()).await?;
         let waiting = |row: &SqliteRow| {
             Ok(WaitingDestination {
                 ae_title: title(row)?,
@@ -98,16 +116,12 @@ impl Store {
         let token = uuid::Uuid::new_v4().to_string();
         let mut connection = self.inner.writer.lock().await;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let claimed: Option<DeliveryId> = sqlx::query_scalar(
-            "UPDATE delivery SET state = 'sending', attempts = attempts + 1, last_attempt_at = $1, lease_token = $2 \
-             WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE destination = $3 AND state = 'pending' \
-             AND next_attempt_at <= $1 ORDER BY next_attempt_at, delivery_id LIMIT 1) RETURNING delivery_id",
-        )
-        .bind(now.0)
-        .bind(&token)
-        .bind(destination.as_str())
-        .fetch_optional(&mut *transaction)
-        .await?;
+        let claimed: Option<DeliveryId> = sqlx::query_scalar(CLAIM)
+            .bind(now.0)
+            .bind(&token)
+            .bind(destination.as_str())
+            .fetch_optional(&mut *transaction)
+            .await?;
         let Some(id) = claimed else { return Ok(None) };
         let sql = format!(
             "SELECT {COLUMNS}, delivery.attempts, delivery.created_at FROM {TABLES} \
@@ -211,18 +225,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn resend(&self, what: &Resend, now: Timestamp) -> Result<u64, StoreError> {
-        const AGAIN: &str = "UPDATE delivery SET state = 'pending', attempts = 0, next_attempt_at = $1, \
-             created_at = $1, resent_at = $1, delivered_at = NULL WHERE ";
         let mut connection = self.inner.writer.lock().await;
         let query = match what {
-            Resend::Dead => sqlx::query(AssertSqlSafe(format!("{AGAIN} state = 'dead'"))).bind(now.0),
-            Resend::Study(study) => sqlx::query(AssertSqlSafe(format!(
-                "{AGAIN} state IN ('dead', 'delivered', 'pending') AND job_id IN (SELECT job.job_id FROM job \
-                 JOIN series ON series.series_key = job.series_key JOIN study ON study.study_key = series.study_key \
-                 WHERE study.study_instance_uid = $2)"
-            )))
-            .bind(now.0)
-            .bind(study.as_str().to_owned()),
+            Resend::Dead => sqlx::query(RESEND_DEAD).bind(now.0),
+            Resend::Study(study) => sqlx::query(RESEND_STUDY).bind(now.0).bind(study.as_str().to_owned()),
         };
         let again = query.execute(&mut *connection).await?.rows_affected();
         drop(connection);
@@ -236,13 +242,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn reset_sending(&self, destination: Option<&AeTitle>) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE delivery SET state = 'pending', lease_token = NULL \
-             WHERE state = 'sending' AND destination = coalesce($1, destination)",
-        )
-        .bind(destination.map(AeTitle::as_str))
-        .execute(&mut *self.inner.writer.lock().await)
-        .await?;
+        sqlx::query(RESET).bind(destination.map(AeTitle::as_str)).execute(&mut *self.inner.writer.lock().await).await?;
         Ok(())
     }
 }

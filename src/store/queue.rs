@@ -41,41 +41,38 @@ impl CommitQueue {
         Self { waiting: Mutex::default(), known: Mutex::default(), writer, series_changed, runtime }
     }
 
-    /// Has a row committed, here or by the thread that is at it, its file synced before. Its sender is told. Blocks; where
-    /// `answers`, somebody waits for this very thread, for one transaction at most.
-    ///
-    /// # Errors
-    /// [`StoreError::Closed`].
-    pub(super) fn commit(self: &Arc<Self>, commit: Commit, answers: bool) -> Result<(), StoreError> {
+    /// Has a row committed, here or by the thread that is at it, its file synced before. Its sender is told, also where
+    /// the store is closed. Blocks; where `answers`, somebody waits for this very thread, for one transaction at most.
+    pub(super) fn commit(self: &Arc<Self>, commit: Commit, answers: bool) {
         let mut commit = commit;
         let mut waiting = self.waiting();
         if waiting.committing && commit.unsynced.is_some() {
             drop(waiting);
             // Files of several associations are synced side by side.
-            let Some(synced) = commit.synced() else { return Ok(()) };
+            let Some(synced) = commit.synced() else { return };
             commit = synced;
             waiting = self.waiting();
         }
         if waiting.closed {
-            return Err(StoreError::Closed);
+            drop(waiting);
+            return commit.refuse(StoreError::Closed);
         }
         waiting.rows.push_back(commit);
         if waiting.committing {
-            return Ok(());
+            return;
         }
         waiting.committing = true;
         drop(waiting);
         let mut turn = Turn { queue: self.clone(), ended: false };
         if !answers {
             while turn.commit_next() {}
-            return Ok(());
+            return;
         }
         turn.commit_next();
         if turn.is_needed() {
             // What others brought meanwhile must not keep this caller from its answer.
             self.runtime.spawn_blocking(move || while turn.commit_next() {});
         }
-        Ok(())
     }
 
     /// Forgets what is known of the rows, which somebody else has changed.
@@ -154,9 +151,14 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.ended {
-            let mut waiting = self.queue.waiting();
-            waiting.rows.clear();
-            waiting.end_turn();
+            let left = {
+                let mut waiting = self.queue.waiting();
+                waiting.end_turn();
+                std::mem::take(&mut waiting.rows)
+            };
+            for commit in left {
+                commit.refuse(StoreError::Closed);
+            }
         }
     }
 }

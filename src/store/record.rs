@@ -153,7 +153,7 @@ impl Inner {
             match place(&mut recording.arrived.spool, &recording.folder, &recording.target)? {
                 Placing::Placed => {
                     let (new, spool) = recording.into_row();
-                    inner.queue.commit(Commit { new, unsynced: Some(spool), reservation, reply }, here)?;
+                    inner.queue.commit(Commit { new, unsynced: Some(spool), reservation, reply }, here);
                     Ok(Step::Committing)
                 }
                 Placing::Exists => Ok(Step::Exists(Box::new(recording), reservation)),
@@ -267,7 +267,8 @@ impl Inner {
         blocking(move || {
             place_over(&mut recording.arrived.spool, &recording.folder, &recording.target)?;
             let (new, spool) = recording.into_row();
-            inner.queue.commit(Commit { new, unsynced: Some(spool), reservation, reply }, false)
+            inner.queue.commit(Commit { new, unsynced: Some(spool), reservation, reply }, false);
+            Ok(())
         })
         .await?;
         match answer.await.map_err(|_| StoreError::Closed)?? {

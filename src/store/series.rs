@@ -102,7 +102,8 @@ pub enum Completed {
     NotThisRevision,
 }
 
-const RECEIVING: &str = "SELECT series.*, study.study_instance_uid, \
+/// All series that are receiving, with who sends them.
+pub(super) const RECEIVING: &str = "SELECT series.*, study.study_instance_uid, \
      (SELECT count(*) FROM series_source JOIN association \
         ON association.association_key = series_source.association_key \
         WHERE series_source.series_key = series.series_key AND association.ended_at IS NULL) AS open_associations, \

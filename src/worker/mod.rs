@@ -4,6 +4,8 @@ pub mod early;
 
 pub mod embeddings;
 
+mod ending;
+
 pub mod reading;
 
 use std::path::PathBuf;
@@ -12,23 +14,22 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, Timestamp, backoff, milliseconds};
+use crate::clock::{Clock, Timestamp, milliseconds};
 use crate::config::Jobs;
 use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
-use crate::results::{DocumentReference, ResultKind, ResultObject, ResultSet};
-use crate::store::{ClaimedJob, JobEnd, Lease, NewEmbeddings, NewResult, Store, StoreError, StoredInstance};
+use crate::results::{DocumentReference, ResultKind};
+use crate::store::{ClaimedJob, Lease, NewEmbeddings, Store, StoreError, StoredInstance};
 use early::EarlySlices;
 use embeddings::{embeddings_of, new_embeddings};
-use reading::{Assignment, Gates, Reading, ReadingError, Signature, Writing};
+use ending::{NotDone, lost};
+use reading::{Assignment, Gates, Reading, ReadingError, Writing};
 
 /// The longest time without a look for jobs: one that waits for its next attempt has become due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// After the database could not be read or written.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
-/// The longest wait between two attempts.
-const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 
 /// A worker and what it needs; clones work side by side.
 #[derive(Clone)]
@@ -68,6 +69,7 @@ impl Worker {
                         _ = changed.changed() => {}
                     }
                 }
+                Err(error @ StoreError::UnreadableJob { .. }) => tracing::error!(%error, "a job failed"),
                 Err(error) => {
                     tracing::error!(%error, "no job could be claimed");
                     tokio::time::sleep(AFTER_ERROR).await;
@@ -78,61 +80,42 @@ impl Worker {
 
     async fn work(&self, job: ClaimedJob, drained: &CancellationToken) {
         let begun = Instant::now();
-        let (id, model, series) = (job.id(), job.model_name.clone(), job.series_instance_uid.clone());
+        let (lease, model) = (job.lease(), job.model_name.clone());
         let prepared = match self.prepare(&job).await {
             Ok(prepared) => prepared,
             Err(error) => {
-                tracing::error!(job.id = %id, %error, "the job's series could not be looked up");
-                tokio::time::sleep(AFTER_ERROR).await;
-                return self.put_back(job).await;
+                let ending = self.settle(NotDone::not_prepared(&job, &error), drained);
+                return self.renewing(lease, ending).await;
             }
         };
-        let lease = job.lease();
-        let worker = self.clone();
-        let date = job.created_at;
-        let input = prepared.clone();
-        let name = model.clone();
-        let reading = tokio::task::spawn_blocking(move || worker.read(&name, input, date));
-        let outcome = tokio::select! {
-            joined = reading => joined,
-            () = self.keep_lease(&lease) => {
-                return tracing::warn!(job.id = %id, "the job's lease was lost; its results are dropped");
-            }
-            () = drained.cancelled() => return self.put_back(job).await,
+        if job.tries > self.jobs.attempts {
+            let vanished = ReadingError::Vanished(job.cause.clone());
+            return self.renewing(lease, self.not_done(job, vanished, &prepared.files, drained)).await;
+        }
+        let (worker, input, date) = (self.clone(), prepared.clone(), job.created_at);
+        let reading = tokio::task::spawn_blocking(move || worker.read(&model, input, date));
+        let outcome = match attended(reading, self.keep_lease(&lease), drained.cancelled()).await {
+            Attended::Ended(joined) => joined,
+            Attended::LeaseLost => return lost(&lease),
+            Attended::Drained => return self.put_back(job).await,
         };
         let outcome = outcome.unwrap_or_else(|panic| {
             let message = format!("the job panicked: {panic}");
-            Err(ReadingError::Engine(EngineError::Internal { model: model.clone(), message }))
+            Err(ReadingError::Engine(EngineError::Internal { model: job.model_name.clone(), message }))
         });
-        let ended = match outcome {
+        match outcome {
             Ok((reading, embeddings)) => {
-                let Reading { outcome, results, times, decoded_early, .. } = reading;
-                let count = results.objects.len();
-                let (results, now) = (new_results(results), self.clock.now());
-                let saved = self.store.finish_job(job, &outcome, results, embeddings, now);
-                let saved = self.renewing(lease, saved).await;
-                saved.map(|_| {
-                    tracing::info!(
-                        job.id = %id, model.name = model, series.uid = %series, outcome, results = count,
-                        assemble_ms = milliseconds(times.assemble), infer_ms = milliseconds(times.infer),
-                        forward_ms = milliseconds(times.forward),
-                        encode_ms = milliseconds(times.encode), decoded_early, duration_ms = milliseconds(begun.elapsed()),
-                        "job done"
-                    );
-                })
+                self.renewing(lease, self.done(job, reading, embeddings, begun, drained)).await;
             }
             Err(ReadingError::Engine(error @ EngineError::Exhausted { .. })) => {
-                tracing::error!(job.id = %id, %error, "the engine is exhausted");
+                tracing::error!(job.id = %job.id(), %error, "the engine is exhausted");
                 self.exhausted.cancel();
-                return self.put_back(job).await;
+                self.put_back(job).await;
             }
             Err(ReadingError::Engine(error @ EngineError::MemoryInUse { .. })) if !job.alone => {
-                self.put_back_to_run_alone(job, &error).await
+                self.put_back_to_run_alone(job, &error).await;
             }
-            Err(error) => self.renewing(lease, self.not_done(job, error, &prepared.files)).await,
-        };
-        if let Err(error) = ended {
-            tracing::error!(job.id = %id, %error, "the end of the job could not be recorded; its lease will run out");
+            Err(error) => self.renewing(lease, self.not_done(job, error, &prepared.files, drained)).await,
         }
     }
 
@@ -191,82 +174,32 @@ impl Worker {
     async fn renewing<T>(&self, lease: Lease, ending: impl Future<Output = T>) -> T {
         while_renewing(ending, self.keep_lease(&lease)).await
     }
+}
 
-    async fn put_back(&self, job: ClaimedJob) {
-        let id = job.id();
-        match self.store.put_back_job(job, self.clock.now()).await {
-            Ok(_) => tracing::info!(job.id = %id, "job put back"),
-            Err(error) => {
-                tracing::error!(job.id = %id, %error, "the job could not be put back; its lease will run out")
-            }
-        }
-    }
+/// What became of a job while its worker attended to it.
+enum Attended<T> {
+    Ended(T),
+    LeaseLost,
+    Drained,
+}
 
-    /// Others hold the memory, some of them perhaps while they wait for this very job to end.
-    async fn put_back_to_run_alone(&self, job: ClaimedJob, error: &EngineError) -> Result<(), StoreError> {
-        let (id, cause) = (job.id(), error.to_string());
-        self.store.put_back_to_run_alone(job, &cause, self.clock.now()).await?;
-        tracing::warn!(job.id = %id, cause, "job put back, to be run while no other is");
-        Ok(())
+/// Waits for a reading to end. One whose lease is lost goes on, for nothing stops it; nothing else is begun beside it.
+async fn attended<T>(
+    reading: impl Future<Output = T>,
+    lost: impl Future<Output = ()>,
+    drained: impl Future<Output = ()>,
+) -> Attended<T> {
+    let (mut reading, mut drained) = (std::pin::pin!(reading), std::pin::pin!(drained));
+    tokio::select! {
+        ended = &mut reading => return Attended::Ended(ended),
+        () = lost => {}
+        () = &mut drained => return Attended::Drained,
     }
-
-    async fn not_done(&self, job: ClaimedJob, error: ReadingError, files: &[PathBuf]) -> Result<(), StoreError> {
-        let (id, model, series, attempt) =
-            (job.id(), job.model_name.clone(), job.series_instance_uid.clone(), job.attempt);
-        let (cause, code, who) = (error.to_string(), error.code(), error.acts());
-        let last = !error.may_pass() || job.tries >= self.jobs.attempts;
-        let speaks_of_one = !matches!(error, ReadingError::Mixed(_));
-        let report = if last && self.report_failures && speaks_of_one {
-            self.failure_report(&job, error, files).await
-        } else {
-            None
-        };
-        let now = self.clock.now();
-        let end = match report {
-            Some(report) => {
-                self.store.fail_job_with_report(job, &cause, new_results(report), now).await?;
-                JobEnd::Failed
-            }
-            None if last => self.store.fail_job(job, &cause, now).await?,
-            None => {
-                let wait = milliseconds(backoff(job.tries, self.jobs.retry, LONGEST_RETRY));
-                self.store.retry_job(job, &cause, now.plus_ms(wait), now).await?
-            }
-        };
-        match end {
-            JobEnd::Queued => tracing::warn!(
-                job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, "job will be tried again"
-            ),
-            JobEnd::Superseded => tracing::warn!(
-                job.id = %id, model.name = model, series.uid = %series, attempt, code, cause,
-                "job was not done; a later revision of the series is read instead"
-            ),
-            JobEnd::Failed => tracing::error!(
-                job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, who, "job failed"
-            ),
-        }
-        Ok(())
+    tokio::select! {
+        _ = reading => {}
+        () = drained => {}
     }
-
-    /// The report of a failure, where one can be written. What failed may fail here as well, and panic: then there is none.
-    async fn failure_report(&self, job: &ClaimedJob, error: ReadingError, files: &[PathBuf]) -> Option<ResultSet> {
-        let (worker, model, date, files) = (self.clone(), job.model_name.clone(), job.created_at, files.to_vec());
-        let written = tokio::task::spawn_blocking(move || {
-            let package = worker.engine.served().find(|package| package.manifest().name == model);
-            let package = package.ok_or(EngineError::UnknownModel { model })?;
-            let manifest = package.manifest();
-            let writing = &worker.writing;
-            let signature = Signature { manifest, engine: &worker.engine, writing, predecessor: None, date };
-            reading::report_failure(&files, &signature, &error)
-        });
-        let cause = match written.await {
-            Ok(Ok(report)) => return Some(report),
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => panic.to_string(),
-        };
-        tracing::error!(job.id = %job.id(), cause, "the failure could not be reported");
-        None
-    }
+    Attended::LeaseLost
 }
 
 /// Ends a job while its lease is renewed. Whether it is still ours is for the transaction to say that ends it: from then on
@@ -303,11 +236,6 @@ fn reference(instance: &StoredInstance) -> DocumentReference {
     }
 }
 
-fn new_results(results: ResultSet) -> Vec<NewResult> {
-    let kept = |object: ResultObject| NewResult { kind: kind_word(object.kind), file: object.bytes };
-    results.objects.into_iter().map(kept).collect()
-}
-
 /// What an object is, in the word that the database and file names have.
 #[must_use]
 pub const fn kind_word(kind: ResultKind) -> &'static str {
@@ -334,5 +262,16 @@ mod tests {
         };
         let renewing = async { renewed.send(()).unwrap() };
         assert!(while_renewing(ending, renewing).await);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_begun_beside_a_reading_whose_lease_is_lost() {
+        let (ends, wait) = tokio::sync::oneshot::channel::<()>();
+        let mut attending = std::pin::pin!(attended(wait, std::future::ready(()), std::future::pending()));
+        assert!(futures_util::poll!(&mut attending).is_pending());
+        drop(ends);
+        assert!(matches!(attending.await, Attended::LeaseLost));
+        let stopped = attended(std::future::pending::<()>(), std::future::ready(()), std::future::ready(()));
+        let _ends = tokio::time::timeout(Duration::from_secs(10), stopped).await.unwrap();
     }
 }

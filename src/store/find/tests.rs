@@ -109,3 +109,57 @@ async fn lists_are_answered_however_long_they_are_and_by_one_statement() {
     let numbers = FindQuery { level: Level::Image, ..list(tags::ROWS, 5000, &|n| Matching::Number(n as i64)) };
     assert!(store.find(&numbers).next_page().await.is_ok());
 }
+
+/// A question that the database would answer for ever.
+const FOR_EVER: &str = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n";
+
+async fn store_with_one_finder() -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { reserve_bytes: 0, finders: 1, ..StoreOptions::default() };
+    let store = Store::open(folder.path(), options, Clock::manual(Timestamp(0))).await.unwrap();
+    (folder, store)
+}
+
+/// Waits at most so long: what is to be stopped must not stop the tests.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(std::time::Duration::from_secs(20), future).await.expect("it ends soon")
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_waits_for_any_more_is_stopped() {
+    let (_folder, store) = store_with_one_finder().await;
+    let matches = store.find(&asking(Level::Study, &[]));
+    let mut asked = Box::pin(matches.text(FOR_EVER.to_owned(), &[]));
+    // The database is at it.
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(200), &mut asked).await.is_err());
+    drop(asked);
+    drop(matches);
+    assert!(soon(store.find(&asking(Level::Study, &[])).next_page()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_store_that_closes_waits_for_no_question() {
+    let (_folder, store) = store_with_one_finder().await;
+    let matches = store.find(&asking(Level::Study, &[]));
+    let (answer, closed) = soon(async {
+        tokio::join!(matches.text(FOR_EVER.to_owned(), &[]), async {
+            while store.finders().size() == 0 || store.finders().num_idle() > 0 {
+                tokio::task::yield_now().await;
+            }
+            store.close().await
+        })
+    })
+    .await;
+    closed.unwrap();
+    assert!(matches!(answer, Err(StoreError::Closed)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_question_that_takes_too_long_is_stopped_and_refused() {
+    let (_folder, store) = store_with_one_finder().await;
+    let mut matches = store.find(&asking(Level::Study, &[]));
+    matches.longest = std::time::Duration::from_millis(100);
+    let refused = soon(matches.text(FOR_EVER.to_owned(), &[])).await;
+    assert!(matches!(refused, Err(StoreError::TooLong(_))), "{refused:?}");
+    assert!(soon(store.find(&asking(Level::Study, &[])).next_page()).await.unwrap().is_none());
+}

@@ -135,6 +135,68 @@ async fn a_whole_file_without_a_row_gets_one_after_a_crash_and_is_never_moved() 
     assert!(matches!(bench.send(&whole).await.unwrap(), Recorded::Duplicate(_)));
 }
 
+type Answer = tokio::sync::oneshot::Receiver<Result<commit::Committed, StoreError>>;
+
+/// What is committed of an instance whose file lies in this folder.
+async fn commit_of(bench: &Bench, sample: &Sample, folder: &str) -> (commit::Commit, Answer) {
+    let inner = &bench.store.inner;
+    let new = commit::NewRow {
+        row: row::IndexRow::from_header(&sample.data_set, &sample.announced()).unwrap(),
+        folder: bench.folder.path().join(folder),
+        origin: Origin::Received,
+        source: None,
+        file_bytes: 1,
+        data_set_offset: 0,
+        received_at: START,
+    };
+    let spool = incoming::Spool::with(&inner.layout, b"DICM").unwrap();
+    let reservation = inner.in_flight.reserve(&sample.uid()).await;
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    (commit::Commit { new, unsynced: Some(spool), reservation, reply }, answer)
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_synced_refuses_its_own_instance_and_no_other() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let inner = bench.store.inner.clone();
+    let mut batch = Vec::new();
+    let mut answers = Vec::new();
+    for (number, folder) in [(2, "instances/1.2.1/1.2.1.1"), (3, "instances/gone"), (4, "instances/1.2.1/1.2.1.1")] {
+        let sample = Sample::ct(1, 1, number);
+        leave(&bench, &sample, b"DICM");
+        let (commit, answer) = commit_of(&bench, &sample, folder).await;
+        batch.push(commit);
+        answers.push(answer);
+    }
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        commit::commit_all(batch, &mut known::Known::default(), &inner.writer, &runtime);
+    })
+    .await
+    .unwrap();
+    let mut taken = Vec::new();
+    for answer in answers {
+        taken.push(matches!(answer.await.unwrap(), Ok(commit::Committed::Inserted(..))));
+    }
+    assert_eq!(taken, [true, false, true]);
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 3);
+    assert!(bench.files().contains(&"instances/1.2.1/1.2.1.1/1.2.1.1.2.dcm".to_owned()));
+}
+
+#[tokio::test]
+async fn a_row_that_comes_when_the_store_is_closed_leaves_no_file() {
+    let bench = Bench::new().await;
+    let inner = bench.store.inner.clone();
+    inner.queue.close().await;
+    let late = Sample::ct(1, 1, 1);
+    leave(&bench, &late, b"DICM");
+    let (queued, answer) = commit_of(&bench, &late, "instances/1.2.1/1.2.1.1").await;
+    tokio::task::spawn_blocking(move || inner.queue.commit(queued, false)).await.unwrap();
+    assert!(matches!(answer.await, Ok(Err(StoreError::Closed))));
+    assert!(bench.files().iter().all(|file| !file.starts_with("instances")), "{:?}", bench.files());
+}
+
 #[tokio::test]
 async fn what_cannot_be_made_durable_gets_no_row_though_the_row_was_prepared_meanwhile() {
     let bench = Bench::new().await;
@@ -142,21 +204,8 @@ async fn what_cannot_be_made_durable_gets_no_row_though_the_row_was_prepared_mea
     let inner = bench.store.inner.clone();
     // Of a known series, so that the row goes to the database before the sync; in a folder that is gone by then.
     let lost = Sample::ct(1, 1, 2);
-    let row = row::IndexRow::from_header(&lost.data_set, &lost.announced()).unwrap();
-    let new = commit::NewRow {
-        folder: bench.folder.path().join("instances/gone"),
-        origin: Origin::Received,
-        source: None,
-        file_bytes: 1,
-        data_set_offset: 0,
-        received_at: START,
-        row,
-    };
-    let spool = incoming::Spool::with(&inner.layout, b"DICM").unwrap();
-    let reservation = inner.in_flight.reserve(&lost.uid()).await;
-    let (reply, answer) = tokio::sync::oneshot::channel();
-    let queued = commit::Commit { new, unsynced: Some(spool), reservation, reply };
-    tokio::task::spawn_blocking(move || inner.queue.commit(queued, false)).await.unwrap().unwrap();
+    let (queued, answer) = commit_of(&bench, &lost, "instances/gone").await;
+    tokio::task::spawn_blocking(move || inner.queue.commit(queued, false)).await.unwrap();
     let refused = answer.await.unwrap().unwrap_err();
     assert!(refused.to_string().contains("instances/gone"), "{refused}");
     assert_eq!(bench.number("SELECT count(*) FROM instance").await, 1);
@@ -164,4 +213,52 @@ async fn what_cannot_be_made_durable_gets_no_row_though_the_row_was_prepared_mea
     // And the next one is taken as ever.
     assert!(matches!(bench.send(&lost).await.unwrap(), Recorded::Stored(_)));
     assert_eq!(bench.number("SELECT sum(instances) FROM series_source").await, 2);
+}
+
+/// Makes a file or a folder older, and gives when it was last changed from then on.
+fn age(path: &std::path::Path, hours: u64) -> std::time::SystemTime {
+    let file = std::fs::File::open(path).unwrap();
+    let time = file.metadata().unwrap().modified().unwrap() - std::time::Duration::from_secs(hours * 3600);
+    file.set_modified(time).unwrap();
+    time
+}
+
+#[tokio::test]
+async fn a_recovery_that_was_cut_off_is_taken_up_again() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let Recorded::Stored(stored) = bench.send(&Sample::ct(1, 1, 2)).await.unwrap() else { panic!("not stored") };
+    for change in [
+        "DELETE FROM instance WHERE sop_instance_uid = '1.2.1.1.2'",
+        "CREATE TRIGGER full BEFORE INSERT ON instance BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+    ] {
+        sqlx::raw_sql(change).execute(&mut *bench.store.inner.writer.lock().await).await.unwrap();
+    }
+    // The node began, then the file came, then the power went; all of it long ago.
+    let began = age(&bench.folder.path().join("running"), 3);
+    age(stored.path().parent().unwrap(), 2);
+    let Bench { folder, clock, store } = bench;
+    drop(store);
+    let options = StoreOptions { reserve_bytes: 0, ..StoreOptions::default() };
+    let cut_off = loop {
+        match Store::open(folder.path(), options.clone(), clock.clone()).await {
+            Err(StoreError::InUse(_)) => tokio::task::yield_now().await,
+            other => break other,
+        }
+    };
+    assert!(matches!(cut_off, Err(StoreError::Database(_))), "{cut_off:?}");
+    let database = folder.path().join("index.sqlite");
+    let mut connection = connect_options(&database).connect().await.unwrap();
+    sqlx::raw_sql("DROP TRIGGER full").execute(&mut connection).await.unwrap();
+    drop(connection);
+    let store = loop {
+        match Store::open(folder.path(), options.clone(), clock.clone()).await {
+            Err(StoreError::InUse(_)) => tokio::task::yield_now().await,
+            other => break other.unwrap(),
+        }
+    };
+    let bench = Bench { folder, clock, store };
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 2);
+    let running = std::fs::metadata(bench.folder.path().join("running")).unwrap().modified().unwrap();
+    assert!(running > began, "and the next start need not look so far back");
 }

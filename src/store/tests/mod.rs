@@ -17,6 +17,10 @@ mod crashing;
 
 mod embedding;
 
+mod ending;
+
+mod planning;
+
 mod recording;
 
 mod reindexing;

@@ -1,8 +1,8 @@
 use super::*;
 
-const LEASE_MS: i64 = 60_000;
+pub(super) const LEASE_MS: i64 = 60_000;
 
-fn title(text: &str) -> AeTitle {
+pub(super) fn title(text: &str) -> AeTitle {
     AeTitle::parse(text).unwrap()
 }
 
@@ -27,7 +27,7 @@ fn refused_route() -> RouteDecision {
 }
 
 /// A result as the encoder makes it: a Part 10 file.
-fn result(number: u32) -> NewResult {
+pub(super) fn result(number: u32) -> NewResult {
     let mut sample = Sample::ct(1, 900, number);
     sample.data_set.put_text(tags::MODALITY, VR::CS, "SEG");
     let announced = sample.announced();
@@ -62,7 +62,7 @@ impl Bench {
         }
     }
 
-    async fn claim(&self) -> Option<ClaimedJob> {
+    pub(super) async fn claim(&self) -> Option<ClaimedJob> {
         self.store.claim_job(self.clock.now(), LEASE_MS).await.unwrap()
     }
 }
@@ -336,7 +336,7 @@ async fn a_job_whose_worker_vanished_runs_alone() {
 
 impl Bench {
     /// One more slice comes late, and the series is complete again.
-    async fn complete_late(&self, number: u32, models: &[&str]) -> Vec<JobId> {
+    pub(super) async fn complete_late(&self, number: u32, models: &[&str]) -> Vec<JobId> {
         self.send(&Sample::ct(1, 1, number)).await.unwrap();
         let series = self.store.series_receiving().await.unwrap().remove(0);
         let jobs: Vec<NewJob> = models.iter().map(|m| new_job(m)).collect();
@@ -348,7 +348,7 @@ impl Bench {
         }
     }
 
-    async fn job_states(&self) -> String {
+    pub(super) async fn job_states(&self) -> String {
         self.text(
             "SELECT group_concat(model_name || ' ' || revision || ' ' || state || ' ' || outcome, ', ') \
              FROM (SELECT * FROM job ORDER BY job_id)",

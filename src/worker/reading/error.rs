@@ -17,6 +17,9 @@ pub enum ReadingError {
     /// the others: whoever sent it must act.
     #[error("no report can be written: {0}")]
     Mixed(Refusal),
+    /// The worker vanished with the job as often as it may be tried: whoever made the model must act, or the operator.
+    #[error("{0}")]
+    Vanished(String),
     /// The model did not do it.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -35,7 +38,7 @@ impl ReadingError {
         match self {
             Self::File(_) => true,
             Self::Engine(error) => error.retryable(),
-            Self::Unreadable | Self::Mixed(_) | Self::Embeddings(_) | Self::Result(_) => false,
+            Self::Unreadable | Self::Mixed(_) | Self::Vanished(_) | Self::Embeddings(_) | Self::Result(_) => false,
         }
     }
 
@@ -43,7 +46,7 @@ impl ReadingError {
     #[must_use]
     pub const fn acts(&self) -> &'static str {
         match self {
-            Self::File(_) => "operator",
+            Self::File(_) | Self::Vanished(_) => "operator",
             Self::Unreadable | Self::Mixed(_) => "peer",
             Self::Engine(error) => error.acts().as_str(),
             Self::Embeddings(_) | Self::Result(_) => "us",
@@ -57,6 +60,7 @@ impl ReadingError {
             Self::File(_) => "file",
             Self::Unreadable => "unreadable",
             Self::Mixed(refusal) => refusal.code(),
+            Self::Vanished(_) => "worker-vanished",
             Self::Engine(error) => error.code(),
             Self::Embeddings(_) => "embeddings",
             Self::Result(_) => "result",
