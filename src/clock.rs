@@ -1,8 +1,10 @@
 //! The time, as a parameter: everything that decides by time is given it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
+
+use dicom_core::chrono::{self, TimeZone};
 
 /// A point in time: milliseconds since 1970-01-01 UTC. This is what the database keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -48,11 +50,28 @@ pub fn backoff(attempt: u32, first: Duration, longest: Duration) -> Duration {
     first.saturating_mul(1 << attempt.saturating_sub(1).min(30)).min(longest)
 }
 
-/// The machine's offset from UTC as it was when this was first asked: for the first time while the process has one thread,
-/// or it cannot be told. UTC then.
-pub fn local_offset() -> time::UtcOffset {
-    static OFFSET: OnceLock<time::UtcOffset> = OnceLock::new();
-    *OFFSET.get_or_init(|| time::UtcOffset::current_local_offset().unwrap_or(time::UtcOffset::UTC))
+/// Whose time of day it is, as the configuration has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// The machine's, in summer and in winter: `TZ`, or else the system's.
+    Local,
+    /// Always as far from UTC.
+    Fixed(time::UtcOffset),
+}
+
+impl Zone {
+    /// The offset from UTC at a point in time; UTC itself where the machine cannot tell.
+    #[must_use]
+    pub fn offset_at(self, at: Timestamp) -> time::UtcOffset {
+        let local = || {
+            let there = chrono::Local.timestamp_millis_opt(at.0).single()?;
+            time::UtcOffset::from_whole_seconds(there.offset().local_minus_utc()).ok()
+        };
+        match self {
+            Self::Local => local().unwrap_or(time::UtcOffset::UTC),
+            Self::Fixed(offset) => offset,
+        }
+    }
 }
 
 /// The time of a clock that a test moves: milliseconds.
@@ -114,5 +133,44 @@ impl Clock {
         if let Self::Manual(time) = self {
             time.now.fetch_add(milliseconds, Ordering::SeqCst);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Set for a process of its own only: it cannot be changed in this one.
+    const CENTRAL_EUROPE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
+
+    #[test]
+    fn the_machines_offset_is_that_of_the_time_that_is_asked_about() {
+        let itself = std::env::current_exe().unwrap();
+        let name = "clock::tests::in_central_europe";
+        let run = std::process::Command::new(itself)
+            .args(["--exact", name, "--ignored"])
+            .env("TZ", CENTRAL_EUROPE)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    #[ignore = "run by the test above, in a time zone of its own"]
+    fn in_central_europe() {
+        if std::env::var("TZ").as_deref() != Ok(CENTRAL_EUROPE) {
+            return;
+        }
+        let hours = |at: i64| Zone::Local.offset_at(Timestamp(at)).whole_minutes() / 60;
+        // 15 January and 15 July 2026, 12:00 UTC; the last second of summer time and the first one after.
+        assert_eq!([1_768_478_400_000, 1_784_116_800_000].map(hours), [1, 2]);
+        assert_eq!([1_792_889_999_000, 1_792_890_000_000].map(hours), [2, 1]);
+    }
+
+    #[test]
+    fn a_fixed_offset_holds_always() {
+        let offset = time::UtcOffset::from_hms(-3, -30, 0).unwrap();
+        assert_eq!(Zone::Fixed(offset).offset_at(Timestamp(0)), offset);
     }
 }

@@ -8,7 +8,7 @@ use overread::inference::prediction::{Prediction, Verdict};
 use overread::volume::{Volume, Voxels};
 use overread::worker::reading::{Asked, Gates, Inferred, Prepared, infer};
 
-use crate::testkit::models::{engine, soon, volume};
+use crate::testkit::models::{engine, volume};
 
 /// Dense voxels in some slices; the gate finds nothing where there are none.
 fn dense_in(slices: std::ops::Range<i16>) -> Volume {
@@ -19,7 +19,7 @@ fn dense_in(slices: std::ops::Range<i16>) -> Volume {
 fn ask(gates: &Gates, volume: Volume) -> Prediction {
     let engine = engine(&["modules/slices-over-gate", "models/good"]);
     let manifest = engine.manifest("slices-over-gate").unwrap();
-    let asked = Asked { engine: &engine, gates, per_slice: false, deadline: soon() };
+    let asked = Asked { engine: &engine, gates, per_slice: false };
     match infer(Prepared::Subject(volume.into()), manifest, &asked).unwrap() {
         Inferred::Predicted { prediction, .. } => *prediction,
         Inferred::NotSuitable { .. } => panic!(),
@@ -74,7 +74,7 @@ fn a_label_map_of_another_grid_is_not_used() {
     assert_eq!(ask(&gates, of("1.2.3", 9, dense_in(2..7))).verdict, Verdict::Suitable);
     let engine = engine(&["modules/slices-over-gate", "models/good"]);
     let manifest = engine.manifest("slices-over-gate").unwrap();
-    let asked = Asked { engine: &engine, gates: &gates, per_slice: false, deadline: soon() };
+    let asked = Asked { engine: &engine, gates: &gates, per_slice: false };
     let other = of("1.2.3", 9, volume([8, 2, 3], Voxels::I16(vec![10; 48])));
     let error = infer(Prepared::Subject(other.into()), manifest, &asked).unwrap_err();
     assert!(error.to_string().contains("label map is [9, 2, 3], the series is [8, 2, 3]"), "{error}");

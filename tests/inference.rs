@@ -15,7 +15,6 @@ use overread::inference::npz::{self, Array, Values};
 use overread::inference::orientation::Reorientation;
 use overread::inference::package::{Packages, VerifiedModel, packages};
 use overread::inference::prediction::Verdict;
-use overread::inference::subject::Context;
 use overread::volume::{Volume, Voxels};
 
 use crate::testkit::models::{self, predict, resident_mb};
@@ -190,33 +189,45 @@ fn a_model_that_hangs_is_given_up_at_its_limit_and_others_go_on() {
 fn a_run_that_was_given_up_and_ends_makes_room_again() {
     let engine = engine(&["hangs", "good"]);
     for _ in 0..MOST_ABANDONED {
-        let deadline = Instant::now() + Duration::from_millis(20);
-        let error = engine.predict("hangs", &hanging(5000).into(), &Context::default(), deadline).unwrap_err();
+        let error = predict(&engine, "hangs", hanging(5000)).unwrap_err();
         assert_eq!(error.code(), "time-limit");
+        assert!(engine.hangs("hangs") && !engine.hangs("good"));
     }
     while engine.abandoned() > 0 {
         std::thread::yield_now();
     }
-    assert!(predict(&engine, "good", two_dense_voxels()).is_ok());
+    assert!(predict(&engine, "good", two_dense_voxels()).is_ok() && !engine.hangs("hangs"));
 }
 
 #[test]
 fn a_run_that_ends_soon_after_its_limit_keeps_its_thread() {
-    let engine = engine(&["hangs"]);
+    let limit = ("models/hangs", "hangs", "time_limit_seconds = 0.5", "time_limit_seconds = 0.1");
+    let engine = models::engine_of(&[limit]);
     // The clock is looked at before a module is called and not while it runs: the answer comes late, or none does.
-    let deadline = Instant::now() + Duration::from_millis(20);
-    let late = engine.predict("hangs", &hanging(100).into(), &Context::default(), deadline);
+    let began = Instant::now();
+    let late = predict(&engine, "hangs", hanging(200));
     assert!(late.as_ref().map_or_else(|error| error.code() == "time-limit", |_| true), "{late:?}");
-    assert!(Instant::now() > deadline);
+    assert!(began.elapsed() > Duration::from_millis(100));
     assert_eq!(engine.abandoned(), 0);
 }
 
 #[test]
-fn a_deadline_that_has_passed_costs_no_thread() {
-    let engine = engine(&["good"]);
-    let subject = two_dense_voxels().into();
-    let error = engine.predict("good", &subject, &Context::default(), Instant::now()).unwrap_err();
-    assert_eq!((error.code(), engine.abandoned()), ("time-limit", 0));
+fn a_run_that_waits_behind_a_long_one_has_all_its_own_time() {
+    let engine = models::engine_of(&[
+        ("models/hangs", "long", "time_limit_seconds = 0.5", "time_limit_seconds = 300"),
+        ("models/good", "short", "time_limit_seconds = 60", "time_limit_seconds = 0.5"),
+    ]);
+    std::thread::scope(|scope| {
+        let long = scope.spawn(|| predict(&engine, "long", hanging(1000)));
+        let mut waited = Duration::ZERO;
+        while waited < Duration::from_millis(500) && !long.is_finished() {
+            let began = Instant::now();
+            let short = predict(&engine, "short", two_dense_voxels());
+            assert!(short.is_ok(), "{short:?}");
+            waited = began.elapsed();
+        }
+        assert!(long.join().unwrap().is_ok() && waited > Duration::from_millis(500), "{waited:?}");
+    });
 }
 
 #[test]

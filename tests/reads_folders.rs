@@ -88,6 +88,29 @@ impl Desk {
         command
     }
 
+    /// A package of the fixtures under another name, its manifest changed.
+    fn put_package(&self, from: &str, name: &str, changes: &[(&str, &str)]) {
+        let (source, folder) = (root().join("tests/fixtures").join(from), self.path("packages").join(name));
+        std::fs::create_dir_all(&folder).unwrap();
+        for entry in std::fs::read_dir(source).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+            std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+        }
+        let mut toml = std::fs::read_to_string(folder.join("model.toml")).unwrap();
+        let own = toml.lines().find(|line| line.starts_with("name = ")).unwrap().to_owned();
+        for (from, to) in [(&*own, &*format!("name = \"{name}\""))].iter().chain(changes) {
+            assert!(toml.contains(from), "{from}");
+            toml = toml.replacen(from, to, 1);
+        }
+        // A case has a folder of its own, and what is tried here is not the weights.
+        let toml = toml.split("[golden]").next().unwrap();
+        std::fs::write(folder.join("model.toml"), toml).unwrap();
+    }
+
+    /// Every model that was put there.
+    fn packages(&self) -> Vec<String> {
+        words(&["--models", self.path("packages").to_str().unwrap(), "--allow-untrained"])
+    }
+
     /// Reads everything in `in` by the small model.
     fn read(&self) -> Run {
         self.read_with(&[&*quick()], &[&self.path("in")])
@@ -206,9 +229,10 @@ fn a_bad_series_among_good_ones_is_a_failure_of_its_own() {
         desk.put(&format!("2/{number}"), &file[..file.len() - 5000]);
     }
     desk.put("2/cut-in-its-header", &bad.files()[0][..400]);
+    desk.put("4/cut-in-its-meta-information", &bad.files()[0][..300]);
     desk.put_series("3", &last);
     let run = desk.read();
-    assert_eq!((run.code, run.rows.len()), (PARTLY, 4), "{}", run.said);
+    assert_eq!((run.code, run.rows.len()), (PARTLY, 5), "{}", run.said);
     for good in [&first, &last] {
         assert_eq!((&*run.row(good)["processing_status"], &*run.row(good)["error"]), ("Success", ""));
         assert!(run.row(good)["warnings"].contains("untrained"), "{:?}", run.row(good));
@@ -218,7 +242,10 @@ fn a_bad_series_among_good_ones_is_a_failure_of_its_own() {
     assert!(row["error"].contains("undecodable") && row["error"].contains("14 of 14 images"), "{row:?}");
     let row = run.place("cut-in-its-header");
     assert!(row["processing_status"] == "Failure" && row["error"].contains("ends"), "{row:?}");
-    assert!(run.said.contains("2 read, 1 failed"), "{}", run.said);
+    let row = run.place("cut-in-its-meta-information");
+    assert!(row["processing_status"] == "Failure" && row["error"].contains("file meta information"), "{row:?}");
+    assert!(run.said.contains("2 read, 1 failed, 2 files unreadable"), "{}", run.said);
+    assert!(run.said.contains("all series were read") && run.said.contains("unreadable=2"), "{}", run.said);
 }
 
 #[test]
@@ -256,6 +283,43 @@ fn a_model_that_hangs_does_not_keep_others_from_reading() {
 }
 
 #[test]
+fn a_gate_that_hangs_keeps_only_its_own_models_from_reading() {
+    let desk = Desk::new();
+    for name in ["one", "two"] {
+        desk.put_series(name, &Series::chest(name));
+    }
+    let over = "modules/slices-over-gate";
+    desk.put_package("models/good", "ungated", &[]);
+    desk.put_package("models/never-ends", "never-ends", &[]);
+    desk.put_package(over, "a", &[("gate = \"good\"", "gate = \"never-ends\"")]);
+    desk.put_package(over, "b", &[("gate = \"good\"", "gate = \"never-ends\"")]);
+    let options = [desk.packages(), words(&["--model", "a", "--model", "b", "--model", "ungated"])].concat();
+    let run = desk.read_with(&[&options], &[&desk.path("in")]);
+    assert_eq!((run.code, run.rows.len()), (PARTLY, 2), "{}", run.said);
+    for row in &run.rows {
+        assert!(!row["Dense, Volume (mm3)"].is_empty(), "{row:?}\n{}", run.said);
+        assert!(row["error"].contains("b: model «b» is not served: its gate never-ends hung"), "{row:?}");
+    }
+    assert!(run.rows[0]["error"].contains("a: model «never-ends» did not end within 0.5 s"), "{}", run.said);
+}
+
+#[test]
+fn a_model_that_was_slow_once_reads_the_series_after_it_has_ended() {
+    let desk = Desk::new();
+    let (slow, quick) = (Series { body: 2000, ..Series::chest("slow") }, Series::chest("quick"));
+    desk.put_series("1", &slow);
+    desk.put_series("2", &quick);
+    desk.put_package("models/hangs", "a-limited", &[]);
+    // Computes the same from the time on when the other one was given up, and so ends after it.
+    let patient = ("time_limit_seconds = 0.5", "time_limit_seconds = 300");
+    desk.put_package("models/hangs", "patient", &[patient]);
+    let run = desk.read_with(&[&desk.packages()], &[&desk.path("in")]);
+    assert_eq!((run.code, run.rows.len()), (PARTLY, 2), "{}", run.said);
+    assert!(run.row(&slow)["error"].contains("did not end within 0.5 s"), "{}", run.said);
+    assert_eq!(run.row(&quick)["error"], "", "{}", run.said);
+}
+
+#[test]
 fn a_series_that_memory_was_short_for_has_one_row_at_the_end() {
     let desk = Desk::new();
     let (one, other) = (Series::chest("one"), Series::chest("other"));
@@ -283,15 +347,10 @@ fn computes(process: u32) -> bool {
 fn a_second_interrupt_ends_at_once_while_a_model_runs() {
     let desk = Desk::new();
     desk.put_series("1", &Series::chest("interrupted twice"));
-    let slow = desk.path("packages/hangs");
-    std::fs::create_dir_all(&slow).unwrap();
-    let fixture = root().join("tests/fixtures/models/never-ends");
-    std::fs::copy(fixture.join("model.pt"), slow.join("model.pt")).unwrap();
-    let toml = std::fs::read_to_string(fixture.join("model.toml")).unwrap();
-    let toml = toml.replacen("time_limit_seconds = 0.5", "time_limit_seconds = 600", 1);
-    std::fs::write(slow.join("model.toml"), toml.replacen("name = \"never-ends\"", "name = \"hangs\"", 1)).unwrap();
-    let models = desk.path("packages");
-    let options = ["--models", models.to_str().unwrap(), "--allow-untrained"];
+    let patient = ("time_limit_seconds = 0.5", "time_limit_seconds = 600");
+    desk.put_package("models/never-ends", "hangs", &[patient]);
+    let options = desk.packages();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let mut command = desk.command(&options, &[&desk.path("in")]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     while !computes(child.id()) {

@@ -9,6 +9,7 @@ use overread::clock::{Clock, Timestamp};
 use overread::store::{JobState, JobStory, Store};
 
 use crate::testkit::chest::Series;
+use crate::testkit::models::memory_in_all;
 use crate::testkit::receiver::{Receiver, eventually};
 use crate::testkit::site::{QUICK, Site, run};
 
@@ -93,6 +94,26 @@ async fn a_model_that_never_ends_fails_its_job_after_all_attempts_and_the_next_s
     let chest = Series::chest("after poison");
     node.push("CT1", &chest.files()).await;
     job(&site, &chest, JobState::Done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_others_leave_too_little_memory_runs_alone_before_its_attempts_count() {
+    let receiver = Receiver::start();
+    // As much as there is: something of it is always in use.
+    let all = format!("memory_mb = {}", memory_in_all());
+    let site = Site::new()
+        .with("results.allow_untrained", "true")
+        .with("jobs.attempts", "1")
+        .with_peer("PACS", receiver.address)
+        .with_changed_model("hangs", &[("memory_mb = 100", &all)])
+        .with_route("hangs", &["PACS"], "");
+    let node = site.start().await;
+    let chest = Series::chest("large");
+    node.push("CT1", &chest.files()).await;
+    let failed = job(&site, &chest, JobState::Failed).await;
+    assert_eq!(endings(&failed), ["put back", "failed"], "{}", node.text());
+    assert!(failed.cause.contains("found too little memory free: by its estimate it needs"), "{}", failed.cause);
+    assert_eq!(node.lines("job put back, to be run while no other is").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

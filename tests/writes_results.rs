@@ -72,7 +72,7 @@ fn a_slice_that_the_source_lacks_has_no_frame_and_the_report_says_so() {
 }
 
 #[test]
-fn an_empty_lung_has_no_segment_and_its_numbers_are_qualified_as_missing() {
+fn an_empty_lung_has_no_segment_and_of_its_numbers_the_report_says_that_they_are_not_defined() {
     let shape = [7, 9, 13];
     let series = series(Layout3d::axial(shape), identified);
     let mut prediction = prediction(Some(lungs(shape)));
@@ -85,6 +85,11 @@ fn an_empty_lung_has_no_segment_and_its_numbers_are_qualified_as_missing() {
     assert_eq!(segments.len(), 1);
     assert_eq!(segments[0].integer(tags::SEGMENT_NUMBER), Some(1));
     assert_eq!(segments[0].text(tags::SEGMENT_LABEL).as_deref(), Some("Left lung"));
+    judged_by_others(&series, &results, &prediction);
+    // One number of a lung that is there.
+    let mut prediction = self::prediction(Some(lungs(shape)));
+    prediction.measurement_groups[1].measurements[2].value = None;
+    let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
     judged_by_others(&series, &results, &prediction);
 }
 
@@ -141,7 +146,8 @@ fn nothing_found_not_suitable_and_failed_are_different_reports_without_a_segment
         }
         judged_by_others(&series, &results, &negative);
     }
-    assert_ne!(uids[2], uids[3], "a failure must not take the UID of a report");
+    let different: std::collections::BTreeSet<_> = uids.iter().map(|uid| uid.as_str()).collect();
+    assert_eq!(different.len(), 4, "each outcome is a document of its own: {uids:?}");
     let again = Outcome::Failed { code: "out-of-memory", cause: "There was not enough memory" };
     let again = Asked::of(&series, again).encode().unwrap();
     assert_ne!(uids[3], again.objects[0].sop_instance_uid, "nor a failure of another cause that of the first one");

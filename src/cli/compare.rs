@@ -112,10 +112,7 @@ fn on_device(folder: &Path, choice: DeviceChoice, volume: &Arc<Volume>, repeat: 
     let device = engine.device();
     print(format_args!("{device:<9} loaded, golden case passed, in {}", milliseconds(started.elapsed())));
     let (subject, context) = (Subject::from(volume), Context::default());
-    let once = || {
-        let deadline = Instant::now() + Duration::from_secs(3600);
-        engine.predict_timed(&name, &subject, &context, deadline).map_err(|error| format!("{device}: {error}"))
-    };
+    let once = || engine.predict_timed(&name, &subject, &context).map_err(|error| format!("{device}: {error}"));
     let (_, first) = once()?;
     print(format_args!("{device:<9} first run in {}", milliseconds(total(&first))));
     let (mut prediction, mut times) = once()?;

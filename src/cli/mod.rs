@@ -43,7 +43,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::clock::{Timestamp, local_offset};
+use crate::clock::Timestamp;
 use crate::config::NodeConfig;
 use crate::dicom::ae::AeTitle;
 
@@ -119,8 +119,6 @@ struct Caller {
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // While there is one thread.
-    local_offset();
     #[cfg(feature = "torch")]
     if matches!(
         arguments.command,

@@ -9,7 +9,7 @@ mod tree;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::clock::local_offset;
+use crate::clock::Zone;
 use crate::dicom::ae::AeTitle;
 pub use peers::{Destination, May, Peer, Route, wildcard_matches};
 use section::{Errors, Section};
@@ -144,7 +144,7 @@ pub struct Results {
     /// Serial number of the node.
     pub device_serial_number: String,
     /// Of the dates and times in results of sources that name none in (0008,0201).
-    pub utc_offset: time::UtcOffset,
+    pub utc_offset: Zone,
 }
 
 impl Default for Results {
@@ -156,7 +156,7 @@ impl Default for Results {
             series_number_base: 9000,
             manufacturer: "overread".to_owned(),
             device_serial_number: "1".to_owned(),
-            utc_offset: local_offset(),
+            utc_offset: Zone::Local,
         }
     }
 }
@@ -397,14 +397,9 @@ fn read_results(s: &Section<'_>) -> Option<Results> {
     let series_number_base = s.whole("series_number_base", Some(default.series_number_base.into()), 0, 1_000_000_000);
     let manufacturer = s.parsed("manufacturer", Some(&default.manufacturer), short_ascii);
     let device_serial_number = s.parsed("device_serial_number", Some(&default.device_serial_number), short_ascii);
-    let utc_offset =
-        s.parsed(
-            "utc_offset",
-            Some("local"),
-            |text| {
-                if text == "local" { Ok(default.utc_offset) } else { offset(text) }
-            },
-        );
+    let utc_offset = s.parsed("utc_offset", Some("local"), |text| {
+        if text == "local" { Ok(Zone::Local) } else { offset(text).map(Zone::Fixed) }
+    });
     s.note_unknown();
     Some(Results {
         allow_untrained,

@@ -109,9 +109,11 @@ fn a_timer_of_no_time_is_refused() {
 #[test]
 fn the_offset_of_dates_is_the_machines_or_a_given_one() {
     let offset = |text: &str| load(&format!("[results]\nutc_offset = \"{text}\""), &[]).map(|c| c.results.utc_offset);
-    assert_eq!(offset("local").unwrap(), local_offset());
-    assert_eq!(offset("+02:00").unwrap().whole_minutes(), 120);
-    assert_eq!(offset("-03:30").unwrap().whole_minutes(), -210);
+    assert_eq!(offset("local").unwrap(), Zone::Local);
+    for (text, minutes) in [("+02:00", 120), ("-03:30", -210)] {
+        let Zone::Fixed(offset) = offset(text).unwrap() else { panic!("{text}") };
+        assert_eq!(offset.whole_minutes(), minutes);
+    }
     for wrong in ["", "2", "+2:00", "02:00", "+15:00", "+02:60", "Europe/Berlin", "+é2:00"] {
         let errors = offset(wrong).unwrap_err();
         assert!(errors[0].contains("results.utc_offset: "), "{errors:?}");

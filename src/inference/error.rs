@@ -66,6 +66,14 @@ pub enum EngineError {
         /// The telling line.
         message: String,
     },
+    /// By its estimate the package needs more memory than is free now: others use it.
+    #[error("model «{model}» found too little memory free: {message}")]
+    MemoryInUse {
+        /// Package name.
+        model: String,
+        /// What it needs and what is free.
+        message: String,
+    },
     /// By its estimate the package needs more memory than there is.
     #[error("model «{model}» is too large for this machine: {message}")]
     TooLarge {
@@ -133,7 +141,14 @@ impl EngineError {
     /// Whether the same run may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {
-        matches!(self, Self::OutOfMemory { .. } | Self::TimeLimit { .. } | Self::Device { .. } | Self::Exhausted { .. })
+        matches!(
+            self,
+            Self::OutOfMemory { .. }
+                | Self::MemoryInUse { .. }
+                | Self::TimeLimit { .. }
+                | Self::Device { .. }
+                | Self::Exhausted { .. }
+        )
     }
 
     /// Who must act.
@@ -147,6 +162,7 @@ impl EngineError {
             | Self::NotServed { .. }
             | Self::Load { .. }
             | Self::OutOfMemory { .. }
+            | Self::MemoryInUse { .. }
             | Self::TooLarge { .. }
             | Self::NoGate { .. }
             | Self::Device { .. }
@@ -166,7 +182,7 @@ impl EngineError {
             Self::WrongOutput { .. } => "model-output",
             Self::Golden { .. } => "golden-case",
             Self::NoGate { .. } => "no-gate",
-            Self::OutOfMemory { .. } => "out-of-memory",
+            Self::OutOfMemory { .. } | Self::MemoryInUse { .. } => "out-of-memory",
             Self::TooLarge { .. } => "too-large",
             Self::TimeLimit { .. } => "time-limit",
             Self::Device { .. } => "device",

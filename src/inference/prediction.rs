@@ -118,6 +118,14 @@ pub struct Measurement {
     pub value: Option<f64>,
 }
 
+impl Measurement {
+    /// Its value, where there is a number.
+    #[must_use]
+    pub fn defined(&self) -> Option<f64> {
+        self.value.filter(|value| value.is_finite())
+    }
+}
+
 /// One class that a model gives a probability for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {

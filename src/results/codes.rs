@@ -62,7 +62,6 @@ concepts! {
     SOURCE_SERIES_FOR_SEGMENTATION = "121232", "DCM", "Source series for segmentation";
     SOURCE_OF_MEASUREMENT = "121112", "DCM", "Source of Measurement";
     DERIVATION = "121401", "DCM", "Derivation";
-    NOT_A_NUMBER = "114000", "DCM", "Not a number";
     ALGORITHM_NAME = "111001", "DCM", "Algorithm Name";
     ALGORITHM_VERSION = "111003", "DCM", "Algorithm Version";
     ALGORITHM_MANUFACTURER = "122405", "DCM", "Algorithm Manufacturer";

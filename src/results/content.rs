@@ -118,27 +118,21 @@ pub(super) fn time(relationship: Relationship, name: &CodedConcept, value: Bytes
     item
 }
 
-/// NUM. Numeric Value is rounded for reading, Floating Point Value is exact. Without a value the measured value is empty
-/// and qualified (PS3.3 C.18.1).
+/// NUM. Numeric Value is rounded for reading, Floating Point Value is exact. `value` is finite: a NUM without a value is allowed
+/// (PS3.3 C.18.1), and there are readers that open no report with one in it.
 pub(super) fn number(
     relationship: Relationship,
     name: &CodedConcept,
-    value: Option<f64>,
+    value: f64,
     unit: &CodedConcept,
     children: Vec<DataSet>,
 ) -> DataSet {
     let mut item = begin(relationship, "NUM", name);
-    let measured = value.filter(|v| v.is_finite()).map(|value| {
-        let mut measured = DataSet::new();
-        measured.put_text(tags::NUMERIC_VALUE, VR::DS, &readable(value));
-        measured.put_fd(tags::FLOATING_POINT_VALUE, &[value]);
-        measured.put_items(tags::MEASUREMENT_UNITS_CODE_SEQUENCE, vec![codes::item(unit)]);
-        measured
-    });
-    if measured.is_none() {
-        item.put_items(tags::NUMERIC_VALUE_QUALIFIER_CODE_SEQUENCE, vec![codes::item(&codes::NOT_A_NUMBER)]);
-    }
-    item.put_items(tags::MEASURED_VALUE_SEQUENCE, measured.into_iter().collect());
+    let mut measured = DataSet::new();
+    measured.put_text(tags::NUMERIC_VALUE, VR::DS, &readable(value));
+    measured.put_fd(tags::FLOATING_POINT_VALUE, &[value]);
+    measured.put_items(tags::MEASUREMENT_UNITS_CODE_SEQUENCE, vec![codes::item(unit)]);
+    item.put_items(tags::MEASURED_VALUE_SEQUENCE, vec![measured]);
     with_children(item, children)
 }
 
@@ -220,15 +214,5 @@ mod tests {
             assert!(text.len() <= 16, "{text}");
             assert!((text.parse::<f64>().unwrap() - value).abs() <= value.abs() * 1e-5, "{value} {text}");
         }
-    }
-
-    #[test]
-    fn a_number_that_could_not_be_computed_is_empty_and_qualified() {
-        let item =
-            number(Relationship::Contains, &codes::SLICE_THICKNESS, Some(f64::NAN), &codes::MILLIMETRE, Vec::new());
-        assert!(item.contains(tags::MEASURED_VALUE_SEQUENCE));
-        assert!(item.items(tags::MEASURED_VALUE_SEQUENCE).is_empty());
-        let qualifier = &item.items(tags::NUMERIC_VALUE_QUALIFIER_CODE_SEQUENCE)[0];
-        assert_eq!(qualifier.text(tags::CODE_VALUE).as_deref(), Some("114000"));
     }
 }

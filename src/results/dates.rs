@@ -18,7 +18,8 @@ pub(super) struct ContentTime {
 /// The request's time: in the zone that the source declares, or else in the configured one.
 pub(super) fn content_time(request: &ResultRequest<'_>) -> ContentTime {
     let declared = request.source.header.text(tags::TIMEZONE_OFFSET_FROM_UTC);
-    let offset = declared.as_deref().and_then(parsed_offset).unwrap_or(request.options.utc_offset);
+    let offset = declared.as_deref().and_then(parsed_offset);
+    let offset = offset.unwrap_or_else(|| request.options.utc_offset.offset_at(request.now));
     let utc = request.now.utc();
     let local = utc.checked_to_offset(offset).unwrap_or(utc);
     let date = format!("{:04}{:02}{:02}", local.year(), u8::from(local.month()), local.day());

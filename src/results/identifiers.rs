@@ -1,6 +1,6 @@
 //! Derived UIDs (PS3.5 section B.2): a job that runs twice makes the same objects, and a resend is no news to a PACS.
 
-use super::request::{Outcome, ResultRequest};
+use super::request::{Outcome, Reason, ResultRequest};
 use crate::dicom::uid::{FrameOfReferenceUid, OtherUid, SeriesInstanceUid, SopInstanceUid};
 
 /// The UIDs of one request.
@@ -29,11 +29,12 @@ impl Identifiers {
             vec![algorithm.name.as_str(), &algorithm.version, &algorithm.weights_sha256, request.configuration_hash];
         parts.extend(request.source.instances.iter().map(|(_, uid)| uid.as_str()));
         let seed = OtherUid::derived(&parts).as_str().to_owned();
-        // A failure and a later success of the same job are different documents, and so are a failure of another cause and
-        // a reading slice by slice.
+        // A failure and a later success of the same job are different documents, and so are two failures of different causes,
+        // two reasons for which there is no reading, and a reading slice by slice.
         let by_slice = request.outcome.reading().is_some_and(|prediction| prediction.slice_scores.is_some());
-        let report = &match request.outcome {
-            Outcome::Failed { code, cause } => format!("failure report {code}: {cause}"),
+        let report = &match (request.outcome, request.outcome.reason()) {
+            (Outcome::Failed { code, cause }, _) => format!("failure report {code}: {cause}"),
+            (_, Some(Reason { code, text })) => format!("report of no reading {code}: {text}"),
             _ if by_slice => "report by slice".to_owned(),
             _ => "report".to_owned(),
         };

@@ -2,7 +2,7 @@
 
 use super::codes;
 use super::grid::SourceGrid;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, Zone};
 use crate::dicom::code::CodedConcept;
 use crate::dicom::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::inference::prediction::{
@@ -94,7 +94,7 @@ pub struct EncodingOptions {
     /// Writes the status codes of CID 6042 and CID 6047 into the report.
     pub status_codes: bool,
     /// The offset of our own dates where the source names none in (0008,0201).
-    pub utc_offset: time::UtcOffset,
+    pub utc_offset: Zone,
 }
 
 impl Default for EncodingOptions {
@@ -104,7 +104,7 @@ impl Default for EncodingOptions {
             equipment_purpose: codes::PROCESSING_EQUIPMENT,
             keep_empty_frames: false,
             status_codes: true,
-            utc_offset: time::UtcOffset::UTC,
+            utc_offset: Zone::Fixed(time::UtcOffset::UTC),
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct ClaimedJob {
     pub destinations: Vec<AeTitle>,
     /// When it was queued.
     pub created_at: Timestamp,
+    /// Whether no other job runs beside it, because there was too little memory before: [`Store::put_back_to_run_alone`].
+    pub alone: bool,
     /// Why it was not done the last time; empty where it has not been tried.
     pub cause: String,
 }

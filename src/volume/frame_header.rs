@@ -227,7 +227,8 @@ fn rescale(source: &Groups) -> Option<Result<Rescale, ()>> {
 }
 
 /// Direction cosines brought to length 1; `None` where they are far from it.
-fn unit(v: [f64; 3]) -> Option<[f64; 3]> {
+#[must_use]
+pub fn unit(v: [f64; 3]) -> Option<[f64; 3]> {
     let length = dot(v, v).sqrt();
     (0.99..1.01).contains(&length).then(|| v.map(|c| c / length))
 }

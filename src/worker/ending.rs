@@ -11,7 +11,7 @@ use crate::clock::{backoff, milliseconds};
 use crate::dicom::uid::SeriesInstanceUid;
 use crate::inference::error::EngineError;
 use crate::results::{ResultObject, ResultSet};
-use crate::store::{ClaimedJob, JobEnd, Lease, NewEmbeddings, NewResult, StoreError};
+use crate::store::{ClaimedJob, JobEnd, JobId, Lease, NewEmbeddings, NewResult, StoreError};
 
 /// The longest wait between two attempts.
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
@@ -143,9 +143,16 @@ impl Worker {
         let id = job.id();
         match self.store.put_back_job(job, self.clock.now()).await {
             Ok(_) => tracing::info!(job.id = %id, "job put back"),
-            Err(error) => {
-                tracing::error!(job.id = %id, %error, "the job could not be put back; its lease will run out")
-            }
+            Err(error) => not_put_back(id, &error),
+        }
+    }
+
+    /// Others hold the memory, some of them perhaps while they wait for this very job to end.
+    pub(super) async fn put_back_to_run_alone(&self, job: ClaimedJob, error: &EngineError) {
+        let (id, cause) = (job.id(), error.to_string());
+        match self.store.put_back_to_run_alone(job, &cause, self.clock.now()).await {
+            Ok(_) => tracing::warn!(job.id = %id, cause, "job put back, to be run while no other is"),
+            Err(error) => not_put_back(id, &error),
         }
     }
 
@@ -172,6 +179,10 @@ impl Worker {
         tracing::error!(job.id = %job.id(), cause, "the failure could not be reported");
         None
     }
+}
+
+fn not_put_back(job: JobId, error: &StoreError) {
+    tracing::error!(job.id = %job, %error, "the job could not be put back; its lease will run out");
 }
 
 /// Says that a job is another's by now.

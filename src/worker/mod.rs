@@ -30,8 +30,6 @@ use reading::{Assignment, Gates, Reading, ReadingError, Writing};
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// After the database could not be read or written.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
-/// Beyond the model's own time limit: for files, waiting for the device, writing results.
-const ALLOWANCE: Duration = Duration::from_secs(900);
 
 /// A worker and what it needs; clones work side by side.
 #[derive(Clone)]
@@ -114,6 +112,9 @@ impl Worker {
                 self.exhausted.cancel();
                 self.put_back(job).await;
             }
+            Err(ReadingError::Engine(error @ EngineError::MemoryInUse { .. })) if !job.alone => {
+                self.put_back_to_run_alone(job, &error).await;
+            }
             Err(error) => self.renewing(lease, self.not_done(job, error, &prepared.files, drained)).await,
         }
     }
@@ -149,7 +150,6 @@ impl Worker {
             writing,
             predecessor: prepared.predecessor,
             date,
-            deadline: Instant::now() + manifest.longest_run(per_slice) + ALLOWANCE,
             gates: &self.gates,
             per_slice,
         })?;

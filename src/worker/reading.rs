@@ -41,8 +41,6 @@ pub struct Assignment<'a> {
     pub predecessor: Option<DocumentReference>,
     /// The date of all objects: a stored time, so that a second run makes the same bytes.
     pub date: Timestamp,
-    /// When the job must have ended.
-    pub deadline: Instant,
     /// What gates have said before.
     pub gates: &'a Gates,
     /// Whether each slice is scored by itself too, by models that can.
@@ -175,8 +173,6 @@ pub struct Asked<'a> {
     pub gates: &'a Gates,
     /// Whether each slice is scored by itself too, by models that can.
     pub per_slice: bool,
-    /// When it must have ended.
-    pub deadline: Instant,
 }
 
 /// Second stage: waits for the device and runs the model, its gate before it; a series that the model does not read passes
@@ -192,7 +188,7 @@ pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Resu
     let mut context = Context { gate: None, per_slice: asked.per_slice };
     let mut forward = Duration::ZERO;
     if let Some(gate) = &manifest.accepts.gate {
-        let answer = asked.gates.ask(asked.engine, gate, &subject, asked.deadline)?;
+        let answer = asked.gates.ask(asked.engine, gate, &subject)?;
         if answer.verdict != Verdict::Suitable {
             let warning = format!("{gate} decided that the series is not suitable; the model itself did not run.");
             let prediction = Box::new(Prediction { warnings: vec![warning], ..Prediction::of(answer.verdict) });
@@ -201,7 +197,7 @@ pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Resu
         context.gate = answer.label_map;
         forward = answer.forward;
     }
-    let (prediction, times) = asked.engine.predict_timed(&manifest.name, &subject, &context, asked.deadline)?;
+    let (prediction, times) = asked.engine.predict_timed(&manifest.name, &subject, &context)?;
     Ok(Inferred::Predicted { subject, prediction: Box::new(prediction), forward: forward + times.computing })
 }
 
@@ -244,14 +240,13 @@ pub fn encode(inferred: &Inferred, signature: &Signature<'_>) -> Result<ResultSe
 /// # Errors
 /// [`ReadingError::may_pass`] says whether to try again. A series that the model does not read is no error.
 pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
-    let Assignment { mut instances, manifest, engine, writing, predecessor, date, deadline, gates, per_slice } =
-        assignment;
+    let Assignment { mut instances, manifest, engine, writing, predecessor, date, gates, per_slice } = assignment;
     let started = Instant::now();
     let decoded_early = instances.decoded_early();
     let prepared = instances.prepare(manifest, engine)?;
     drop(instances);
     let assemble = started.elapsed();
-    let asked = Asked { engine, gates, per_slice, deadline };
+    let asked = Asked { engine, gates, per_slice };
     let inferred = infer(prepared, manifest, &asked)?;
     let infer = started.elapsed() - assemble;
     let signature = Signature { manifest, engine, writing, predecessor: predecessor.as_ref(), date };
@@ -318,6 +313,7 @@ fn written(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Zone;
     use crate::dicom::data_set::DataSet;
     use crate::dicom::encode::{Layout, encode, part10_header};
     use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
@@ -339,6 +335,11 @@ mod tests {
         assert_eq!(hash(&model_, None), hash(&same, None));
         let all = [hash(&model_, None), hash(&other, None), hash(&model_, Some(&model_)), hash(&model_, Some(&other))];
         assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        // The word that is configured, not what it comes to on this day: `Local`.
+        let zone = |utc_offset| Writing::of(&config::Results { utc_offset, ..config::Results::default() });
+        let fixed = zone(Zone::Fixed(Zone::Local.offset_at(Timestamp(0))));
+        assert_eq!(zone(Zone::Local).configuration_hash, writing.configuration_hash);
+        assert_ne!(fixed.configuration_hash, writing.configuration_hash);
         let dated = writing.clone().dated(Timestamp(1));
         assert_ne!(dated.configuration_hash, writing.dated(Timestamp(2)).configuration_hash);
     }

@@ -1,7 +1,6 @@
 //! Engines on packages of the fixtures, and volumes to run them on.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use overread::dicom::data_set::DataSet;
 use overread::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
@@ -28,14 +27,38 @@ pub(crate) fn engine(folders: &[&str]) -> Engine {
     engine
 }
 
-/// Later than any test takes.
-pub(crate) fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(300)
+/// The packages of these fixtures, each with a change in its manifest, as an engine takes them.
+pub(crate) fn engine_of(changes: &[(&str, &str, &str, &str)]) -> Engine {
+    let parent = tempfile::tempdir().unwrap();
+    let package = |(from, name, text, to): &(&str, &str, &str, &str)| {
+        let (source, folder) = (fixtures(from), parent.path().join(name));
+        std::fs::create_dir_all(&folder).unwrap();
+        for entry in std::fs::read_dir(source).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+            std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+        }
+        let toml = std::fs::read_to_string(folder.join("model.toml")).unwrap();
+        let own = toml.lines().find(|line| line.starts_with("name = ")).unwrap().to_owned();
+        assert!(toml.contains(text), "{text}");
+        let toml = toml.replacen(&own, &format!("name = \"{name}\""), 1).replacen(text, to, 1);
+        let toml = toml.split("[golden]").next().unwrap().to_owned();
+        std::fs::write(folder.join("model.toml"), toml).unwrap();
+        Manifest::load(&folder).unwrap()
+    };
+    Engine::start(DeviceChoice::Cpu, changes.iter().map(package).collect()).unwrap()
+}
+
+/// The memory that a package may need at most to be served here, MB: what the refusal of one that needs more says.
+pub(crate) fn memory_in_all() -> u64 {
+    let engine = engine_of(&[("modules/too-large", "too-large", "origin", "origin")]);
+    let (_, error) = engine.refused().next().unwrap();
+    let said = error.to_string();
+    let there_are = said.split_once("there are ").and_then(|(_, behind)| behind.split_once(" MB in all"));
+    there_are.unwrap().0.parse().unwrap()
 }
 
 /// What a model says of a volume or an image.
 pub(crate) fn predict(engine: &Engine, model: &str, subject: impl Into<Subject>) -> Result<Prediction, EngineError> {
-    engine.predict(model, &subject.into(), &Context::default(), soon())
+    engine.predict(model, &subject.into(), &Context::default())
 }
 
 /// Slices to Superior, rows to Posterior, columns to Left.

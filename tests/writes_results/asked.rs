@@ -275,7 +275,7 @@ fn expected(grid: SourceGrid<'_>, prediction: &Prediction) -> serde_json::Value 
         grid.reference(slice).map(|f| json!({"instance": f.sop_instance_uid.as_str(), "frame": f.frame_number}))
     };
     let slices: Vec<_> = (0..grid.shape()[0]).map(slice).collect();
-    let value = |m: &Measurement| json!({"code": &*m.concept.value, "unit": &*m.unit.value, "value": m.value});
+    let value = |m: &Measurement| json!({"label": m.label, "code": &*m.concept.value, "unit": &*m.unit.value, "value": m.value});
     let groups = prediction.measurement_groups.iter().map(|group| {
         let values: Vec<_> = group.measurements.iter().map(value).collect();
         json!({"label": group.label, "segments": group.segment_numbers, "values": values})

@@ -55,7 +55,11 @@ enum Found {
 }
 
 fn of_prefix(prefix: &Bytes, most: usize) -> Found {
-    let Ok(part10) = Part10::split(prefix) else { return Found::Other };
+    let part10 = match Part10::split(prefix) {
+        Ok(part10) => part10,
+        Err(error) if is_marked(prefix) => return Found::Broken(error.to_string()),
+        Err(_) => return Found::Other,
+    };
     if part10.sop_class().is_ok_and(|class| class.as_str() == DICOMDIR) {
         return Found::Other;
     }
@@ -69,6 +73,11 @@ fn of_prefix(prefix: &Bytes, most: usize) -> Found {
         },
         Err(error) => broken(&error),
     }
+}
+
+/// Whether the prefix of DICOM files stands behind the preamble (PS3.10 section 7.1).
+fn is_marked(file: &Bytes) -> bool {
+    file.get(128..132) == Some(b"DICM")
 }
 
 fn header(part10: &Part10, most: usize) -> Result<DataSet, ParseError> {
@@ -138,6 +147,8 @@ mod tests {
         let whole = file(100_000, 0);
         let error = look(&whole[..60_000]).unwrap_err();
         assert!(error.contains("ends") && error.contains("left"), "{error}");
+        // Within its file meta information already.
+        assert!(look(&whole[..300]).unwrap_err().contains("file meta information"));
         assert_eq!(look(b"just a text that is long enough"), Ok(None));
         assert_eq!(look(&[1, 0, 2, 0, 3, 0, 0, 0, 1, 1, 1, 0, 4, 0, 9, 9]), Ok(None));
     }

@@ -168,8 +168,9 @@ fn run(arguments: &Read, stop: &AtomicBool) -> Result<u8, Vec<String>> {
     if stop.load(Ordering::Relaxed) {
         return Ok(exit::PARTLY);
     }
+    let found = Found { series: &all, unreadable: &unreadable, unreadable_files: gathered.unreadable.len() };
     let session = Session { arguments, table: &table, engine: &engine, readers: &readers, notes: &notes, stop };
-    let count = session.read(&all, &unreadable).map_err(one)?;
+    let count = session.read(&found).map_err(one)?;
     let whole = count.series == all.len();
     say(format_args!("{}", count.summary(all.len(), gathered.passed_over, started.elapsed(), &table)));
     Ok(if whole && count.failed == 0 && unreadable.is_empty() { exit::DONE } else { exit::PARTLY })
@@ -186,9 +187,19 @@ struct Session<'a> {
     stop: &'a AtomicBool,
 }
 
+/// What there is to read.
+struct Found<'a> {
+    series: &'a [SeriesToRead],
+    /// Places in which something could not be read, and what.
+    unreadable: &'a [(String, String)],
+    /// How many files that are.
+    unreadable_files: usize,
+}
+
 impl Session<'_> {
     /// Reads all series into the table.
-    fn read(&self, all: &[SeriesToRead], unreadable: &[(String, String)]) -> Result<Count, String> {
+    fn read(&self, found: &Found<'_>) -> Result<Count, String> {
+        let Found { series: all, unreadable, unreadable_files } = *found;
         let served = self.engine.served().map(|package| package.manifest());
         let models: Vec<&Manifest> = served.filter(|model| self.readers.contains(&model.name)).collect();
         let columns = Columns::of(&models);
@@ -214,7 +225,7 @@ impl Session<'_> {
             embeddings,
             writing: Writing::of(&config::Results::default()).dated(date),
             date,
-            count: Count::default(),
+            count: Count { unreadable: unreadable_files, ..Count::default() },
         };
         let mut broken = None;
         let used = pipeline::run(all, &models, self.engine, self.arguments.per_slice, self.stop, |seen| {
@@ -236,6 +247,7 @@ impl Session<'_> {
         tracing::info!(
             series = count.series,
             failed = count.failed,
+            unreadable = count.unreadable,
             device = self.engine.device(),
             busy_percent = count.busy.map(|share| (share * 100.0).round()),
             span_ms = crate::clock::milliseconds(used.span),

@@ -3,7 +3,6 @@
 //! Each hand waits until the next one takes what it has, so that no more than three series are in memory. A series for which
 //! memory was short all the same is read once more when all others were.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,9 +14,6 @@ use crate::inference::engine::Engine;
 use crate::inference::error::{EngineError, panic_text};
 use crate::inference::manifest::Manifest;
 use crate::worker::reading::{Asked, Gates, Inferred, Prepared, ReadingError, SeriesInstances, infer};
-
-/// Beyond a model's own time limit: its turn on the device.
-const ALLOWANCE: Duration = Duration::from_secs(900);
 
 /// A series that all models have seen.
 pub(super) struct Seen<'a> {
@@ -65,8 +61,8 @@ pub(super) fn run(
         let (seen, to_write) = sync_channel(0);
         scope.spawn(move || decode_all(all, models, engine, stop, &decoded));
         let device = scope.spawn(move || {
-            let (gates, hung) = (Gates::default(), BTreeSet::new());
-            let inferring = Inferring { models, engine, per_slice, gates, hung, used: Use::default(), began: None };
+            let gates = Gates::default();
+            let inferring = Inferring { models, engine, per_slice, gates, used: Use::default(), began: None };
             infer_all(inferring, stop, &to_infer, &seen)
         });
         for seen in to_write {
@@ -110,14 +106,12 @@ struct Inferring<'a> {
     engine: &'a Engine,
     per_slice: bool,
     gates: Gates,
-    /// Models with a run that was left alone and has not ended.
-    hung: BTreeSet<&'a str>,
     used: Use,
     /// When the first series was decoded.
     began: Option<Instant>,
 }
 
-impl<'a> Inferring<'a> {
+impl Inferring<'_> {
     /// What all models say of a series.
     fn series<'s>(&mut self, decoded: Decoded<'s>) -> Seen<'s> {
         let Decoded { series, prepared, time } = decoded;
@@ -133,21 +127,20 @@ impl<'a> Inferring<'a> {
         Seen { series, answers, decoding: time, inferring }
     }
 
-    /// What one of them says. One that hangs is not run again: two runs that hang end those of all other models too.
-    fn model(&mut self, model: &'a Manifest, prepared: Prepared) -> Result<Inferred, ReadingError> {
-        if self.hung.contains(model.name.as_str()) && matches!(prepared, Prepared::Subject(_)) {
-            let reason = "it hung on an earlier series, and is not run again".to_owned();
-            return Err(EngineError::NotServed { model: model.name.clone(), reason }.into());
+    /// What one of them says. One that hangs, or whose gate does, is not run again while that goes on: two runs that hang
+    /// end those of all other models too.
+    fn model(&self, model: &Manifest, prepared: Prepared) -> Result<Inferred, ReadingError> {
+        let engine = self.engine;
+        if matches!(prepared, Prepared::Subject(_)) {
+            let gate = model.accepts.gate.as_deref().filter(|gate| engine.hangs(gate));
+            let hung = gate.map(|gate| format!("its gate {gate}"));
+            if let Some(hung) = hung.or_else(|| engine.hangs(&model.name).then(|| "it".to_owned())) {
+                let reason = format!("{hung} hung on an earlier series, and is not run again while that goes on");
+                return Err(EngineError::NotServed { model: model.name.clone(), reason }.into());
+            }
         }
-        let (engine, before) = (self.engine, self.engine.abandoned());
-        let deadline = Instant::now() + model.longest_run(self.per_slice) + ALLOWANCE;
-        let (gates, per_slice) = (&self.gates, self.per_slice);
-        let asked = Asked { engine, gates, per_slice, deadline };
-        let said = guarded(model, || infer(prepared, model, &asked));
-        if engine.abandoned() > before {
-            self.hung.insert(&model.name);
-        }
-        said
+        let asked = Asked { engine, gates: &self.gates, per_slice: self.per_slice };
+        guarded(model, || infer(prepared, model, &asked))
     }
 }
 
@@ -187,8 +180,9 @@ fn infer_all<'a>(
 }
 
 fn lacked_memory(seen: &Seen<'_>) -> bool {
-    let lacked = |answer: &Result<_, _>| matches!(answer, Err(ReadingError::Engine(EngineError::OutOfMemory { .. })));
-    seen.answers.iter().any(lacked)
+    let lacked =
+        |error: &EngineError| matches!(error, EngineError::OutOfMemory { .. } | EngineError::MemoryInUse { .. });
+    seen.answers.iter().any(|answer| matches!(answer, Err(ReadingError::Engine(error)) if lacked(error)))
 }
 
 /// What panics is a fault of ours; the next series is read all the same.

@@ -12,9 +12,10 @@ use crate::worker::reading::{Inferred, ReadingError};
 
 /// Codes of series that are not suitable because they are damaged, or coded as overread cannot read: failures, for
 /// whoever wants every series read.
-const UNREADABLE: [&str; 7] = [
+const UNREADABLE: [&str; 8] = [
     "unreadable-instance",
     "undecodable",
+    "undescribed-frames",
     "no-pixel-data",
     "pixel-format",
     "transfer-syntax",

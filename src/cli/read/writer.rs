@@ -46,6 +46,8 @@ pub(super) struct Count {
     pub(super) series: usize,
     pub(super) not_suitable: usize,
     pub(super) failed: usize,
+    /// Files of which no series is known.
+    pub(super) unreadable: usize,
     /// The share of time in which a model ran.
     pub(super) busy: Option<f64>,
 }
@@ -187,10 +189,10 @@ fn log(series: &SeriesToRead, row: &Row, [decoding, inferring, forward, writing]
 impl Count {
     /// In one line, of `all` series.
     pub(super) fn summary(&self, all: usize, passed_over: usize, time: Duration, table: &Path) -> String {
-        let Self { series, not_suitable, failed, busy } = self;
+        let Self { series, not_suitable, failed, unreadable, busy } = self;
         let mut line = format!("{series} of {all} series in {:.1} s", time.as_secs_f64());
         line.push_str(&format!(": {} read", series - not_suitable - failed));
-        for (count, what) in [(not_suitable, "not suitable"), (failed, "failed")] {
+        for (count, what) in [(not_suitable, "not suitable"), (failed, "failed"), (unreadable, "files unreadable")] {
             if *count > 0 {
                 line.push_str(&format!(", {count} {what}"));
             }

@@ -110,13 +110,17 @@ fn machine(text: &str) -> Option<Memory> {
     Some(Memory { free: line("MemAvailable:")?, total: line("MemTotal:")? })
 }
 
-/// From the files of a control group that has a limit. File pages that were not used lately can be had back.
+/// From the files of a control group that has a limit. Pages of files and caches of the kernel can be had back, as in the
+/// machine's `MemAvailable`.
 fn group(most: &str, current: &str, statistics: &str) -> Option<Memory> {
     let total: u64 = most.trim().parse().ok()?;
     let used: u64 = current.trim().parse().ok()?;
-    let idle = statistics.lines().find_map(|line| line.strip_prefix("inactive_file "));
-    let idle: u64 = idle.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0);
-    Some(Memory { free: total.saturating_sub(used.saturating_sub(idle)), total })
+    let bytes = |name: &str| {
+        let line = statistics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    let back = ["inactive_file", "active_file", "slab_reclaimable"].map(bytes).into_iter().fold(0, u64::saturating_add);
+    Some(Memory { free: total.saturating_sub(used.saturating_sub(back)), total })
 }
 
 #[cfg(test)]
@@ -132,6 +136,8 @@ mod tests {
         assert_eq!(group("max\n", "5\n", ""), None);
         let found = group("1000\n", "900\n", "anon 1\ninactive_file 300\n");
         assert_eq!(found, Some(Memory { free: 400, total: 1000 }));
+        let statistics = "anon 1\nfile 500\ninactive_file 300\nactive_file 100\nslab_reclaimable 50\nslab 70\n";
+        assert_eq!(group("1000\n", "900\n", statistics), Some(Memory { free: 550, total: 1000 }));
         assert!(host().is_none_or(|memory| memory.free <= memory.total && memory.free > 0));
     }
 

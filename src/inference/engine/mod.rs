@@ -21,7 +21,7 @@ mod run;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tch::Device;
 
@@ -84,9 +84,17 @@ pub struct Engine {
 #[derive(Default)]
 struct State {
     thread: Option<DeviceThread>,
-    abandoned: Vec<Weak<()>>,
+    abandoned: Vec<Abandoned>,
     /// Why nothing will run on the device any more.
     lost: Option<String>,
+}
+
+/// A run that was given up.
+struct Abandoned {
+    /// Index of the package.
+    package: usize,
+    /// Whether it still goes on.
+    alive: Weak<()>,
 }
 
 impl Engine {
@@ -110,7 +118,7 @@ impl Engine {
         };
         for index in 0..engine.packages.len() {
             let limit = engine.packages[index].manifest().inference.time_limit + START_ALLOWANCE;
-            let proved = engine.on_thread(index, || limit, move |modules, limit| modules.prove(index, limit));
+            let proved = engine.on_thread(index, limit, move |modules, limit| modules.prove(index, limit));
             match proved {
                 Ok(differences) => {
                     engine.refused[index] = golden_error(engine.packages[index].manifest(), &differences);
@@ -176,22 +184,16 @@ impl Engine {
     pub fn differs_when_repeated(&self, model: &str) -> Result<Option<String>, EngineError> {
         let index = self.index_of_served(model)?;
         let limit = self.packages[index].manifest().inference.time_limit * 2 + START_ALLOWANCE;
-        self.on_thread(index, || limit, move |modules, limit| modules.repeat(index, limit))
+        self.on_thread(index, limit, move |modules, limit| modules.repeat(index, limit))
     }
 
-    /// Runs `model` on `subject` and waits for it: first for its turn, then for the run, at most until the model's time
-    /// limit or `deadline`.
+    /// Runs `model` on `subject` and waits for it: first for its turn, however long that takes, then for the run, for which it
+    /// has the model's time limit from then on.
     ///
     /// # Errors
     /// [`EngineError::retryable`] says whether another attempt may help.
-    pub fn predict(
-        &self,
-        model: &str,
-        subject: &Subject,
-        context: &Context,
-        deadline: Instant,
-    ) -> Result<Prediction, EngineError> {
-        self.predict_timed(model, subject, context, deadline).map(|(prediction, _)| prediction)
+    pub fn predict(&self, model: &str, subject: &Subject, context: &Context) -> Result<Prediction, EngineError> {
+        self.predict_timed(model, subject, context).map(|(prediction, _)| prediction)
     }
 
     /// As [`Self::predict`], with the time that it took.
@@ -203,12 +205,10 @@ impl Engine {
         model: &str,
         subject: &Subject,
         context: &Context,
-        deadline: Instant,
     ) -> Result<(Prediction, RunTimes), EngineError> {
         let index = self.index_of_served(model)?;
         let (subject, context) = (subject.clone(), context.clone());
         let limit = self.packages[index].manifest().longest_run(context.per_slice);
-        let limit = || limit.min(deadline.saturating_duration_since(Instant::now()));
         self.on_thread(index, limit, move |modules, limit| modules.predict(index, &subject, &context, limit))
     }
 
@@ -228,11 +228,19 @@ impl Engine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).still_running()
     }
 
-    /// Does `work` for a package on the device's thread, for at most what `limit` says when its turn has come.
+    /// Whether a run of `model` that was given up still goes on.
+    #[must_use]
+    pub fn hangs(&self, model: &str) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.still_running();
+        state.abandoned.iter().any(|run| self.packages[run.package].manifest().name == model)
+    }
+
+    /// Does `work` for a package on the device's thread, for at most `limit` once its turn has come.
     fn on_thread<T: Send + 'static>(
         &self,
         index: usize,
-        limit: impl FnOnce() -> Duration,
+        limit: Duration,
         work: impl FnOnce(&mut Modules, Limit) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -241,10 +249,6 @@ impl Engine {
             let reason = format!("device {} has failed for good: {message}", self.device());
             return Err(EngineError::Exhausted { reason });
         }
-        let limit = limit();
-        if limit.is_zero() {
-            return Err(EngineError::TimeLimit { model: model(), limit });
-        }
         let thread = match state.thread.take() {
             Some(thread) => thread,
             None => self.new_thread(&mut state)?,
@@ -252,10 +256,13 @@ impl Engine {
         let until = Limit::of(limit);
         match thread.call(limit + Limit::grace(limit), move |modules| work(modules, until)) {
             Ok(result) => {
-                if matches!(result, Err(EngineError::Device { .. })) {
-                    state.lost = self.lost(&thread);
+                match self.device {
+                    Device::Cuda(number) if matches!(result, Err(EngineError::Device { .. })) => {
+                        let probe = thread.call(PROBE, move |_| libtorch::synchronize(number));
+                        state.probed(thread, index, probe);
+                    }
+                    _ => state.thread = Some(thread),
                 }
-                state.thread = Some(thread);
                 result
             }
             Err(NoAnswer::Panicked(message)) => {
@@ -263,22 +270,12 @@ impl Engine {
                 Err(EngineError::Internal { model: model(), message })
             }
             Err(NoAnswer::Late) => {
-                state.abandoned.push(thread.abandon());
+                state.leave_alone(thread, index);
                 Err(EngineError::TimeLimit { model: model(), limit })
             }
             Err(NoAnswer::Gone) => {
                 Err(EngineError::Internal { model: model(), message: "the device's thread has ended".to_owned() })
             }
-        }
-    }
-
-    /// Why nothing will run on the device any more, where it does not recover from an error.
-    fn lost(&self, thread: &DeviceThread) -> Option<String> {
-        let Device::Cuda(number) = self.device else { return None };
-        match thread.call(PROBE, move |_| libtorch::synchronize(number)) {
-            Ok(Ok(())) => None,
-            Ok(Err(message)) => Some(telling_line(&message)),
-            Err(_) => Some("it does not answer".to_owned()),
         }
     }
 
@@ -297,8 +294,27 @@ impl Engine {
 }
 
 impl State {
+    /// What a device that has failed while it ran a package said when it was asked again.
+    fn probed(&mut self, thread: DeviceThread, package: usize, answer: Result<Result<(), String>, NoAnswer>) {
+        match answer {
+            Ok(well) => {
+                self.lost = well.err().map(|message| telling_line(&message));
+                self.thread = Some(thread);
+            }
+            Err(_) => {
+                self.lost = Some("it does not answer".to_owned());
+                // Nobody may wait for it, least of all the end of the process.
+                self.leave_alone(thread, package);
+            }
+        }
+    }
+
+    fn leave_alone(&mut self, thread: DeviceThread, package: usize) {
+        self.abandoned.push(Abandoned { package, alive: thread.abandon() });
+    }
+
     fn still_running(&mut self) -> usize {
-        self.abandoned.retain(|alive| alive.strong_count() > 0);
+        self.abandoned.retain(|run| run.alive.strong_count() > 0);
         self.abandoned.len()
     }
 }
@@ -361,4 +377,35 @@ fn find_device(choice: DeviceChoice) -> Result<Device, EngineError> {
 #[must_use]
 pub fn libtorch_folder() -> Option<PathBuf> {
     libtorch::loaded_libtorch()?.parent().map(std::path::Path::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_does_not_answer_is_lost_and_nobody_waits_for_its_thread() {
+        let thread = || DeviceThread::start("test", Modules::new(Device::Cpu, None, Arc::new([]))).unwrap();
+        let probed = |answer| {
+            let (finish, wait) = std::sync::mpsc::channel::<()>();
+            let (thread, mut state) = (thread(), State::default());
+            let late = thread.call(Duration::from_millis(1), move |_| wait.recv().is_err());
+            assert!(matches!(late, Err(NoAnswer::Late)));
+            state.probed(thread, 0, answer);
+            (finish, state)
+        };
+        let (finish, mut state) = probed(Err(NoAnswer::Late));
+        assert_eq!((state.still_running(), state.lost.as_deref()), (1, Some("it does not answer")));
+        // Would wait for the thread, which waits for `finish`.
+        drop(state.thread.take());
+        drop(finish);
+        while state.still_running() > 0 {
+            std::thread::yield_now();
+        }
+        for (answer, lost) in [(Ok(()), None), (Err("CUDA error".to_owned()), Some("CUDA error"))] {
+            let (finish, state) = probed(Ok(answer));
+            assert_eq!((state.lost.as_deref(), state.thread.is_some()), (lost, true));
+            drop(finish);
+        }
+    }
 }

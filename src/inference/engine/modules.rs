@@ -122,6 +122,7 @@ impl Modules {
         let manifest = packages[index].manifest();
         let rung = self.admit(index, limit)?;
         let own = limit.at_most(manifest.inference.time_limit);
+        let choices = self.choices(manifest);
         let attempt = |modules: &mut Self, rung| {
             let mut clock = Stages::start();
             let mut elsewhere = None;
@@ -129,7 +130,8 @@ impl Modules {
             clock.done("load");
             let computing = Cell::default();
             let run = Run { manifest, modules: &loaded.modules, device, rung, limit: own, computing: &computing };
-            let asked = Asked { subject, context, words: loaded.words.as_ref(), whole: limit };
+            let is_last = rung.next(choices).is_none();
+            let asked = Asked { subject, context, words: loaded.words.as_ref(), whole: limit, is_last };
             let prediction = predict_once(&run, &asked, &mut clock)?;
             let computing = if device == Device::Cpu { computing.get() } else { clock.on_device() };
             Ok((prediction, RunTimes { stages: clock.stages, computing }))
@@ -190,7 +192,7 @@ impl Modules {
     fn lacks(&self, index: usize, lack: Lack) -> EngineError {
         let model = self.packages[index].manifest().name.clone();
         match lack {
-            Lack::Now(message) => EngineError::OutOfMemory { model, message },
+            Lack::Now(message) => EngineError::MemoryInUse { model, message },
             Lack::Ever(message) => EngineError::TooLarge { model, message },
         }
     }
@@ -259,10 +261,12 @@ struct Asked<'a> {
     words: Option<&'a Words>,
     /// That of the series and its slices together.
     whole: Limit,
+    /// Whether nothing is left to try where memory runs out.
+    is_last: bool,
 }
 
 fn predict_once(run: &Run<'_>, asked: &Asked<'_>, clock: &mut Stages) -> Result<Prediction, Fault> {
-    let Asked { subject, context, words, whole } = *asked;
+    let Asked { subject, context, words, whole, is_last } = *asked;
     let manifest = run.manifest;
     let mut source = source(manifest, subject, run.device)?;
     let per_slice = manifest.input.per_slice().filter(|_| context.per_slice);
@@ -289,16 +293,27 @@ fn predict_once(run: &Run<'_>, asked: &Asked<'_>, clock: &mut Stages) -> Result<
                 prediction.warnings.push(why.to_owned());
             }
             // What was found for the series is not lost over it.
-            Err(Fault::Late(allowed)) => {
-                let seconds = allowed.as_secs_f64();
-                let why = format!("The slices were not scored one by one: that did not end within {seconds} s.");
-                prediction.warnings.push(why);
-            }
-            Err(fault) => return Err(fault),
+            Err(fault) => prediction.warnings.push(unscored(fault, &manifest.name, is_last)?),
         }
         clock.done("slices");
     }
     Ok(prediction)
+}
+
+/// What to say of slices that were not scored for a fault of the model or of its time. Memory may suffice on the next rung, and
+/// a device that fails is no matter of the slices.
+fn unscored(fault: Fault, model: &str, is_last: bool) -> Result<String, Fault> {
+    let why = match fault {
+        Fault::Late(allowed) => format!("that did not end within {} s", allowed.as_secs_f64()),
+        Fault::Wrong(message) => message,
+        Fault::Torch(text) => match EngineError::from_torch(model, &text) {
+            EngineError::ModelRaised { message, .. } => message,
+            EngineError::OutOfMemory { message, .. } if is_last => format!("memory ran out: {message}"),
+            _ => return Err(Fault::Torch(text)),
+        },
+        other => return Err(other),
+    };
+    Ok(format!("The slices were not scored one by one: {why}."))
 }
 
 /// The subject in the model's axes, on the device.

@@ -7,6 +7,7 @@ use dicom_dictionary_std::tags;
 use super::super::grid::SourceGrid;
 use super::{Checked, ensure};
 use crate::dicom::data_set::DataSet;
+use crate::volume::frame_header::unit;
 use crate::volume::{Geometry, SourceFrame};
 
 /// Frames of an object, on the grid that they were made from.
@@ -47,11 +48,14 @@ impl Place {
         let origin: [f64; 3] = position.numbers(tags::IMAGE_POSITION_PATIENT).try_into().ok()?;
         let cosines: [f64; 6] = orientation.numbers(tags::IMAGE_ORIENTATION_PATIENT).try_into().ok()?;
         let spacing: [f64; 2] = measures.numbers(tags::PIXEL_SPACING).try_into().ok()?;
+        let [a, b, c, d, e, f] = cosines;
+        // As the grid was made.
+        let (column_direction, row_direction) = (unit([a, b, c])?, unit([d, e, f])?);
         Some(Self {
             slice,
             origin,
-            row_step: std::array::from_fn(|axis| cosines[3 + axis] * spacing[0]),
-            column_step: std::array::from_fn(|axis| cosines[axis] * spacing[1]),
+            row_step: row_direction.map(|cosine| cosine * spacing[0]),
+            column_step: column_direction.map(|cosine| cosine * spacing[1]),
         })
     }
 
@@ -162,4 +166,30 @@ fn check_place(grid: &Geometry, place: &Place) -> Checked {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The grid is made from cosines that were brought to length 1.
+    #[test]
+    fn cosines_of_nearly_length_one_lie_where_the_grid_has_them_to_the_last_pixel() {
+        let grid = Geometry {
+            shape: [1, 1024, 1024],
+            origin: [0.0; 3],
+            slice_direction: [0.0, 0.0, 1.0],
+            row_direction: [0.0, 1.0, 0.0],
+            column_direction: [1.0, 0.0, 0.0],
+            spacing: [1.0; 3],
+        };
+        let mut texts = DataSet::new();
+        texts.put_text(tags::IMAGE_POSITION_PATIENT, VR::DS, "0\\0\\0");
+        texts.put_text(tags::PIXEL_SPACING, VR::DS, "1\\1");
+        for (long, lies_there) in [("1.0099", true), ("0.9901", true), ("1", true), ("0", false)] {
+            texts.put_text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, &format!("{long}\\0\\0\\0\\{long}\\0"));
+            let near = Place::read(0, &texts, &texts, &texts).is_some_and(|place| check_place(&grid, &place).is_ok());
+            assert_eq!(near, lies_there, "{long}");
+        }
+    }
 }

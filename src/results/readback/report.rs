@@ -6,10 +6,13 @@ use bytes::Bytes;
 use dicom_dictionary_std::{tags, uids};
 
 use super::super::ResultError;
+use super::super::codes;
 use super::super::identifiers::Identifiers;
+use super::super::plain_text::plain;
 use super::super::plans::Plans;
 use super::super::request::ResultRequest;
-use super::tree::{all_of_type, children, groups, is_code, of_type, tracking};
+use super::super::templates::undefined;
+use super::tree::{all_of_type, children, groups, is_code, named, of_type, tracking};
 use super::{Checked, ensure, findings, of, open, regions, words};
 use crate::dicom::data_set::DataSet;
 use crate::inference::prediction::{Measurement, MeasurementGroup};
@@ -42,7 +45,7 @@ fn compare(request: &ResultRequest<'_>, identifiers: &Identifiers, plans: &Plans
     words::check(request, &object)?;
     let reason = request.outcome.reason();
     let comments: Vec<String> = all_of_type(&object, "TEXT").filter_map(|item| item.text(tags::TEXT_VALUE)).collect();
-    let code = reason.map(|r| format!("[{}]", super::super::plain_text::plain(r.code, 64)));
+    let code = reason.map(|r| format!("[{}]", plain(r.code, 64)));
     ensure(code.is_none_or(|code| comments.iter().any(|c| c.ends_with(&code))), || "the reason is missing".into())
 }
 
@@ -81,8 +84,12 @@ fn check_evidence(
 
 fn check_group(plans: &Plans<'_>, written: &DataSet, expected: &MeasurementGroup) -> Checked {
     let numbers: Vec<&DataSet> = of_type(written, "NUM").collect();
-    ensure(numbers.len() == expected.measurements.len(), || format!("{} numbers", numbers.len()))?;
-    for (written, expected) in numbers.into_iter().zip(&expected.measurements) {
+    let defined: Vec<&Measurement> = expected.measurements.iter().filter(|m| m.defined().is_some()).collect();
+    ensure(numbers.len() == defined.len(), || format!("{} numbers", numbers.len()))?;
+    let comment = named(written, &codes::COMMENT).first().and_then(|comment| comment.text(tags::TEXT_VALUE));
+    let undefined = undefined(expected).map(|sentence| plain(&sentence, 4096));
+    ensure(comment == undefined, || "it does not say which numbers it lacks".into())?;
+    for (written, expected) in numbers.into_iter().zip(defined) {
         check_number(written, expected).map_err(|e| format!("{}: {e}", expected.label))?;
     }
     let segments = plans.segments().iter();
@@ -112,9 +119,7 @@ fn check_number(written: &DataSet, expected: &Measurement) -> Checked {
     let concept = written.items(tags::CONCEPT_NAME_CODE_SEQUENCE);
     ensure(is_code(concept, &expected.concept), || "it is another concept".into())?;
     let measured = written.items(tags::MEASURED_VALUE_SEQUENCE).first();
-    let Some(value) = expected.value.filter(|v| v.is_finite()) else {
-        return ensure(measured.is_none(), || "it has a value".into());
-    };
+    let value = expected.defined().ok_or("it has no value to write")?;
     let measured = measured.ok_or("it has no value")?;
     let exact = measured.number(tags::FLOATING_POINT_VALUE).map(f64::to_bits);
     ensure(exact == Some(value.to_bits()), || "the exact value differs".into())?;

@@ -33,7 +33,7 @@ pub(super) fn attention(request: &ResultRequest<'_>, identifiers: &Identifiers, 
         let references = [Some(frame_reference(source)), frame.and_then(|f| map_reference(identifiers, Some(f)))];
         let evidence = references.into_iter().flatten();
         let evidence = evidence.map(|r| image(Relationship::InferredFrom, &codes::SOURCE_OF_MEASUREMENT, r)).collect();
-        let value = Some(f64::from(largest));
+        let value = f64::from(largest);
         items.push(number(Relationship::Contains, &codes::SALIENCY, value, &codes::NO_UNITS, evidence));
     }
     items.extend(sentence(request).map(|sentence| text(Relationship::Contains, &codes::COMMENT, &sentence)));

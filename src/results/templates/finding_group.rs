@@ -50,7 +50,7 @@ pub(super) fn probability(
     relationship: Relationship,
     evidence: Vec<DataSet>,
 ) -> DataSet {
-    let percent = |share: f64| Some(share * 100.0);
+    let percent = |share: f64| share * 100.0;
     let property = Relationship::HasProperties;
     let mut children =
         vec![number(property, &codes::THRESHOLD, percent(finding.threshold), &codes::PERCENT, Vec::new())];

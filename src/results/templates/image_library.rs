@@ -65,7 +65,7 @@ fn measures(request: &ResultRequest<'_>, facts: &AcquisitionFacts) -> impl Itera
         of_grid.or_else(|| request.source.header.number(tag))
     };
     let measure = |name: CodedConcept, value: Option<f64>, unit: CodedConcept| {
-        value.map(|value| number(CONTEXT, &name, Some(value), &unit, Vec::new()))
+        value.filter(|v| v.is_finite()).map(|value| number(CONTEXT, &name, value, &unit, Vec::new()))
     };
     let spacing = facts.pixel_spacing;
     [

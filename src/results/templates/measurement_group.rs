@@ -9,7 +9,7 @@ use dicom_dictionary_std::tags;
 
 use super::super::algorithm;
 use super::super::codes;
-use super::super::content::{Relationship, code, frame_reference, image, number, uid_reference};
+use super::super::content::{Relationship, code, frame_reference, image, number, text, uid_reference};
 use super::super::evidence::instance_reference;
 use super::super::file;
 use super::super::grid::FrameReference;
@@ -48,7 +48,8 @@ pub(super) fn measurement_group(
             "1501"
         }
     };
-    items.extend(group.measurements.iter().map(measurement));
+    items.extend(group.measurements.iter().filter_map(measurement));
+    items.extend(undefined(group).map(|sentence| text(Relationship::Contains, &codes::COMMENT, &sentence)));
     group_of(template, items)
 }
 
@@ -110,9 +111,17 @@ fn segment_reference(identifiers: &Identifiers, numbers: &[u16]) -> Option<DataS
     Some(reference)
 }
 
-/// TID 1419 row 5, with its derivation.
-fn measurement(measurement: &Measurement) -> DataSet {
+/// TID 1419 row 5, with its derivation; nothing where there is no number.
+fn measurement(measurement: &Measurement) -> Option<DataSet> {
+    let value = measurement.defined()?;
     let derivation = measurement.derivation.iter();
     let derivation = derivation.map(|how| code(Relationship::HasConceptMod, &codes::DERIVATION, how)).collect();
-    number(Relationship::Contains, &measurement.concept, measurement.value, &measurement.unit, derivation)
+    Some(number(Relationship::Contains, &measurement.concept, value, &measurement.unit, derivation))
+}
+
+/// Which of its measurements are no numbers, in words, where some are: an empty lung has no density.
+pub(in super::super) fn undefined(group: &MeasurementGroup) -> Option<String> {
+    let undefined = group.measurements.iter().filter(|measurement| measurement.defined().is_none());
+    let labels: Vec<&str> = undefined.map(|measurement| measurement.label.as_str()).collect();
+    (!labels.is_empty()).then(|| format!("Not defined here: {}.", labels.join(", ")))
 }

@@ -20,4 +20,5 @@ mod observation_context;
 
 mod qualitative_evaluations;
 
+pub(super) use measurement_group::undefined;
 pub(super) use measurement_report::measurement_report;

@@ -73,7 +73,7 @@ fn status(request: &ResultRequest<'_>, plans: &Plans<'_>) -> (CodedConcept, Code
     };
     let found = if prediction.findings.is_empty() {
         let mut measurements = prediction.measurement_groups.iter().flat_map(|group| &group.measurements);
-        !plans.segments().is_empty() || measurements.any(|m| m.value.is_some_and(f64::is_finite))
+        !plans.segments().is_empty() || measurements.any(|measurement| measurement.defined().is_some())
     } else {
         // Where a model answers for findings, segments and numbers of organs are none. What is undetermined is to be
         // looked at: it must not be filtered out as «without findings».
@@ -112,7 +112,7 @@ fn warnings(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<String> {
             "{missing} slices are missing in the source; they are interpolated in the measurements and have no frame in the objects"
         ));
     }
-    let empty = request.groups().iter().filter(|g| g.measurements.iter().any(|m| m.value.is_none()));
+    let empty = request.groups().iter().filter(|g| g.measurements.iter().any(|m| m.defined().is_none()));
     warnings.extend(empty.map(|group| format!("{}: some values could not be computed", group.label)));
     warnings.extend(region_groups::unmarked(request, plans));
     if request.attention().is_some_and(|(grid, _)| grid.stack().is_none()) {

@@ -16,19 +16,19 @@ use crate::store::ids::JobId;
 use crate::store::instance::uid;
 use crate::store::series::split_titles;
 
-/// The next job, unless it must wait for those that run: it is under suspicion, or one of them is. Two revisions of a
+/// The next job, unless it must wait for those that run: it or one of them runs alone, or is under suspicion. Two revisions of a
 /// series are never read by one model side by side.
 pub(in crate::store) const CLAIM: &str = "UPDATE job SET state = 'running', attempts = attempts + 1, lease_token = $1, lease_owner = $2, \
      lease_expires_at = $3 WHERE job_id = \
      (SELECT job_id FROM \
-        (SELECT job_id FROM job WHERE state = 'queued' AND not_before <= $4 AND NOT EXISTS \
+        (SELECT job_id, alone FROM job WHERE state = 'queued' AND not_before <= $4 AND NOT EXISTS \
             (SELECT 1 FROM job AS earlier WHERE earlier.series_key = job.series_key \
              AND earlier.model_name = job.model_name AND earlier.state = 'running') \
          ORDER BY attempts - put_back, job_id LIMIT 1) \
         AS next WHERE NOT EXISTS \
-        (SELECT 1 FROM job AS running WHERE running.state = 'running' AND EXISTS \
+        (SELECT 1 FROM job AS running WHERE running.state = 'running' AND (next.alone OR running.alone OR EXISTS \
             (SELECT 1 FROM job_attempt WHERE job_attempt.job_id IN (next.job_id, running.job_id) \
-             AND job_attempt.ending = 'lease lost'))) RETURNING job_id";
+             AND job_attempt.ending = 'lease lost')))) RETURNING job_id";
 /// All jobs that run, and whether they were claimed by this process.
 pub(in crate::store) const RUNNING: &str =
     "SELECT job_id, lease_owner = $1 AS is_own, lease_expires_at FROM job WHERE state = 'running'";
@@ -210,6 +210,7 @@ fn claimed_job(row: &SqliteRow, token: String) -> Result<ClaimedJob, StoreError>
         route: row.try_get("route")?,
         destinations: split_titles(row.try_get("destinations")?)?,
         created_at: Timestamp(row.try_get("created_at")?),
+        alone: row.try_get("alone")?,
         cause: row.try_get("cause")?,
     })
 }

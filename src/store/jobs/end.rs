@@ -15,6 +15,7 @@ pub(super) enum Ending {
     Retry,
     Failed,
     PutBack,
+    PutBackAlone,
     LeaseLost,
 }
 
@@ -23,7 +24,7 @@ impl Ending {
         match self {
             Self::Retry => "retry",
             Self::Failed => "failed",
-            Self::PutBack => "put back",
+            Self::PutBack | Self::PutBackAlone => "put back",
             Self::LeaseLost => "lease lost",
         }
     }
@@ -87,6 +88,20 @@ impl Store {
         self.end_unfinished(&job.lease(), Ending::PutBack, "the node was stopped", now, now).await
     }
 
+    /// There is too little memory beside other jobs: queues the job again, to run when no other does; this attempt does not
+    /// count.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`], or when the database cannot be written.
+    pub async fn put_back_to_run_alone(
+        &self,
+        job: ClaimedJob,
+        cause: &str,
+        now: Timestamp,
+    ) -> Result<JobEnd, StoreError> {
+        self.end_unfinished(&job.lease(), Ending::PutBackAlone, cause, now, now).await
+    }
+
     async fn end_unfinished(
         &self,
         lease: &Lease,
@@ -123,9 +138,9 @@ impl Store {
         .bind(job)
         .execute(&mut *connection)
         .await?;
-        let put_back = i64::from(ending == Ending::PutBack);
+        let put_back = matches!(ending, Ending::PutBack | Ending::PutBackAlone);
         let row = sqlx::query(
-            "UPDATE job SET put_back = put_back + $1, cause = $2, not_before = $3, lease_token = NULL, \
+            "UPDATE job SET put_back = put_back + $1, cause = $2, not_before = $3, alone = alone OR $5, lease_token = NULL, \
              lease_owner = NULL, lease_expires_at = NULL, state = 'queued' WHERE job_id = $4 \
              RETURNING attempts - put_back AS tried, series_key, revision",
         )
@@ -133,6 +148,7 @@ impl Store {
         .bind(cause)
         .bind(not_before.0)
         .bind(job)
+        .bind(ending == Ending::PutBackAlone)
         .fetch_one(&mut *connection)
         .await?;
         if ending != Ending::Failed {

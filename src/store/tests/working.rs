@@ -132,6 +132,31 @@ async fn a_late_instance_opens_a_new_revision_and_the_old_job_reads_the_old_one(
 }
 
 #[tokio::test]
+async fn a_job_that_lacked_memory_beside_others_runs_alone_and_that_attempt_does_not_count() {
+    let bench = Bench::new().await;
+    bench.complete(&["large", "small", "other"]).await;
+    let (large, small) = (bench.claim().await.unwrap(), bench.claim().await.unwrap());
+    assert!(!large.alone);
+    let id = large.id();
+    let cause = "it needs 10 MB, 5 MB are free";
+    let end = bench.store.put_back_to_run_alone(large, cause, bench.clock.now()).await.unwrap();
+    assert_eq!(end, JobEnd::Queued);
+    assert_eq!(bench.text("SELECT ending FROM job_attempt WHERE ended_at IS NOT NULL").await, "put back");
+    assert!(bench.claim().await.is_none(), "it is the next one, and waits for those that run");
+    bench.store.finish_job(small, "read", Vec::new(), None, bench.clock.now()).await.unwrap();
+    let large = bench.claim().await.unwrap();
+    assert_eq!((large.id(), large.alone, large.attempt, large.tries), (id, true, 2, 1));
+    assert!(bench.claim().await.is_none(), "none runs beside it");
+    // It was the memory of others after all: from now on it counts.
+    bench.store.retry_job(large, cause, bench.clock.now(), bench.clock.now()).await.unwrap();
+    let other = bench.claim().await.unwrap();
+    assert_eq!(other.model_name, "other");
+    bench.store.finish_job(other, "read", Vec::new(), None, bench.clock.now()).await.unwrap();
+    let large = bench.claim().await.unwrap();
+    assert_eq!((large.alone, large.attempt, large.tries), (true, 3, 2));
+}
+
+#[tokio::test]
 async fn a_lease_that_ran_out_gives_the_job_to_another_and_the_first_can_do_nothing_with_it() {
     let bench = Bench::new().await;
     bench.complete(&["lung"]).await;

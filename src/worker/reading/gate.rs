@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::dicom::uid::OtherUid;
 use crate::inference::engine::Engine;
@@ -29,13 +29,7 @@ pub(super) struct Answer {
 
 impl Gates {
     /// Asks the package `gate` about a subject, unless it has answered already for the same instances.
-    pub(super) fn ask(
-        &self,
-        engine: &Engine,
-        gate: &str,
-        subject: &Subject,
-        deadline: Instant,
-    ) -> Result<Answer, EngineError> {
+    pub(super) fn ask(&self, engine: &Engine, gate: &str, subject: &Subject) -> Result<Answer, EngineError> {
         let manifest = engine.manifest(gate).ok_or_else(|| EngineError::UnknownModel { model: gate.to_owned() })?;
         let key = key(manifest, subject);
         // Held while the gate runs: who asks the same meanwhile gets the same answer, and others wait for the device anyway.
@@ -43,7 +37,7 @@ impl Gates {
         if let Some((_, answer)) = kept.iter().find(|(other, _)| *other == key) {
             return fitting(Answer { forward: Duration::ZERO, ..answer.clone() }, gate, subject);
         }
-        let (prediction, times) = engine.predict_timed(gate, subject, &Context::default(), deadline)?;
+        let (prediction, times) = engine.predict_timed(gate, subject, &Context::default())?;
         let label_map = prediction.label_map.map(Arc::new);
         let answer = Answer { verdict: prediction.verdict, label_map, forward: times.computing };
         kept.truncate(KEPT - 1);

@@ -92,6 +92,8 @@ fn nothing_found_uncertain_not_suitable_and_failed_are_four_things() {
     assert_eq!(told(pathology(0.55)), (Some(0.55), "uncertain", "Success"));
     assert_eq!(told(refused("gantry-tilt", "It was tilted.")), (None, "not suitable", "Success"));
     assert_eq!(told(refused("undecodable", "All are broken.")), (None, "", "Failure"));
+    let cut = crate::volume::Refusal::UndescribedFrames { declared: 40, described: 13 };
+    assert_eq!(told(refused(cut.code(), &cut.to_string())), (None, "", "Failure"));
     assert_eq!(told(Err(ReadingError::Unreadable)), (None, "", "Failure"));
     let verdict = Verdict::NotSuitable { code: "not-a-chest-ct".to_owned(), reason: "No lungs.".to_owned() };
     assert_eq!(told(predicted(Prediction::of(verdict))), (None, "not suitable", "Success"));
