@@ -14,6 +14,7 @@ use super::ladder::{Choices, Rung};
 use super::limit::Limit;
 use super::memory::{self, Lack, Memory};
 use super::outputs::{arrays, check, prediction};
+use super::per_slice::unscored;
 use super::run::Run;
 use crate::inference::error::{EngineError, telling_line};
 use crate::inference::golden::{GoldenCase, TensorDifference};
@@ -298,22 +299,6 @@ fn predict_once(run: &Run<'_>, asked: &Asked<'_>, clock: &mut Stages) -> Result<
         clock.done("slices");
     }
     Ok(prediction)
-}
-
-/// What to say of slices that were not scored for a fault of the model or of its time. Memory may suffice on the next rung, and
-/// a device that fails is no matter of the slices.
-fn unscored(fault: Fault, model: &str, is_last: bool) -> Result<String, Fault> {
-    let why = match fault {
-        Fault::Late(allowed) => format!("that did not end within {} s", allowed.as_secs_f64()),
-        Fault::Wrong(message) => message,
-        Fault::Torch(text) => match EngineError::from_torch(model, &text) {
-            EngineError::ModelRaised { message, .. } => message,
-            EngineError::OutOfMemory { message, .. } if is_last => format!("memory ran out: {message}"),
-            _ => return Err(Fault::Torch(text)),
-        },
-        other => return Err(other),
-    };
-    Ok(format!("The slices were not scored one by one: {why}."))
 }
 
 /// The subject in the model's axes, on the device.

@@ -5,6 +5,7 @@ use super::inputs::{ModuleInput, Source};
 use super::outputs::{check_slices, probabilities_of};
 use super::positions::around;
 use super::run::Run;
+use crate::inference::error::EngineError;
 use crate::inference::manifest::{ClassLabel, Layout, PerSlice};
 use crate::inference::prediction::SliceScores;
 
@@ -55,4 +56,20 @@ impl Run<'_> {
         check_slices(output, &found, count)?;
         probabilities_of(output, column, &found[&output.tensor])
     }
+}
+
+/// What to say of slices that were not scored for a fault of the model or of its time. Memory may suffice on the next rung, and
+/// a device that fails is no matter of the slices.
+pub(super) fn unscored(fault: Fault, model: &str, is_last: bool) -> Result<String, Fault> {
+    let why = match fault {
+        Fault::Late(allowed) => format!("that did not end within {} s", allowed.as_secs_f64()),
+        Fault::Wrong(message) => message,
+        Fault::Torch(text) => match EngineError::from_torch(model, &text) {
+            EngineError::ModelRaised { message, .. } => message,
+            EngineError::OutOfMemory { message, .. } if is_last => format!("memory ran out: {message}"),
+            _ => return Err(Fault::Torch(text)),
+        },
+        other => return Err(other),
+    };
+    Ok(format!("The slices were not scored one by one: {why}."))
 }

@@ -29,6 +29,7 @@ pub(in crate::store) const CLAIM: &str = "UPDATE job SET state = 'running', atte
         (SELECT 1 FROM job AS running WHERE running.state = 'running' AND (next.alone OR running.alone OR EXISTS \
             (SELECT 1 FROM job_attempt WHERE job_attempt.job_id IN (next.job_id, running.job_id) \
              AND job_attempt.ending = 'lease lost')))) RETURNING job_id";
+
 /// All jobs that run, and whether they were claimed by this process.
 pub(in crate::store) const RUNNING: &str =
     "SELECT job_id, lease_owner = $1 AS is_own, lease_expires_at FROM job WHERE state = 'running'";
@@ -165,6 +166,7 @@ impl Store {
         self.lease(lease.job, lease_ms);
         Ok(())
     }
+
     /// Takes a running job from a worker that is gone.
     async fn take_back(
         &self,
@@ -177,6 +179,7 @@ impl Store {
         tracing::warn!(job.id = %job, failed = end == JobEnd::Failed, cause, "a job was taken from its worker");
         Ok(())
     }
+
     /// Queues what a process that is gone was working on. To be called by the one node that runs on the folder.
     pub(in crate::store) async fn reclaim_all(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut connection = self.inner.writer.lock().await;

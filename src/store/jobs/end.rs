@@ -29,12 +29,14 @@ impl Ending {
         }
     }
 }
+
 /// Jobs that wait, and for whose series and model there is one of a later revision: that one reads all there is.
 pub(in crate::store) const SUPERSEDE: &str = "UPDATE job SET state = 'done', ended_at = $1, outcome = 'superseded by revision ' || \
      (SELECT max(later.revision) FROM job AS later WHERE later.series_key = job.series_key \
       AND later.model_name = job.model_name) \
      WHERE state = 'queued' AND EXISTS (SELECT 1 FROM job AS later WHERE later.series_key = job.series_key \
          AND later.model_name = job.model_name AND later.revision > job.revision) RETURNING job_id";
+
 impl Store {
     /// The cause may pass: queues the job again for `not_before`, unless it has been tried often enough.
     ///
@@ -119,6 +121,7 @@ impl Store {
         self.inner.changes.jobs.send_replace(());
         Ok(end)
     }
+
     /// Ends the attempt that is running and decides what becomes of the job.
     pub(super) async fn end_attempt(
         &self,
@@ -175,9 +178,7 @@ impl Store {
         mark_read(connection, row.try_get("series_key")?, row.try_get("revision")?, now).await?;
         Ok(JobEnd::Failed)
     }
-}
 
-impl Store {
     /// How many tries are too many after such an end. A job that nobody was there to report gets one more for that.
     fn most_tries(&self, ending: Ending) -> i64 {
         let is_unreported = ending == Ending::LeaseLost && self.inner.options.report_failures;
