@@ -306,7 +306,8 @@ fn a_gate_that_hangs_keeps_only_its_own_models_from_reading() {
 #[test]
 fn a_model_that_was_slow_once_reads_the_series_after_it_has_ended() {
     let desk = Desk::new();
-    let (slow, quick) = (Series { body: 2000, ..Series::chest("slow") }, Series::chest("quick"));
+    // Many times as long as a run is waited for (its 0.5 s and a second more), however fast the machine.
+    let (slow, quick) = (Series { body: 10_000, ..Series::chest("slow") }, Series::chest("quick"));
     desk.put_series("1", &slow);
     desk.put_series("2", &quick);
     desk.put_package("models/hangs", "a-limited", &[]);
