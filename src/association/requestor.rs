@@ -78,6 +78,17 @@ pub struct ContextProposal {
     pub transfer_syntaxes: Vec<TransferSyntaxUid>,
 }
 
+impl ContextProposal {
+    /// To ask in the Study Root model by [`Requestor::find`], in the transfer syntaxes that it writes.
+    #[must_use]
+    pub fn study_root_find() -> Self {
+        Self {
+            abstract_syntax: SopClassUid::study_root_find(),
+            transfer_syntaxes: vec![TransferSyntaxUid::explicit_le(), TransferSyntaxUid::implicit_le()],
+        }
+    }
+}
+
 /// Why the peer did not accept a context (PS3.8 table 9-18).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ContextRefusal {

@@ -1,14 +1,12 @@
 //! `overread find`: what does a peer have?
 
-use dicom_dictionary_std::uids;
-
 use super::query::{Key, Level, identifier, json, table};
 use super::{Caller, exit, print, say};
 use crate::association::Timers;
 use crate::association::requestor::{ContextProposal, FindResponse, PeerAddress, Requestor};
 use crate::dicom::data_set::DataSet;
 use crate::dicom::status::{Category, Status};
-use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
+use crate::dicom::uid::SopClassUid;
 
 /// Ask a peer what it has (C-FIND, Study Root)
 #[derive(Debug, clap::Args)]
@@ -63,18 +61,12 @@ pub(super) async fn find(arguments: Find) -> u8 {
 }
 
 async fn ask(arguments: &Find, asked: &DataSet) -> Result<(Vec<DataSet>, Status), String> {
-    let model =
-        SopClassUid::parse(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND).map_err(|e| e.to_string())?;
-    let proposal = ContextProposal {
-        abstract_syntax: model.clone(),
-        transfer_syntaxes: vec![TransferSyntaxUid::explicit_le(), TransferSyntaxUid::implicit_le()],
-    };
-    let caller = &arguments.caller.calling;
+    let (proposals, caller) = ([ContextProposal::study_root_find()], &arguments.caller.calling);
     let mut association =
-        Requestor::connect(&arguments.to, caller, &[proposal], &Timers::default()).await.map_err(|e| e.to_string())?;
+        Requestor::connect(&arguments.to, caller, &proposals, &Timers::default()).await.map_err(|e| e.to_string())?;
     let mut answers = Vec::new();
     let mut last = Status::SUCCESS;
-    let mut responses = association.find(&model, asked).await.map_err(|e| e.to_string())?;
+    let mut responses = association.find(&SopClassUid::study_root_find(), asked).await.map_err(|e| e.to_string())?;
     while let Some(response) = responses.next().await.map_err(|e| e.to_string())? {
         match response {
             FindResponse::Match(answer) => {

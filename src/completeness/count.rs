@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use dicom_core::VR;
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::tags;
 use tokio::task::{Id, JoinSet};
 
 use crate::association::Timers;
@@ -11,7 +11,7 @@ use crate::association::requestor::{ContextProposal, FindResponse, PeerAddress, 
 use crate::clock::Timestamp;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::data_set::DataSet;
-use crate::dicom::uid::{SeriesInstanceUid, SopClassUid, StudyInstanceUid, TransferSyntaxUid};
+use crate::dicom::uid::{SeriesInstanceUid, SopClassUid, StudyInstanceUid};
 use crate::store::{ReceivingSeries, SeriesKey};
 
 /// Questions under way at a time.
@@ -76,11 +76,8 @@ pub async fn count_instances(
     series: &SeriesInstanceUid,
     timers: &Timers,
 ) -> Result<u32, String> {
-    let model =
-        SopClassUid::parse(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND).map_err(|e| e.to_string())?;
-    let transfer_syntaxes = vec![TransferSyntaxUid::explicit_le(), TransferSyntaxUid::implicit_le()];
-    let proposal = ContextProposal { abstract_syntax: model.clone(), transfer_syntaxes };
-    let mut association = Requestor::connect(peer, own, &[proposal], timers).await.map_err(|e| e.to_string())?;
+    let (proposals, model) = ([ContextProposal::study_root_find()], SopClassUid::study_root_find());
+    let mut association = Requestor::connect(peer, own, &proposals, timers).await.map_err(|e| e.to_string())?;
     let mut count = 0;
     let mut responses = association.find(&model, &identifier(study, series)).await.map_err(|e| e.to_string())?;
     while let Some(response) = responses.next().await.map_err(|e| e.to_string())? {

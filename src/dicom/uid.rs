@@ -126,6 +126,12 @@ impl SopClassUid {
     pub fn verification() -> Self {
         Self("1.2.840.10008.1.1".to_owned())
     }
+
+    /// Study Root Query/Retrieve Information Model – FIND (PS3.4 section C.6.2).
+    #[must_use]
+    pub fn study_root_find() -> Self {
+        Self("1.2.840.10008.5.1.4.1.2.2.1".to_owned())
+    }
 }
 
 impl TransferSyntaxUid {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use dicom_core::VR;
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::tags;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::status::Status;
-use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
+use crate::dicom::uid::SopClassUid;
 use crate::store::{Store, StoreOptions};
 
 /// A node that takes one association at a time.
@@ -46,17 +46,10 @@ impl Node {
     }
 
     async fn associate(&self) -> Result<Requestor<TcpStream>, AssociationError> {
-        let proposal = ContextProposal {
-            abstract_syntax: study_root(),
-            transfer_syntaxes: vec![TransferSyntaxUid::explicit_le()],
-        };
+        let proposal = ContextProposal::study_root_find();
         let peer = format!("OVERREAD@{}", self.address).parse().unwrap();
         Requestor::connect(&peer, &AeTitle::parse("PEER").unwrap(), &[proposal], &Timers::default()).await
     }
-}
-
-fn study_root() -> SopClassUid {
-    SopClassUid::parse(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND).unwrap()
 }
 
 fn all_studies() -> DataSet {
@@ -75,7 +68,7 @@ async fn a_peer_that_leaves_before_its_answer_frees_its_place() {
     let node = Node::start(Duration::from_secs(300)).await;
     let _held = node.store.occupy_finders().await;
     let mut association = node.associate().await.unwrap();
-    association.find(&study_root(), &all_studies()).await.unwrap();
+    association.find(&SopClassUid::study_root_find(), &all_studies()).await.unwrap();
     assert!(node.associate().await.is_err(), "one at a time");
     drop(association);
     soon(async {
@@ -92,12 +85,12 @@ async fn a_query_is_cancelled_before_the_index_has_answered_and_the_association_
     let held = node.store.occupy_finders().await;
     let mut association = node.associate().await.unwrap();
     let identifier = all_studies();
-    let mut responses = association.find(&study_root(), &identifier).await.unwrap();
+    let mut responses = association.find(&SopClassUid::study_root_find(), &identifier).await.unwrap();
     responses.cancel().await.unwrap();
     let last = soon(responses.next()).await.unwrap().unwrap();
     assert!(matches!(last, FindResponse::Final(ref response) if response.status == Status::CANCEL), "{last:?}");
     drop(held);
-    let mut responses = association.find(&study_root(), &identifier).await.unwrap();
+    let mut responses = association.find(&SopClassUid::study_root_find(), &identifier).await.unwrap();
     let last = soon(responses.next()).await.unwrap().unwrap();
     assert!(matches!(last, FindResponse::Final(ref response) if response.status == Status::SUCCESS), "{last:?}");
     association.release().await.unwrap();
@@ -109,7 +102,7 @@ async fn a_peer_that_waits_for_its_answer_is_not_idle() {
     let held = node.store.occupy_finders().await;
     let mut association = node.associate().await.unwrap();
     let identifier = all_studies();
-    let mut responses = association.find(&study_root(), &identifier).await.unwrap();
+    let mut responses = association.find(&SopClassUid::study_root_find(), &identifier).await.unwrap();
     let mut next = Box::pin(responses.next());
     assert!(tokio::time::timeout(Duration::from_millis(400), &mut next).await.is_err());
     drop(held);
