@@ -243,3 +243,35 @@ async fn identifiers_that_do_not_fit_the_sop_class_are_refused_with_the_element_
         assert!(!comment.is_empty() && comment.chars().count() <= 64, "{comment}");
     }
 }
+
+#[tokio::test]
+async fn an_identifier_of_more_attributes_than_any_query_has_is_refused() {
+    let archive = Archive::with_studies(1).await;
+    let private = |mut to: DataSet, count: u16| {
+        (0..count).for_each(|number| to.put_text(Tag(0x0011, 0x1000 + number), VR::LO, ""));
+        to
+    };
+    let around = |items| {
+        let mut around = DataSet::new();
+        around.put_items(tags::REQUEST_ATTRIBUTES_SEQUENCE, items);
+        around
+    };
+    let asked = || identifier("STUDY", &[(tags::STUDY_INSTANCE_UID, VR::UI, "")]);
+    let with_item = |item| {
+        let mut asked = asked();
+        asked.put_items(tags::PROCEDURE_CODE_SEQUENCE, vec![item]);
+        asked
+    };
+    // Beside the character set, the level and the unique key.
+    let most = 1024 - 3;
+    for asked in [private(asked(), most), with_item(private(DataSet::new(), most - 1))] {
+        assert_eq!(found(&archive.store, &asked).await.0.status, Status::SUCCESS);
+    }
+    let nested = with_item(around(vec![private(DataSet::new(), most - 1)]));
+    for asked in [private(asked(), most + 1), private(asked(), 50_000), nested] {
+        let (ended, answers) = found(&archive.store, &asked).await;
+        assert_eq!((ended.status, answers.len()), (Status::DATA_SET_DOES_NOT_MATCH, 0));
+        let comment = ended.comment.unwrap();
+        assert!(comment.contains("1024 attributes") && comment.chars().count() <= 64, "{comment}");
+    }
+}

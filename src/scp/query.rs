@@ -92,7 +92,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> PendingResponses for Responses<'_
 }
 
 impl<S> Responses<'_, S> {
-    /// While a query is being answered only C-CANCEL may come.
+    /// While a query is being answered only C-CANCEL may come: a second operation takes an Asynchronous Operations Window
+    /// (PS3.7 section D.3.3.3), which is never agreed to here, and a release would cut the answers off.
     fn take(&mut self, received: &Received) -> Result<(), AssociationError> {
         match received {
             Received::Command { command: Ok(Command::Request(command)), .. }
@@ -101,7 +102,12 @@ impl<S> Responses<'_, S> {
                 self.cancelled |= command.message_id == self.request.message_id;
                 Ok(())
             }
-            _ => Err(Violation::Message("something came while a query was being answered").into()),
+            Received::Command { .. } => Err(Violation::Message(
+                "something other than C-CANCEL came while a C-FIND was being answered, and asynchronous operations were not \
+                 negotiated",
+            )
+            .into()),
+            Received::ReleaseRequest => Err(AssociationError::Released),
         }
     }
 }

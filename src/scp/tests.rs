@@ -1,6 +1,8 @@
 //! Peers that leave, or cancel, while the index has not answered yet.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dicom_core::VR;
@@ -10,13 +12,13 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{Listener, ScpOptions};
-use crate::association::requestor::{ContextProposal, FindResponse, Requestor};
-use crate::association::{AcceptorPolicy, AssociationError, Timers};
+use crate::association::requestor::{ContextProposal, FindResponse, RequestError, Requestor};
+use crate::association::{Abort, AcceptorPolicy, AssociationError, Timers};
 use crate::clock::Clock;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::status::Status;
-use crate::dicom::uid::SopClassUid;
+use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
 use crate::store::{Store, StoreOptions};
 
 /// A node that takes one association at a time.
@@ -46,9 +48,15 @@ impl Node {
     }
 
     async fn associate(&self) -> Result<Requestor<TcpStream>, AssociationError> {
-        let proposal = ContextProposal::study_root_find();
+        let proposals = [
+            ContextProposal::study_root_find(),
+            ContextProposal {
+                abstract_syntax: SopClassUid::verification(),
+                transfer_syntaxes: vec![TransferSyntaxUid::implicit_le()],
+            },
+        ];
         let peer = format!("OVERREAD@{}", self.address).parse().unwrap();
-        Requestor::connect(&peer, &AeTitle::parse("PEER").unwrap(), &[proposal], &Timers::default()).await
+        Requestor::connect(&peer, &AeTitle::parse("PEER").unwrap(), &proposals, &Timers::default()).await
     }
 }
 
@@ -108,4 +116,73 @@ async fn a_peer_that_waits_for_its_answer_is_not_idle() {
     drop(held);
     let last = soon(next).await.unwrap().unwrap();
     assert!(matches!(last, FindResponse::Final(ref response) if response.status == Status::SUCCESS), "{last:?}");
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// As long as the guard lives.
+    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let logging = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        (log, tracing::subscriber::set_default(logging))
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the log says of how an association ended.
+async fn ending(log: &Log) -> String {
+    soon(async {
+        loop {
+            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            match text.lines().find_map(|line| line.split_once(" ended=")) {
+                Some((_, ended)) => return ended.to_owned(),
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await
+}
+
+/// PS3.7 section D.3.3.3: without asynchronous operations negotiated, one operation at a time.
+#[tokio::test]
+async fn a_request_before_the_answer_to_a_query_ends_the_association_and_the_log_says_why() {
+    let (log, _logging) = Log::begin();
+    let node = Node::start(Duration::from_secs(300)).await;
+    let _held = node.store.occupy_finders().await;
+    let mut association = node.associate().await.unwrap();
+    association.find(&SopClassUid::study_root_find(), &all_studies()).await.unwrap();
+    let refused = soon(association.echo()).await;
+    let Err(RequestError::Association(AssociationError::Aborted(abort))) = refused else { panic!("{refused:?}") };
+    assert_eq!(abort, Abort::SERVICE_USER);
+    let ended = ending(&log).await;
+    assert!(
+        ended.contains("while a C-FIND was being answered") && ended.contains("asynchronous operations"),
+        "{ended}"
+    );
+}
+
+#[tokio::test]
+async fn a_release_before_the_answer_to_a_query_ends_the_association_and_the_log_says_why() {
+    let (log, _logging) = Log::begin();
+    let node = Node::start(Duration::from_secs(300)).await;
+    let _held = node.store.occupy_finders().await;
+    let mut association = node.associate().await.unwrap();
+    association.find(&SopClassUid::study_root_find(), &all_studies()).await.unwrap();
+    let refused = soon(association.release()).await;
+    assert!(matches!(refused, Err(AssociationError::Aborted(Abort::SERVICE_USER))), "{refused:?}");
+    let ended = ending(&log).await;
+    assert!(ended.contains("asked for a release while an answer was due"), "{ended}");
 }

@@ -92,11 +92,18 @@ pub enum Content {
     Item(Vec<Key>),
 }
 
+/// The most attributes that an identifier may have, those in the items of its sequences counted too. Each is repeated in every
+/// answer, whether it is known or not; queries of real peers have some dozens.
+const MOST_ATTRIBUTES: usize = 1024;
+
 /// Reads an identifier.
 ///
 /// # Errors
 /// [`Refusal`] with the status, the element and the comment that the response must carry.
 pub fn read(model: Model, identifier: &DataSet) -> Result<Question, Refusal> {
+    if attributes(identifier) > MOST_ATTRIBUTES {
+        return Err(refusal(None, &format!("the identifier has more than {MOST_ATTRIBUTES} attributes")));
+    }
     let level = level_of(model, identifier)?;
     let mut reader = Reader {
         question: Question {
@@ -122,6 +129,15 @@ pub fn read(model: Model, identifier: &DataSet) -> Result<Question, Refusal> {
     }
     question.keys.sort_by_key(|key| key.tag);
     Ok(question)
+}
+
+/// With those in items, however deep: the parser bounds that.
+fn attributes(data_set: &DataSet) -> usize {
+    let within = |element: &Element| match &element.value {
+        Value::Items(items) => items.iter().map(attributes).sum(),
+        _ => 0,
+    };
+    data_set.elements().iter().map(|element| 1 + within(element)).sum()
 }
 
 fn level_of(model: Model, identifier: &DataSet) -> Result<Level, Refusal> {
