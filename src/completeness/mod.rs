@@ -129,7 +129,12 @@ impl Watch {
         if !wanted {
             return Ok(None);
         }
-        let instances = self.store.series_instances(series.key, series.revision).await?;
+        let instances = match self.store.series_instances(series.key, series.revision).await {
+            Ok(instances) => instances,
+            // The next look would find the same.
+            Err(error) if error.is_damage() => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let sources: Vec<InstanceSource> = instances.iter().map(|i| InstanceSource::from(i.path())).collect();
         let kind = tokio::task::spawn_blocking(move || Series::read(sources).map(|series| series.kind()).ok());
         Ok(kind.await.unwrap_or_default())

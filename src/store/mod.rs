@@ -68,6 +68,8 @@ mod record;
 
 mod series;
 
+mod unreadable;
+
 mod jobs;
 
 mod finish;
@@ -121,6 +123,7 @@ use commit::Writer;
 use in_flight::InFlight;
 use layout::Layout;
 use queue::CommitQueue;
+use unreadable::Unreadable;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -175,6 +178,7 @@ struct Inner {
     in_flight: Arc<InFlight>,
     /// Until when the jobs that run here are their workers', by [`Clock::steady_ms`].
     leases: std::sync::Mutex<HashMap<JobId, i64>>,
+    unreadable: Unreadable,
     changes: Changes,
     /// Held as long as the store is open for running; nothing for a tool that looks in beside a running node.
     lock: Option<File>,
@@ -306,6 +310,7 @@ impl Store {
                 recording: AtomicUsize::new(0),
                 in_flight: Arc::default(),
                 leases: std::sync::Mutex::default(),
+                unreadable: Unreadable::default(),
                 changes,
                 lock,
             }),

@@ -63,9 +63,15 @@ pub enum Resend {
     Study(StudyInstanceUid),
 }
 
-/// What waits, by destination.
-pub(super) const WAITING: &str = "SELECT destination, min(next_attempt_at) AS due, max(resent_at) AS resent_at \
-     FROM delivery WHERE state = 'pending' GROUP BY destination ORDER BY due";
+/// What waits, by destination, and whether one of these rows holds what is no time.
+pub(super) const WAITING: &str = "SELECT destination, min(next_attempt_at) AS due, max(resent_at) AS resent_at, \
+     max(typeof(next_attempt_at) <> 'integer' OR typeof(resent_at) NOT IN ('integer', 'null')) AS is_damaged, \
+     min(delivery_id) AS one_of_them FROM delivery WHERE state = 'pending' GROUP BY destination ORDER BY due";
+
+/// Gives up what waits for the same destination as one delivery: all of it, or what holds no times.
+pub(super) const GIVE_UP: &str = "UPDATE delivery SET state = 'dead', last_status = NULL, last_comment = $1 \
+     WHERE state = 'pending' AND destination = (SELECT destination FROM delivery WHERE delivery_id = $2) \
+     AND ($3 OR typeof(next_attempt_at) <> 'integer' OR typeof(resent_at) NOT IN ('integer', 'null'))";
 
 /// The next delivery for a destination.
 pub(super) const CLAIM: &str = "UPDATE delivery SET state = 'sending', attempts = attempts + 1, last_attempt_at = $1, \
@@ -87,24 +93,46 @@ pub(super) const RESEND_STUDY: &str = "UPDATE delivery SET state = 'pending', at
          JOIN study ON study.study_key = series.study_key WHERE study.study_instance_uid = $2)";
 
 impl Store {
-    /// The destinations that have something waiting, those first of which something is due first.
+    /// The destinations that have something waiting, those first of which something is due first. Deliveries to what is no
+    /// title, or at what is no time, are dead from here on and say so; they hold up no other.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// When the database cannot be read or written.
     pub async fn destinations_waiting(&self) -> Result<Vec<WaitingDestination>, StoreError> {
+        let waiting = self.waiting().await?;
+        if waiting.iter().all(|(_, destination)| destination.is_ok()) {
+            return Ok(waiting.into_iter().filter_map(|(_, destination)| destination.ok()).collect());
+        }
+        for (id, damage) in &waiting {
+            if let Err(damage) = damage {
+                self.give_up(*id, damage).await?;
+            }
+        }
+        Ok(self.waiting().await?.into_iter().filter_map(|(_, destination)| destination.ok()).collect())
+    }
+
+    /// What waits by destination, each with one of its deliveries.
+    async fn waiting(&self) -> Result<Vec<(DeliveryId, Result<WaitingDestination, Damage>)>, StoreError> {
         let rows = sqlx::query(WAITING).fetch_all(self.readers()).await?;
-        let waiting = |row: &SqliteRow| {
-            Ok(WaitingDestination {
-                ae_title: title(row)?,
-                due: Timestamp(row.try_get("due")?),
-                resent_at: row.try_get::<Option<i64>, _>("resent_at")?.map(Timestamp),
-            })
-        };
+        let waiting = |row: &SqliteRow| Ok((row.try_get("one_of_them")?, waiting_destination(row)?));
         rows.iter().map(waiting).collect()
     }
 
-    /// Gives the next delivery for a destination to this lane: the one that has waited longest. One whose instance the
-    /// index cannot name any more is dead from here on and says so; it holds up no other.
+    async fn give_up(&self, one_of_them: DeliveryId, damage: &Damage) -> Result<(), StoreError> {
+        let cause = StoreError::Damaged(damage.cause.clone()).to_string();
+        let given_up = sqlx::query(GIVE_UP)
+            .bind(&cause)
+            .bind(one_of_them)
+            .bind(damage.is_of_all)
+            .execute(&mut *self.inner.writer.lock().await)
+            .await?
+            .rows_affected();
+        tracing::error!(delivery.id = %one_of_them, deliveries = given_up, cause, "deliveries dead");
+        Ok(())
+    }
+
+    /// Gives the next delivery for a destination to this lane: the one that has waited longest. One of which the index does
+    /// not say enough any more is dead from here on and says so; it holds up no other.
     ///
     /// # Errors
     /// [`StoreError::UnreadableDelivery`] for such a one: ask for the next. Otherwise when the database cannot be written.
@@ -127,10 +155,21 @@ impl Store {
             "SELECT {COLUMNS}, delivery.attempts, delivery.created_at FROM {TABLES} \
              JOIN delivery ON delivery.instance_key = instance.instance_key WHERE delivery.delivery_id = $1"
         );
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(id).fetch_one(&mut *transaction).await?;
-        let instance = match from_row(&row, &self.inner.layout) {
-            Ok(instance) => instance,
-            Err(StoreError::Damaged(cause)) => {
+        let row = sqlx::query(AssertSqlSafe(sql)).bind(id).fetch_one(&mut *transaction).await;
+        let claimed = row.map_err(StoreError::from).and_then(|row| {
+            Ok(ClaimedDelivery {
+                id,
+                token,
+                destination: destination.clone(),
+                instance: from_row(&row, &self.inner.layout)?,
+                attempt: row.try_get("attempts")?,
+                created_at: Timestamp(row.try_get("created_at")?),
+            })
+        });
+        let delivery = match claimed {
+            Ok(delivery) => delivery,
+            Err(error) if error.is_damage() => {
+                let cause = error.to_string();
                 sqlx::query(
                     "UPDATE delivery SET state = 'dead', lease_token = NULL, last_status = NULL, last_comment = $1 \
                      WHERE delivery_id = $2",
@@ -143,14 +182,6 @@ impl Store {
                 return Err(StoreError::UnreadableDelivery { id, cause });
             }
             Err(error) => return Err(error),
-        };
-        let delivery = ClaimedDelivery {
-            id,
-            token,
-            destination: destination.clone(),
-            instance,
-            attempt: row.try_get("attempts")?,
-            created_at: Timestamp(row.try_get("created_at")?),
         };
         transaction.commit().await?;
         Ok(Some(delivery))
@@ -247,6 +278,29 @@ impl Store {
     }
 }
 
-fn title(row: &SqliteRow) -> Result<AeTitle, StoreError> {
-    AeTitle::parse(row.try_get("destination")?).map_err(|e| StoreError::Damaged(e.to_string()))
+/// Why deliveries that wait for a destination cannot be read.
+struct Damage {
+    cause: String,
+    /// Of all of them: it is no title.
+    is_of_all: bool,
+}
+
+fn waiting_destination(row: &SqliteRow) -> Result<Result<WaitingDestination, Damage>, StoreError> {
+    let ae_title = match row.try_get::<&str, _>("destination") {
+        // What is kept is written without padding: under another name no lane would find it.
+        Ok(title) => AeTitle::parse(title).ok().filter(|known| known.as_str() == title).ok_or_else(|| title.to_owned()),
+        Err(_) => Err("bytes".to_owned()),
+    };
+    let ae_title = match ae_title {
+        Ok(ae_title) => ae_title,
+        Err(what) => {
+            return Ok(Err(Damage { cause: format!("the destination «{what}» is no AE title"), is_of_all: true }));
+        }
+    };
+    if row.try_get("is_damaged")? {
+        let cause = format!("a time of a delivery to {ae_title} is none");
+        return Ok(Err(Damage { cause, is_of_all: false }));
+    }
+    let (due, resent_at) = (Timestamp(row.try_get("due")?), row.try_get::<Option<i64>, _>("resent_at")?);
+    Ok(Ok(WaitingDestination { ae_title, due, resent_at: resent_at.map(Timestamp) }))
 }

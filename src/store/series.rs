@@ -1,6 +1,6 @@
 //! Series that are receiving, and the second hand-over: a series is complete, its jobs are queued.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row};
@@ -119,13 +119,28 @@ pub(super) const RECEIVING: &str = "SELECT series.*, study.study_instance_uid, \
      WHERE series.state = 'receiving' ORDER BY series.last_received_at";
 
 impl Store {
-    /// All series that are receiving, those that have been quiet longest first.
+    /// All series that are receiving, those that have been quiet longest first. One whose row cannot be read is passed over
+    /// until it can, and holds up no other; the log is told once.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn series_receiving(&self) -> Result<Vec<ReceivingSeries>, StoreError> {
         let rows = sqlx::query(RECEIVING).fetch_all(self.readers()).await?;
-        rows.iter().map(receiving_series).collect()
+        let mut receiving = Vec::with_capacity(rows.len());
+        let mut unreadable = HashMap::new();
+        for row in &rows {
+            match receiving_series(row) {
+                Ok(series) => receiving.push(series),
+                Err(error) if error.is_damage() => {
+                    unreadable.insert(row.try_get("series_key")?, error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for (key, cause) in self.inner.unreadable.news(unreadable) {
+            tracing::error!(series.key = %key, cause, "a series is passed over until its row in the index can be read");
+        }
+        Ok(receiving)
     }
 
     /// The instances of one revision of a series, in the order in which they came: the first `revision` of them.

@@ -3,12 +3,6 @@
 use super::working::{LEASE_MS, result};
 use super::*;
 
-impl Bench {
-    async fn spoil(&self, sql: &'static str) {
-        sqlx::raw_sql(sql).execute(&mut *self.store.inner.writer.lock().await).await.unwrap();
-    }
-}
-
 #[tokio::test]
 async fn a_job_that_cannot_be_read_fails_with_its_cause_and_holds_up_no_other() {
     for spoilt in [
@@ -17,7 +11,7 @@ async fn a_job_that_cannot_be_read_fails_with_its_cause_and_holds_up_no_other() 
     ] {
         let bench = Bench::new().await;
         bench.complete(&["bad", "good"]).await;
-        bench.spoil(spoilt).await;
+        bench.store.spoil(spoilt).await;
         let unreadable = bench.store.claim_job(bench.clock.now(), LEASE_MS).await;
         assert!(matches!(unreadable, Err(StoreError::UnreadableJob { .. })), "{unreadable:?}");
         let next = bench.store.claim_job(bench.clock.now(), LEASE_MS).await.unwrap().expect("the good one");
@@ -61,7 +55,10 @@ async fn a_job_whose_results_could_not_be_saved_ends_with_that_cause() {
 async fn a_job_that_the_disk_had_no_room_for_is_tried_again_with_that_cause() {
     let bench = Bench::new().await;
     bench.complete(&["lung"]).await;
-    bench.spoil("CREATE TRIGGER full BEFORE INSERT ON result BEGIN SELECT RAISE(ABORT, 'the disk is full'); END").await;
+    bench
+        .store
+        .spoil("CREATE TRIGGER full BEFORE INSERT ON result BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+        .await;
     let job = bench.claim().await.unwrap();
     let (lease, now) = (job.lease(), bench.clock.now());
     let error = bench.store.finish_job(job, "read", vec![result(1)], None, now).await.unwrap_err();
@@ -71,7 +68,7 @@ async fn a_job_that_the_disk_had_no_room_for_is_tried_again_with_that_cause() {
     assert!(bench.claim().await.is_none(), "not at once");
     let again = bench.store.retry_lease(&lease, "", later, now).await;
     assert!(matches!(again, Err(StoreError::LeaseLost(_))), "{again:?}");
-    bench.spoil("DROP TRIGGER full").await;
+    bench.store.spoil("DROP TRIGGER full").await;
     bench.clock.advance_ms(5000);
     let job = bench.claim().await.unwrap();
     assert!(job.cause.contains("the disk is full"));
@@ -106,7 +103,7 @@ async fn what_the_index_will_never_say_is_told_from_what_it_cannot_say_now() {
     ] {
         let bench = Bench::new().await;
         bench.complete(&["lung"]).await;
-        bench.spoil(spoilt).await;
+        bench.store.spoil(spoilt).await;
         let job = bench.claim().await.unwrap();
         let error = bench.store.series_instances(job.series, job.revision).await.unwrap_err();
         assert!(error.is_damage(), "{spoilt}: {error}");

@@ -15,6 +15,8 @@ use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
 mod crashing;
 
+mod damage;
+
 mod embedding;
 
 mod ending;
@@ -31,6 +33,13 @@ mod working;
 
 /// 2026-01-01 00:00:00 UTC.
 const START: Timestamp = Timestamp(1_767_225_600_000);
+
+impl Store {
+    /// Changes the database as only a fault does.
+    pub(crate) async fn spoil(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&mut *self.inner.writer.lock().await).await.unwrap();
+    }
+}
 
 /// A store in a folder of its own, with a clock that stands.
 struct Bench {
