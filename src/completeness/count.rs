@@ -90,6 +90,22 @@ pub async fn count_instances(
     Ok(count)
 }
 
+/// Waits for an answer until the time is up. One time for all of it: a peer that answers each message late, or without end,
+/// keeps no other from being asked.
+///
+/// # Errors
+/// What kept the peer from answering, in words.
+pub(super) async fn in_time(
+    asking: impl Future<Output = Result<u32, String>>,
+    time_is_up: impl Future<Output = ()>,
+) -> Result<u32, String> {
+    tokio::select! {
+        biased;
+        answer = asking => answer,
+        () = time_is_up => Err("it did not answer in time".to_owned()),
+    }
+}
+
 /// What a match says of `series`: a peer that does not look at the UID answers for every series of the study.
 fn counted(answer: &DataSet, series: &SeriesInstanceUid) -> Option<u32> {
     let of = answer.uid(tags::SERIES_INSTANCE_UID, SeriesInstanceUid::parse).ok()?;
@@ -116,6 +132,55 @@ mod tests {
         let mut answer = identifier(&StudyInstanceUid::parse("1.2").unwrap(), &one);
         answer.put_text(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, "50");
         assert_eq!((counted(&answer, &one), counted(&answer, &other)), (Some(50), None));
+    }
+
+    #[tokio::test]
+    async fn a_peer_whose_answer_never_ends_is_given_up_when_the_time_is_up() {
+        let (time, is_up) = tokio::sync::oneshot::channel();
+        let mut time = Some(time);
+        let mut messages = 0;
+        let endless = async {
+            loop {
+                messages += 1;
+                if messages == 1000 {
+                    time.take().unwrap().send(()).unwrap();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let given_up = in_time(endless, async { is_up.await.unwrap() });
+        let given_up = tokio::time::timeout(std::time::Duration::from_secs(20), given_up).await.expect("it ends");
+        assert_eq!(given_up, Err("it did not answer in time".to_owned()));
+        assert_eq!(in_time(async { Ok(7) }, std::future::ready(())).await, Ok(7), "an answer in time counts");
+    }
+
+    #[tokio::test]
+    async fn a_question_that_ends_unexpectedly_is_no_answer_and_can_be_asked_again() {
+        let (mut counts, series) = (Counts::default(), SeriesKey::made_up(7));
+        counts.ask(series, Timestamp(1_000), || async { panic!("while asking") });
+        counts.answered().await;
+        assert_eq!(counts.of(series), Some((0, Timestamp(1_000))));
+        counts.ask(series, Timestamp(2_000), || async { 3 });
+        counts.answered().await;
+        assert_eq!(counts.of(series), Some((3, Timestamp(2_000))));
+    }
+
+    #[tokio::test]
+    async fn so_many_questions_are_under_way_and_no_more() {
+        let mut counts = Counts::default();
+        let (answer, wait) = tokio::sync::watch::channel(());
+        for series in 0..9 {
+            let mut wait = wait.clone();
+            counts.ask(SeriesKey::made_up(series), Timestamp(1_000), || async move {
+                wait.changed().await.map_or(0, |()| 5)
+            });
+        }
+        answer.send(()).unwrap();
+        for _ in 0..MOST_QUESTIONS {
+            counts.answered().await;
+        }
+        assert!((0..8).all(|series| counts.of(SeriesKey::made_up(series)) == Some((5, Timestamp(1_000)))));
+        assert_eq!(counts.of(SeriesKey::made_up(8)), None, "a later look asks");
     }
 
     #[tokio::test]

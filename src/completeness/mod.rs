@@ -152,10 +152,8 @@ impl Watch {
         let (study, uid) = (series.study_instance_uid.clone(), series.series_instance_uid.clone());
         async move {
             let Some(peer) = peer else { return 0 };
-            // One time for all of it: a peer that answers each message late keeps no other from being asked.
-            let asked = count::count_instances(&peer, &own, &study, &uid, &timers);
-            let asked = tokio::time::timeout(timers.connect + timers.response, asked).await;
-            match asked.unwrap_or_else(|_| Err("it did not answer in time".to_owned())) {
+            let asking = count::count_instances(&peer, &own, &study, &uid, &timers);
+            match count::in_time(asking, tokio::time::sleep(timers.connect + timers.response)).await {
                 Ok(count) => count,
                 Err(cause) => {
                     tracing::warn!(%peer, series.uid = %uid, cause, "a peer could not be asked for the number of instances");
@@ -181,4 +179,54 @@ fn reception(series: &ReceivingSeries, counts: &Counts) -> Reception {
 
 fn until(time: Timestamp, now: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(time.since(now)).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Late, Route};
+    use crate::inference::manifest::Manifest;
+    use crate::store::tests::{Bench, Sample};
+
+    #[tokio::test]
+    async fn a_series_of_which_a_slice_cannot_be_looked_up_is_complete_and_its_job_says_why() {
+        let bench = Bench::new().await;
+        bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+        bench.store.spoil("UPDATE instance SET sop_class_uid = 'no uid'").await;
+        let model = Manifest::parse(include_str!("../inference/manifest/example.toml")).unwrap();
+        let any = Vec::new;
+        let route = Route {
+            model: model.name.clone(),
+            send_to: vec![Destination::Sender],
+            modality: any(),
+            calling_ae: any(),
+            series_description: any(),
+        };
+        let watch = Watch {
+            store: bench.store.clone(),
+            clock: bench.clock.clone(),
+            rule: Completeness {
+                quiet: Duration::ZERO,
+                quiet_by_modality: Vec::new(),
+                quiet_by_calling_ae: Vec::new(),
+                on_release: false,
+                ask_count: None,
+                count_patience: Duration::ZERO,
+                late: Late::Rerun,
+            },
+            routing: Routing {
+                routes: vec![route],
+                peers: Vec::new(),
+                models: vec![model],
+                late: Late::Rerun,
+                allow_untrained: true,
+            },
+            own: AeTitle::parse("OVERREAD").unwrap(),
+            peers: Vec::new(),
+            timers: Timers::default(),
+        };
+        watch.sweep(&mut Counts::default()).await;
+        assert_eq!(bench.number("SELECT count(*) FROM job").await, 1);
+        assert_eq!(bench.text("SELECT state FROM series").await, "complete");
+    }
 }

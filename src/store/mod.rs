@@ -93,7 +93,7 @@ mod reread;
 mod find;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use aside::KeptAside;
 pub use embedding::{

@@ -174,3 +174,6 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

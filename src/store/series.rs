@@ -148,11 +148,28 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn series_instances(&self, series: SeriesKey, revision: i64) -> Result<Vec<StoredInstance>, StoreError> {
+        let rows = self.instance_rows(series, revision).await?;
+        rows.iter().map(|row| from_row(row, &self.inner.layout)).collect()
+    }
+
+    /// Those of [`Self::series_instances`] whose rows can be read: for a report on a series that is damaged.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn readable_instances(
+        &self,
+        series: SeriesKey,
+        revision: i64,
+    ) -> Result<Vec<StoredInstance>, StoreError> {
+        let rows = self.instance_rows(series, revision).await?;
+        Ok(rows.iter().filter_map(|row| from_row(row, &self.inner.layout).ok()).collect())
+    }
+
+    async fn instance_rows(&self, series: SeriesKey, revision: i64) -> Result<Vec<SqliteRow>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM {TABLES} WHERE instance.series_key = $1 ORDER BY instance.instance_key LIMIT $2"
         );
-        let rows = sqlx::query(AssertSqlSafe(sql)).bind(series).bind(revision).fetch_all(self.readers()).await?;
-        rows.iter().map(|row| from_row(row, &self.inner.layout)).collect()
+        Ok(sqlx::query(AssertSqlSafe(sql)).bind(series).bind(revision).fetch_all(self.readers()).await?)
     }
 
     /// The instance that was recorded last; a number below all others where there is none.

@@ -33,57 +33,94 @@ pub(super) struct NotDone {
 }
 
 impl NotDone {
-    fn new(job: &ClaimedJob, cause: String, code: &'static str, acts: &'static str, may_pass: bool) -> Self {
-        let (model, series) = (job.model_name.clone(), job.series_instance_uid.clone());
-        Self { lease: job.lease(), model, series, attempt: job.attempt, tries: job.tries, cause, code, acts, may_pass }
-    }
-
-    /// The index did not say what there is to read.
-    pub(super) fn not_prepared(job: &ClaimedJob, error: &StoreError) -> Self {
-        let cause = format!("the series could not be looked up: {error}");
-        Self::new(job, cause, "index", "operator", !error.is_damage())
+    /// The index cannot be asked now what there is to read.
+    fn not_looked_up(job: &ClaimedJob, error: &StoreError) -> Self {
+        let error = ReadingError::Index(error.to_string());
+        Self { may_pass: true, ..Self::not_read(job, &error) }
     }
 
     fn not_read(job: &ClaimedJob, error: &ReadingError) -> Self {
-        Self::new(job, error.to_string(), error.code(), error.acts(), error.may_pass())
-    }
-
-    /// To be completed by what the store says.
-    fn not_saved(job: &ClaimedJob) -> Self {
-        Self::new(job, String::new(), "not-saved", "operator", true)
+        let (model, series) = (job.model_name.clone(), job.series_instance_uid.clone());
+        Self {
+            lease: job.lease(),
+            model,
+            series,
+            attempt: job.attempt,
+            tries: job.tries,
+            cause: error.to_string(),
+            code: error.code(),
+            acts: error.acts(),
+            may_pass: error.may_pass(),
+        }
     }
 }
 
 impl Worker {
-    /// Saves what was made of a job; where that cannot be, the job ends with this cause.
+    /// Ends a job of which the index does not say what there is to read: with a report on what it does say, where it will
+    /// not say more another time.
+    pub(super) async fn not_prepared(&self, job: ClaimedJob, error: StoreError, drained: &CancellationToken) {
+        if !error.is_damage() {
+            return self.settle(NotDone::not_looked_up(&job, &error), drained).await;
+        }
+        let readable = self.store.readable_instances(job.series, job.revision).await.unwrap_or_default();
+        let files: Vec<PathBuf> = readable.iter().map(|instance| instance.path().to_owned()).collect();
+        self.not_done(job, ReadingError::Index(error.to_string()), &files, drained).await;
+    }
+
+    /// Saves what was made of a job, which was begun then from these files; where that cannot be, the job ends with this
+    /// cause.
     pub(super) async fn done(
         &self,
         job: ClaimedJob,
         reading: Reading,
         embeddings: Option<NewEmbeddings>,
-        begun: Instant,
+        (begun, files): (Instant, &[PathBuf]),
         drained: &CancellationToken,
     ) {
-        let not_saved = NotDone::not_saved(&job);
+        let (lease, model, series) = (job.lease(), job.model_name.clone(), job.series_instance_uid.clone());
         let Reading { outcome, results, times, decoded_early, .. } = reading;
         let count = results.objects.len();
         let error = match self.store.finish_job(job, &outcome, new_results(results), embeddings, self.clock.now()).await
         {
             Ok(_) => {
                 return tracing::info!(
-                    job.id = %not_saved.lease.job(), model.name = not_saved.model, series.uid = %not_saved.series, outcome,
+                    job.id = %lease.job(), model.name = model, series.uid = %series, outcome,
                     results = count, assemble_ms = milliseconds(times.assemble), infer_ms = milliseconds(times.infer),
                     forward_ms = milliseconds(times.forward), encode_ms = milliseconds(times.encode), decoded_early,
                     duration_ms = milliseconds(begun.elapsed()), "job done"
                 );
             }
-            Err(StoreError::LeaseLost(_)) => return lost(&not_saved.lease),
-            Err(error) => error,
+            Err(StoreError::LeaseLost(_)) => return lost(&lease),
+            Err(error @ StoreError::Unusable(_)) => ReadingError::Unusable(error.to_string()),
+            Err(error) => ReadingError::NotSaved(error.to_string()),
         };
-        let is_ours = matches!(error, StoreError::Unusable(_));
-        let cause = format!("the results could not be saved: {error}");
-        let acts = if is_ours { "us" } else { not_saved.acts };
-        self.settle(NotDone { cause, acts, may_pass: !is_ours, ..not_saved }, drained).await;
+        if let Some(job) = self.job_of(&lease, drained).await {
+            self.not_done(job, error, files, drained).await;
+        }
+    }
+
+    /// The job that the store has taken and could not save; none where it is another's, cannot be read any more, or the node
+    /// is stopping: what is not told is taken for a worker that vanished.
+    async fn job_of(&self, lease: &Lease, drained: &CancellationToken) -> Option<ClaimedJob> {
+        loop {
+            match self.store.job_of(lease).await {
+                Ok(job) => return Some(job),
+                Err(StoreError::LeaseLost(_)) => {
+                    lost(lease);
+                    return None;
+                }
+                Err(error) => {
+                    tracing::error!(job.id = %lease.job(), %error, "the job that could not be saved cannot be read");
+                    if error.is_damage() {
+                        return None;
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(AFTER_ERROR) => {}
+                () = drained.cancelled() => return None,
+            }
+        }
     }
 
     /// Ends a job that was not read: with a report where it has failed for good and one is wanted.

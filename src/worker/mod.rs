@@ -23,7 +23,7 @@ use crate::results::{DocumentReference, ResultKind};
 use crate::store::{ClaimedJob, Lease, NewEmbeddings, Store, StoreError, StoredInstance};
 use early::EarlySlices;
 use embeddings::{embeddings_of, new_embeddings};
-use ending::{NotDone, lost};
+use ending::lost;
 use reading::{Assignment, Gates, Reading, ReadingError, Writing};
 
 /// The longest time without a look for jobs: one that waits for its next attempt has become due.
@@ -84,8 +84,7 @@ impl Worker {
         let prepared = match self.prepare(&job).await {
             Ok(prepared) => prepared,
             Err(error) => {
-                let ending = self.settle(NotDone::not_prepared(&job, &error), drained);
-                return self.renewing(lease, ending).await;
+                return self.renewing(lease, self.not_prepared(job, error, drained)).await;
             }
         };
         if job.tries > self.jobs.attempts {
@@ -105,7 +104,7 @@ impl Worker {
         });
         match outcome {
             Ok((reading, embeddings)) => {
-                self.renewing(lease, self.done(job, reading, embeddings, begun, drained)).await;
+                self.renewing(lease, self.done(job, reading, embeddings, (begun, &prepared.files), drained)).await;
             }
             Err(ReadingError::Engine(error @ EngineError::Exhausted { .. })) => {
                 tracing::error!(job.id = %job.id(), %error, "the engine is exhausted");
@@ -248,30 +247,4 @@ pub const fn kind_word(kind: ResultKind) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_lease_is_renewed_while_its_job_ends_and_losing_it_cuts_nothing_short() {
-        let (renewed, wait) = tokio::sync::oneshot::channel();
-        let ending = async {
-            // Comes only where renewing goes on beside it.
-            let renewed = wait.await;
-            tokio::task::yield_now().await;
-            renewed.is_ok()
-        };
-        let renewing = async { renewed.send(()).unwrap() };
-        assert!(while_renewing(ending, renewing).await);
-    }
-
-    #[tokio::test]
-    async fn nothing_is_begun_beside_a_reading_whose_lease_is_lost() {
-        let (ends, wait) = tokio::sync::oneshot::channel::<()>();
-        let mut attending = std::pin::pin!(attended(wait, std::future::ready(()), std::future::pending()));
-        assert!(futures_util::poll!(&mut attending).is_pending());
-        drop(ends);
-        assert!(matches!(attending.await, Attended::LeaseLost));
-        let stopped = attended(std::future::pending::<()>(), std::future::ready(()), std::future::ready(()));
-        let _ends = tokio::time::timeout(Duration::from_secs(10), stopped).await.unwrap();
-    }
-}
+mod tests;

@@ -270,7 +270,7 @@ pub fn report_failure(
     error: &ReadingError,
 ) -> Result<ResultSet, ReadingError> {
     let source = SeriesInstances::from(files).source()?;
-    let cause = error.to_string();
+    let cause = error.told();
     written(&source, None, Outcome::Failed { code: error.code(), cause: &cause }, signature)
 }
 

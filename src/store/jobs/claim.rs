@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Row};
 
-use super::end::{Ending, supersede};
+use super::end::{Ending, check_lease, supersede};
 use super::{ClaimedJob, JobEnd, Lease};
 use crate::clock::Timestamp;
 use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
@@ -33,6 +33,11 @@ pub(in crate::store) const CLAIM: &str = "UPDATE job SET state = 'running', atte
 /// All jobs that run, and whether they were claimed by this process.
 pub(in crate::store) const RUNNING: &str =
     "SELECT job_id, lease_owner = $1 AS is_own, lease_expires_at FROM job WHERE state = 'running'";
+
+/// All that a worker needs to know of a job.
+const JOB: &str = "SELECT job.*, job.attempts - job.put_back AS tries, series.series_instance_uid, study.study_instance_uid \
+     FROM job JOIN series ON series.series_key = job.series_key JOIN study ON study.study_key = series.study_key \
+     WHERE job.job_id = $1";
 
 /// Why a job was taken from its worker.
 const PROCESS_ENDED: &str = "the node ended while the job was running";
@@ -128,15 +133,19 @@ impl Store {
         .bind(job)
         .execute(&mut *connection)
         .await?;
-        let row = sqlx::query(
-            "SELECT job.*, job.attempts - job.put_back AS tries, series.series_instance_uid, study.study_instance_uid FROM job \
-             JOIN series ON series.series_key = job.series_key JOIN study ON study.study_key = series.study_key \
-             WHERE job.job_id = $1",
-        )
-        .bind(job)
-        .fetch_one(&mut *connection)
-        .await?;
+        let row = sqlx::query(JOB).bind(job).fetch_one(&mut *connection).await?;
         claimed_job(&row, token)
+    }
+
+    /// The job of a lease again, after [`Self::finish_job`] has taken it and could not save it.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`], or when the database cannot be read.
+    pub async fn job_of(&self, lease: &Lease) -> Result<ClaimedJob, StoreError> {
+        let mut connection = self.inner.writer.lock().await;
+        check_lease(&mut connection, lease).await?;
+        let row = sqlx::query(JOB).bind(lease.job).fetch_one(&mut *connection).await?;
+        claimed_job(&row, lease.token.clone())
     }
 
     /// Keeps a job for `lease_ms` more, from `now`.

@@ -42,14 +42,14 @@ impl Store {
 }
 
 /// A store in a folder of its own, with a clock that stands.
-struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
-    clock: Clock,
-    store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(StoreOptions { reserve_bytes: 0, ..StoreOptions::default() }).await
     }
 
@@ -75,7 +75,7 @@ impl Bench {
         Self { folder, clock, store }
     }
 
-    async fn send(&self, sample: &Sample) -> Result<Recorded, StoreError> {
+    pub(crate) async fn send(&self, sample: &Sample) -> Result<Recorded, StoreError> {
         self.send_by(sample, "a1").await
     }
 
@@ -93,11 +93,11 @@ impl Bench {
         self.store.record_instance(file, reception).await
     }
 
-    async fn number(&self, sql: &'static str) -> i64 {
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(self.store.readers()).await.unwrap()
     }
 
-    async fn text(&self, sql: &'static str) -> String {
+    pub(crate) async fn text(&self, sql: &'static str) -> String {
         sqlx::query_scalar(sql).fetch_one(self.store.readers()).await.unwrap()
     }
 
@@ -123,14 +123,14 @@ impl Bench {
 
 /// An instance as a peer would send it.
 #[derive(Clone)]
-struct Sample {
-    data_set: DataSet,
+pub(crate) struct Sample {
+    pub(crate) data_set: DataSet,
     transfer_syntax: &'static str,
 }
 
 impl Sample {
     /// A CT image `1.2.STUDY.SERIES.NUMBER` of 64 by 64 pixels.
-    fn ct(study: u32, series: u32, number: u32) -> Self {
+    pub(crate) fn ct(study: u32, series: u32, number: u32) -> Self {
         let mut ds = DataSet::new();
         ds.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
         ds.put_uid(tags::SOP_CLASS_UID, uids::CT_IMAGE_STORAGE);
@@ -161,11 +161,11 @@ impl Sample {
         self
     }
 
-    fn uid(&self) -> SopInstanceUid {
+    pub(crate) fn uid(&self) -> SopInstanceUid {
         self.data_set.uid(tags::SOP_INSTANCE_UID, SopInstanceUid::parse).unwrap()
     }
 
-    fn announced(&self) -> NewInstance {
+    pub(crate) fn announced(&self) -> NewInstance {
         NewInstance {
             sop_class_uid: self.data_set.uid(tags::SOP_CLASS_UID, SopClassUid::parse).unwrap(),
             sop_instance_uid: self.uid(),

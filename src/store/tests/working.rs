@@ -43,7 +43,7 @@ pub(super) fn result(number: u32) -> NewResult {
 
 impl Bench {
     /// Sends a series of three and takes it as complete, with a job for each model.
-    pub(super) async fn complete(&self, models: &[&str]) -> Vec<JobId> {
+    pub(crate) async fn complete(&self, models: &[&str]) -> Vec<JobId> {
         for number in 1..=3 {
             self.send(&Sample::ct(1, 1, number)).await.unwrap();
         }
@@ -62,7 +62,7 @@ impl Bench {
         }
     }
 
-    pub(super) async fn claim(&self) -> Option<ClaimedJob> {
+    pub(crate) async fn claim(&self) -> Option<ClaimedJob> {
         self.store.claim_job(self.clock.now(), LEASE_MS).await.unwrap()
     }
 }
@@ -336,7 +336,7 @@ async fn a_job_whose_worker_vanished_runs_alone() {
 
 impl Bench {
     /// One more slice comes late, and the series is complete again.
-    pub(super) async fn complete_late(&self, number: u32, models: &[&str]) -> Vec<JobId> {
+    pub(crate) async fn complete_late(&self, number: u32, models: &[&str]) -> Vec<JobId> {
         self.send(&Sample::ct(1, 1, number)).await.unwrap();
         let series = self.store.series_receiving().await.unwrap().remove(0);
         let jobs: Vec<NewJob> = models.iter().map(|m| new_job(m)).collect();
@@ -348,7 +348,7 @@ impl Bench {
         }
     }
 
-    pub(super) async fn job_states(&self) -> String {
+    pub(crate) async fn job_states(&self) -> String {
         self.text(
             "SELECT group_concat(model_name || ' ' || revision || ' ' || state || ' ' || outcome, ', ') \
              FROM (SELECT * FROM job ORDER BY job_id)",

@@ -20,6 +20,15 @@ pub enum ReadingError {
     /// The worker vanished with the job as often as it may be tried: whoever made the model must act, or the operator.
     #[error("{0}")]
     Vanished(String),
+    /// The index does not say what the series is: the operator must act.
+    #[error("the series could not be looked up: {0}")]
+    Index(String),
+    /// The results are not saved: the operator must act, and it may pass.
+    #[error("the results could not be saved: {0}")]
+    NotSaved(String),
+    /// The results are none that can be saved: ours to act.
+    #[error("the results could not be saved: {0}")]
+    Unusable(String),
     /// The model did not do it.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -36,9 +45,10 @@ impl ReadingError {
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         match self {
-            Self::File(_) => true,
+            Self::File(_) | Self::NotSaved(_) => true,
             Self::Engine(error) => error.retryable(),
-            Self::Unreadable | Self::Mixed(_) | Self::Vanished(_) | Self::Embeddings(_) | Self::Result(_) => false,
+            Self::Unreadable | Self::Mixed(_) | Self::Vanished(_) | Self::Index(_) => false,
+            Self::Unusable(_) | Self::Embeddings(_) | Self::Result(_) => false,
         }
     }
 
@@ -46,10 +56,19 @@ impl ReadingError {
     #[must_use]
     pub const fn acts(&self) -> &'static str {
         match self {
-            Self::File(_) | Self::Vanished(_) => "operator",
+            Self::File(_) | Self::Vanished(_) | Self::Index(_) | Self::NotSaved(_) => "operator",
             Self::Unreadable | Self::Mixed(_) => "peer",
             Self::Engine(error) => error.acts().as_str(),
-            Self::Embeddings(_) | Self::Result(_) => "us",
+            Self::Unusable(_) | Self::Embeddings(_) | Self::Result(_) => "us",
+        }
+    }
+
+    /// The cause for a report, which leaves: where our files lie is for our own log.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::NotSaved(_) => "the results could not be saved".to_owned(),
+            other => other.to_string(),
         }
     }
 
@@ -61,6 +80,8 @@ impl ReadingError {
             Self::Unreadable => "unreadable",
             Self::Mixed(refusal) => refusal.code(),
             Self::Vanished(_) => "worker-vanished",
+            Self::Index(_) => "index",
+            Self::NotSaved(_) | Self::Unusable(_) => "not-saved",
             Self::Engine(error) => error.code(),
             Self::Embeddings(_) => "embeddings",
             Self::Result(_) => "result",
