@@ -25,9 +25,6 @@ use crate::worker::Worker;
 use crate::worker::early::{EarlyDecoder, EarlySlices};
 use crate::worker::reading::Writing;
 
-/// Jobs that are worked on side by side: while the device is busy with one, the next one's slices are decoded.
-const WORKERS: usize = 2;
-
 /// Why a node did not start. The operator must act.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -88,7 +85,8 @@ impl Node {
         let decoder = early_decoder(config, &store, &clock, &models, (&early, last));
         let early_decoder = tokio::spawn(decoder.run(stop.clone()));
         let worker = worker(config, &store, &clock, &engine, &early, &exhausted);
-        let workers = (0..WORKERS).map(|_| tokio::spawn(worker.clone().run(stop.clone(), drained.clone()))).collect();
+        let workers =
+            (0..config.jobs.workers).map(|_| tokio::spawn(worker.clone().run(stop.clone(), drained.clone()))).collect();
         let watch = tokio::spawn(watch(config, &store, &clock, models).run(stop.clone()));
         let delivery = tokio::spawn(delivery(config, &store, &clock).run(stop.clone(), drained.clone()));
         let scp = tokio::spawn(listener.serve(store.clone(), clock, ScpOptions::from(config), stop.clone()));

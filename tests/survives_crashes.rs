@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::testkit::chest::Series;
 use crate::testkit::receiver::{Answer, Receiver, Sent, eventually};
-use crate::testkit::site::{Process, Site, associate};
+use crate::testkit::site::{Process, Site, WAITS, associate};
 
 /// A chest that is complete with its last slice, however long that takes.
 fn announced(name: &str) -> Series {
@@ -107,14 +107,12 @@ async fn killed_while_receiving() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_a_job_runs() {
     let receiver = Receiver::start();
-    let slow = [("time_limit_seconds = 0.5", "time_limit_seconds = 100")];
     let site = Site::new()
-        .with("results.allow_untrained", "true")
         .with("completeness.quiet_seconds", "3600")
         .with_peer("PACS", receiver.address)
-        .with_changed_model("hangs", &slow)
-        .with_route("hangs", &["PACS"], "");
-    let chest = Series { body: 1500, ..announced("killed while a job runs") };
+        .with_waiting_model()
+        .with_route(WAITS, &["PACS"], "");
+    let chest = announced("killed while a job runs");
     for attempt in 1..=2 {
         let node = site.start().await;
         node.push("CT1", &chest.files()).await;
@@ -127,6 +125,7 @@ async fn killed_while_a_job_runs() {
         node.kill();
     }
     let _node = site.start().await;
+    site.let_models_end();
     must_be_read_once(&site, &receiver, &chest).await;
     let story = site.series(&chest.series).await.unwrap();
     let endings: Vec<_> = story.jobs[0].attempts.iter().map(|attempt| attempt.ending.as_str()).collect();

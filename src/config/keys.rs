@@ -147,6 +147,7 @@ fn read_jobs(s: &Section<'_>) -> Option<Jobs> {
     let retry = seconds(s, "retry_seconds", 30);
     let lease = s.whole("lease_seconds", Some(60), 5, 86_400).map(Duration::from_secs);
     let early = s.whole("decode_early_mb", Some(128), 0, 1_000_000);
+    let workers = s.whole("workers", Some(2), 1, 64);
     let per_slice = s.texts("per_slice", &[]);
     s.note_unknown();
     Some(Jobs {
@@ -154,6 +155,7 @@ fn read_jobs(s: &Section<'_>) -> Option<Jobs> {
         retry: retry?,
         lease: lease?,
         per_slice,
+        workers: usize::try_from(workers?).ok()?,
         decode_early_bytes: usize::try_from(early?).ok()? << 20,
     })
 }

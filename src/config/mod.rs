@@ -128,6 +128,8 @@ pub struct Jobs {
     pub lease: Duration,
     /// Models that score each slice by itself too, where they can.
     pub per_slice: Vec<String>,
+    /// How many are worked on side by side.
+    pub workers: usize,
     /// Memory for slices that are decoded while their series still arrives.
     pub decode_early_bytes: usize,
 }

@@ -24,6 +24,7 @@ fn worker(bench: &Bench, attempts: u32) -> Worker {
             retry: Duration::ZERO,
             lease: Duration::from_secs(60),
             per_slice: Vec::new(),
+            workers: 1,
             decode_early_bytes: 0,
         },
         engine: Arc::new(Engine::start(DeviceChoice::Cpu, vec![Manifest::load(&package).unwrap()]).unwrap()),

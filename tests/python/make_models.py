@@ -120,6 +120,11 @@ CHANGES = {
     "extra-key": 'return {"mask": mask, "metrics": metrics, "verdict": verdict, "surprise": mask}',
     # As many rounds as the largest value says, some microseconds each.
     "hangs": "rounds = int(voxels.max()) * 10000\n    while rounds > 0:\n        verdict = verdict * 1\n        rounds -= 1",
+    # Until the file `may-end`, of two bytes in the working directory, holds anything but zeros. What it reads depends on the
+    # round, or the loop would be folded into one look.
+    "waits": "rounds = 1\n"
+    '    while int(torch.from_file("may-end", False, rounds % 2 + 1, dtype=torch.uint8).sum()) == 0:\n'
+    "        rounds += 1",
     "never-ends": "while bool((voxels < 32767).all()):\n        verdict = verdict + 1",
     # An index far outside: the process gets SIGSEGV.
     "dies": "outside = torch.full([1, 1], 1 << 44, dtype=torch.int64)\n"
@@ -127,6 +132,8 @@ CHANGES = {
     "    mask = mask + spoiled.sum().to(torch.uint8)",
     "huge": "mask = mask + torch.zeros([1 << 52], device=voxels.device).sum().to(torch.uint8)",
 }
+
+LIMITS = {"hangs": "0.5", "never-ends": "0.5", "waits": "300"}
 
 
 def write(name: str, module: torch.nn.Module, toml: str, golden: dict | None = None) -> None:
@@ -180,7 +187,7 @@ def main() -> None:
         source = GOOD.replace("{change}", change).replace("{{", "{").replace("}}", "}")
         module = module_of(name, source)
         golden = None
-        toml = top(name, limit="0.5" if name in ("hangs", "never-ends") else "60") + NUMBERS
+        toml = top(name, limit=LIMITS.get(name, "60")) + NUMBERS
         if name == "good":
             found = module(torch.from_numpy(voxels), torch.from_numpy(spacing))
             golden = {"voxels": voxels, "spacing": spacing} | {key: value.numpy() for key, value in found.items()}

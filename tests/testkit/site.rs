@@ -29,6 +29,12 @@ const READY: &str = "the node is ready";
 /// The name of the small model.
 pub(crate) const QUICK: &str = "good";
 
+/// The name of the model that waits.
+pub(crate) const WAITS: &str = "waits";
+
+/// The file in the node's working directory that this model waits for.
+const MAY_END: &str = "may-end";
+
 /// Folder, configuration and models of a node, which runs, dies and runs again.
 pub(crate) struct Site {
     folder: tempfile::TempDir,
@@ -111,6 +117,20 @@ impl Site {
         self
     }
 
+    /// A model whose runs last until [`Self::let_models_end`].
+    pub(crate) fn with_waiting_model(self) -> Self {
+        std::fs::write(self.folder.path().join(MAY_END), [0, 0]).unwrap();
+        self.with_model("tests/fixtures/models/waits").with("results.allow_untrained", "true")
+    }
+
+    /// Lets the runs of the waiting model end, and those that come.
+    pub(crate) fn let_models_end(&self) {
+        // At once: what is read is never half a file.
+        let new = self.folder.path().join("new");
+        std::fs::write(&new, [1, 1]).unwrap();
+        std::fs::rename(new, self.folder.path().join(MAY_END)).unwrap();
+    }
+
     /// `more`: further keys of the route.
     pub(crate) fn with_route(mut self, model: &str, send_to: &[&str], more: &str) -> Self {
         writeln!(self.routes, "[[route]]\nmodel = \"{model}\"\nsend_to = {send_to:?}\n{more}").unwrap();
@@ -156,7 +176,9 @@ pub(crate) struct Process {
 
 impl Process {
     fn spawn(configuration: &Path) -> Self {
-        let mut child = overread(&["run", "--config"]).arg(configuration).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = overread(&["run", "--config"]);
+        command.arg(configuration).current_dir(configuration.parent().unwrap()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, stderr) = (log.clone(), child.stderr.take().unwrap());
         std::thread::spawn(move || {
