@@ -48,7 +48,7 @@ fn volume() -> Volume {
 
 fn predicted(prediction: Prediction) -> Result<Inferred, ReadingError> {
     Ok(Inferred::Predicted {
-        subject: Subject::from(volume()),
+        described: Subject::from(volume()).described(),
         prediction: Box::new(prediction),
         forward: Duration::ZERO,
     })
