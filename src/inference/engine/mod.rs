@@ -18,6 +18,7 @@ mod per_slice;
 mod positions;
 mod returned;
 mod run;
+mod streamed;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -4,6 +4,7 @@ use super::*;
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
+use crate::inference::subject::Subject;
 use crate::volume::{Geometry, SourceSeries, Volume, Voxels};
 
 fn model(name: &str) -> Manifest {
