@@ -126,7 +126,7 @@ fn an_imported_bundle_segments_a_series_as_monai_does() {
     let series = entries("series.zip").into_iter().map(|(_, bytes)| InstanceSource::Memory(bytes.into())).collect();
     let volume = assemble(series, &AssembleOptions::default()).unwrap();
     let engine = Engine::start(DeviceChoice::Cpu, vec![package]).unwrap();
-    let found = predict(&engine, NAME, &std::sync::Arc::new(volume)).unwrap().label_map.unwrap();
+    let found = predict(&engine, NAME, volume).unwrap().label_map.unwrap();
     let expected = npz::read(std::fs::File::open(fixtures("bundle").join("expected.npz")).unwrap()).unwrap();
     let Values::U8(expected_labels) = &expected["labels"].values else { panic!() };
     assert_eq!(found.shape[..], expected["labels"].shape);

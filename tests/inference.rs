@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests and what they share")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use overread::inference::device::DeviceChoice;
@@ -15,6 +16,7 @@ use overread::inference::npz::{self, Array, Values};
 use overread::inference::orientation::Reorientation;
 use overread::inference::package::{Packages, VerifiedModel, packages};
 use overread::inference::prediction::Verdict;
+use overread::inference::subject::Subject;
 use overread::volume::{Volume, Voxels};
 
 use crate::testkit::models::{self, predict, resident_mb};
@@ -183,6 +185,17 @@ fn a_model_that_hangs_is_given_up_at_its_limit_and_others_go_on() {
             assert_eq!(next.unwrap_err().code(), "engine-exhausted");
         }
     }
+}
+
+#[test]
+fn the_values_of_a_volume_are_gone_while_the_model_computes() {
+    let engine = engine(&["hangs", "good"]);
+    let subject = Subject::from(hanging(30_000));
+    let Subject::Volume(_, voxels) = &subject else { panic!() };
+    let values = Arc::downgrade(voxels);
+    let error = predict(&engine, "hangs", subject).unwrap_err();
+    assert_eq!(error.code(), "time-limit");
+    assert!(values.upgrade().is_none() && engine.hangs("hangs"));
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn a_chest_ct_gives_what_the_published_tools_give() {
     let files = files.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "dcm"));
     let sources: Vec<_> = files.map(InstanceSource::File).collect();
     let subject = Subject::from(assemble(sources, &AssembleOptions::default()).unwrap());
-    let gate = engine.predict("lung-densitometry", &subject, &Context::default()).unwrap().label_map.unwrap();
+    let gate = engine.predict("lung-densitometry", subject.clone(), &Context::default()).unwrap().label_map.unwrap();
     let context = Context { gate: Some(Arc::new(gate)), per_slice: true };
     let mut read = 0;
     for folder in tiny() {
@@ -118,7 +118,7 @@ fn a_chest_ct_gives_what_the_published_tools_give() {
         };
         let package = Manifest::load(&folder).unwrap();
         let name = &package.manifest().name;
-        let found = engine.predict(name, &subject, &context).unwrap();
+        let found = engine.predict(name, subject.clone(), &context).unwrap();
         check(name, &found, wanted, tolerance);
         if let Some(segmentation) = wanted.get("segmentation") {
             check_labels(name, &found, segmentation);
@@ -145,7 +145,7 @@ fn radiographs_give_what_the_published_tools_give() {
         for (file, wanted) in expected["of"].as_object().unwrap() {
             let series = Series::read(vec![InstanceSource::File(radiographs.join(file))]).unwrap();
             let image = series.radiograph(&RadiographOptions { voi, ..RadiographOptions::default() }).unwrap();
-            let found = engine.predict(&manifest.name, &image.into(), &Context::default()).unwrap();
+            let found = engine.predict(&manifest.name, image.into(), &Context::default()).unwrap();
             // Decoders of lossy JPEG differ by a grey level here and there, in this file in the greatest one (255, not 254),
             // and the whole range is what is shown.
             let decoders = if file.contains("jpeg_baseline") { 10.0 } else { 1.0 };

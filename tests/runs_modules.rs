@@ -165,7 +165,7 @@ fn slices_are_chosen_from_what_the_gate_found() {
     let engine = models::engine(&["modules/slices-over-gate", "models/good"]);
     let ask = |map: Option<LabelMap>| {
         let context = Context { gate: map.map(Arc::new), per_slice: false };
-        engine.predict("slices-over-gate", &staircase().into(), &context)
+        engine.predict("slices-over-gate", staircase().into(), &context)
     };
     let mut labels = vec![0; 54];
     labels[2 * 6] = 1;
@@ -240,7 +240,7 @@ fn slices_that_take_too_long_do_not_cost_the_answer_for_the_series() {
     let engine = engine_of(&[("modules/per-slice", "slow", window, limited)]);
     let many = volume([20_000, 4, 4], vec![1.0; 320_000]);
     let context = Context { gate: None, per_slice: true };
-    let found = engine.predict("slow", &many.into(), &context).unwrap();
+    let found = engine.predict("slow", many.into(), &context).unwrap();
     assert_eq!((found.findings.len(), found.slice_scores), (1, None));
     assert_eq!(found.warnings, ["The slices were not scored one by one: that did not end within 0.1 s."]);
     assert_eq!(engine.abandoned(), 0);
@@ -258,7 +258,7 @@ fn what_needs_more_memory_than_there_is_is_refused_at_the_start() {
 }
 
 fn slice_by_slice(engine: &Engine, subject: &Subject) -> Prediction {
-    engine.predict("per-slice", subject, &Context { gate: None, per_slice: true }).unwrap()
+    engine.predict("per-slice", subject.clone(), &Context { gate: None, per_slice: true }).unwrap()
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn each_slice_is_scored_by_the_slices_around_it() {
 fn slices_are_scored_one_after_the_other_where_a_module_sees_windows() {
     let engine = engine(&["per-slice-windows"]);
     let context = Context { gate: None, per_slice: true };
-    let found = engine.predict("per-slice-windows", &staircase().into(), &context).unwrap();
+    let found = engine.predict("per-slice-windows", staircase().into(), &context).unwrap();
     // Two windows of 2 x 2 in the columns of three slices, the second moved back; end slices are repeated.
     let mean = |slice: i32| (-1..=1).map(|offset| (slice + offset).clamp(0, 8) * 10).sum::<i32>();
     let scores = found.slice_scores.unwrap();
@@ -316,7 +316,7 @@ fn what_is_wrong_with_a_slice_is_said_and_does_not_cost_the_answer_for_the_serie
     for (name, message) in cases {
         assert_eq!(predict(&engine, name, staircase()).unwrap().findings.len(), 1);
         let context = Context { gate: None, per_slice: true };
-        let found = engine.predict(name, &staircase().into(), &context).unwrap();
+        let found = engine.predict(name, staircase().into(), &context).unwrap();
         assert_eq!((found.findings.len(), &found.slice_scores), (1, &None));
         let [warning] = &found.warnings[..] else { panic!("{:?}", found.warnings) };
         assert!(

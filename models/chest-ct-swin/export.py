@@ -19,7 +19,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import torchscript as ts  # noqa: E402
 from decoder import MemoryKeys, ReportDecoder, Step  # noqa: E402
-from model import WINDOW, Bridge, backbone, small_backbone  # noqa: E402
+from model import WINDOW, Bridge, backbone, lean, small_backbone  # noqa: E402
 from published import Search, generated, windows  # noqa: E402
 
 PATCH_WIDTH = 768 + 384
@@ -71,7 +71,7 @@ def modules(parts: dict[str, torch.nn.Module], window: tuple[int, int, int], pat
     memory = torch.zeros(1, *bridge.questions.shape)
     keys = MemoryKeys(decoder)(memory).detach()
     return {
-        "backbone.pt": ts.traced(parts["backbone"], torch.zeros(1, 1, *window)),
+        "backbone.pt": ts.traced(lean(parts["backbone"]), torch.zeros(1, 1, *window)),
         "bridge.pt": ts.traced(bridge, torch.zeros(3, patch_width), torch.rand(3, 3)),
         "memory.pt": ts.traced(MemoryKeys(decoder), memory),
         "decoder.pt": ts.traced(Step(decoder), torch.zeros(2, 1, dtype=torch.int64), keys.repeat(2, 1, 1, 1, 1), torch.zeros(2, *keys.shape[1:3], 3, keys.shape[4])),

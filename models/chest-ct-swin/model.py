@@ -6,10 +6,12 @@ features are the memory of the decoder.
 `ReportDecoder`: BART's decoder (decoder.py).
 """
 
+from typing import Optional
+
 import torch
 from monai.networks.blocks import UnetrBasicBlock, UnetrUpBlock
 from monai.networks.blocks.dynunet_block import UnetOutBlock
-from monai.networks.nets.swin_unetr import SwinTransformer, SwinUNETR
+from monai.networks.nets.swin_unetr import SwinTransformer, SwinUNETR, WindowAttention
 from torch import nn
 
 HOUNSFIELD = (-1000.0, 1000.0)
@@ -23,6 +25,66 @@ FINDINGS = ["Medical material", "Arterial wall calcification", "Cardiomegaly", "
             "Pleural effusion", "Mosaic attenuation pattern", "Peribronchial thickening", "Consolidation", "Bronchiectasis",
             "Interlobular septal thickening"]
 EXPERTS = 4
+
+
+@torch.jit.script
+def attended(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor, mask: Optional[torch.Tensor]) -> torch.Tensor:
+    """[windows, heads, tokens, width] three times, [heads, tokens, tokens] and [some windows, tokens, tokens] to [windows, tokens, heads,
+    width]. A few windows at a time: the weights of all of them in the first stage are half a gigabyte."""
+    count = queries.shape[0]
+    out = torch.empty([count, queries.shape[2], queries.shape[1], queries.shape[3]], dtype=values.dtype, device=values.device)
+    for first in range(0, count, 32):
+        end = min(first + 32, count)
+        weights = queries[first:end] @ keys[first:end].transpose(-2, -1) + bias
+        if mask is not None:
+            weights = weights + mask[torch.arange(first, end, device=mask.device) % mask.shape[0]].unsqueeze(1)
+        out[first:end] = (weights.softmax(dim=-1).to(values.dtype) @ values[first:end]).transpose(1, 2)
+    return out
+
+
+@torch.jit.script
+def convolved(x: torch.Tensor, kernel: torch.Tensor, slices: int) -> torch.Tensor:
+    """A convolution of stride 1 that keeps the extents, some slices at a time: the room that it needs beside its input and output is that
+    of so many slices."""
+    beside, depth = kernel.shape[2] // 2, x.shape[2]
+    out = torch.empty(0)
+    for first in range(0, depth, slices):
+        begin, end = max(first - beside, 0), min(first + slices, depth)
+        part = torch.conv3d(x[:, :, begin : min(end + beside, depth)], kernel, padding=[kernel.shape[2] // 2, kernel.shape[3] // 2, kernel.shape[4] // 2])
+        if first == 0:
+            out = torch.empty([x.shape[0], kernel.shape[0], depth, x.shape[3], x.shape[4]], dtype=part.dtype, device=part.device)
+        out[:, :, first:end] = part[:, :, first - begin : end - begin]
+    return out
+
+
+class Attention(WindowAttention):
+    """MONAI's, by `attended`."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        b, n, c = x.shape
+        queries, keys, values = self.qkv(x).reshape(b, n, 3, self.num_heads, c // self.num_heads).permute(2, 0, 3, 1, 4)
+        bias = self.relative_position_bias_table[self.relative_position_index[:n, :n].reshape(-1)].reshape(n, n, -1)
+        return self.proj(attended(queries * self.scale, keys, values, bias.permute(2, 0, 1).contiguous(), mask).reshape(b, n, c))
+
+
+class Convolution(nn.Conv3d):
+    """One of PyTorch's that keeps the extents, by `convolved`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return convolved(x, self.weight, 24 if self.kernel_size[0] > 1 else 12)
+
+
+def lean(net: SwinUNETR) -> SwinUNETR:
+    """The same numbers in two thirds of the room: attention over a few windows at a time, the convolutions at full resolution over a few
+    slices at a time."""
+    for module in net.modules():
+        if type(module) is WindowAttention:
+            module.__class__ = Attention
+    for module in net.decoder1.modules():
+        if type(module) is nn.Conv3d:
+            assert module.stride == (1, 1, 1) and module.bias is None
+            module.__class__ = Convolution
+    return net
 
 
 class Backbone(SwinUNETR):

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::gather::{Sendable, Source, gather};
@@ -65,16 +64,17 @@ fn run(arguments: &Compare) -> Result<bool, String> {
     print(format_args!("libtorch  {libtorch}"));
     print(format_args!("CUDA      {}", cuda()));
     let started = Instant::now();
-    let volume = Arc::new(read(&arguments.paths)?);
-    let [slices, rows, columns] = volume.geometry.shape;
-    let series = &volume.source.series_instance_uid;
+    let subject = Subject::from(read(&arguments.paths)?);
+    let described = subject.described();
+    let [slices, rows, columns] = described.shape();
+    let series = &described.source().series_instance_uid;
     print(format_args!(
         "series    {series}, {slices} × {rows} × {columns}, read in {}",
         milliseconds(started.elapsed())
     ));
     let mut outcomes = Vec::new();
     for device in &arguments.devices {
-        outcomes.push(on_device(&arguments.model, *device, &volume, arguments.repeat)?);
+        outcomes.push(on_device(&arguments.model, *device, &subject, arguments.repeat)?);
     }
     print_stages(&outcomes);
     let Some((first, others)) = outcomes.split_first() else { return Ok(true) };
@@ -100,7 +100,7 @@ fn read(paths: &[PathBuf]) -> Result<Volume, String> {
     assemble(sources, &AssembleOptions::default()).map_err(|error| error.to_string())
 }
 
-fn on_device(folder: &Path, choice: DeviceChoice, volume: &Arc<Volume>, repeat: u32) -> Result<Outcome, String> {
+fn on_device(folder: &Path, choice: DeviceChoice, subject: &Subject, repeat: u32) -> Result<Outcome, String> {
     let package = Manifest::load(folder)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let name = package.manifest().name.clone();
@@ -111,8 +111,9 @@ fn on_device(folder: &Path, choice: DeviceChoice, volume: &Arc<Volume>, repeat: 
     }
     let device = engine.device();
     print(format_args!("{device:<9} loaded, golden case passed, in {}", milliseconds(started.elapsed())));
-    let (subject, context) = (Subject::from(volume), Context::default());
-    let once = || engine.predict_timed(&name, &subject, &context).map_err(|error| format!("{device}: {error}"));
+    let context = Context::default();
+    let predict = || engine.predict_timed(&name, subject.clone(), &context);
+    let once = || predict().map_err(|error| format!("{device}: {error}"));
     let (_, first) = once()?;
     print(format_args!("{device:<9} first run in {}", milliseconds(total(&first))));
     let (mut prediction, mut times) = once()?;

@@ -2,7 +2,7 @@
 
 use crate::dicom::uid::{SopClassUid, SopInstanceUid};
 use crate::volume::radiograph::{Radiograph, SourceImage};
-use crate::volume::{Geometry, SourceFrame, Volume};
+use crate::volume::{Geometry, SourceFrame, Stack, Volume};
 
 /// The grid that label maps and attention maps are on.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,12 @@ pub struct FrameReference<'a> {
 impl<'a> From<&'a Volume> for SourceGrid<'a> {
     fn from(volume: &'a Volume) -> Self {
         Self::Stack(StackGrid { geometry: &volume.geometry, slices: &volume.slices, warnings: &volume.warnings })
+    }
+}
+
+impl<'a> From<&'a Stack> for SourceGrid<'a> {
+    fn from(stack: &'a Stack) -> Self {
+        Self::Stack(StackGrid { geometry: &stack.geometry, slices: &stack.slices, warnings: &stack.warnings })
     }
 }
 

@@ -95,6 +95,30 @@ pub struct Volume {
     pub warnings: Vec<String>,
 }
 
+/// A volume without its values: what they are of, and where they lie.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// Where the voxels lie.
+    pub geometry: Geometry,
+    /// As in [`Volume::slices`].
+    pub slices: Vec<Option<SourceFrame>>,
+    /// What the result objects copy and reference.
+    pub source: SourceSeries,
+    /// As in [`Volume::missing_share`].
+    pub missing_share: f64,
+    /// What a reader of the result should know, in plain English.
+    pub warnings: Vec<String>,
+}
+
+impl Volume {
+    /// What it is, and its values.
+    #[must_use]
+    pub fn apart(self) -> (Stack, Voxels) {
+        let Self { geometry, voxels, slices, source, missing_share, warnings } = self;
+        (Stack { geometry, slices, source, missing_share, warnings }, voxels)
+    }
+}
+
 /// Values in the order slice, row, column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Voxels {

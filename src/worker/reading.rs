@@ -17,7 +17,7 @@ use crate::config;
 use crate::inference::engine::Engine;
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::{Embedding, Prediction, Verdict};
-use crate::inference::subject::{Context, Subject};
+use crate::inference::subject::{Context, Described};
 use crate::results::{
     self, DocumentReference, EncodingOptions, Equipment, Outcome, ResultRequest, ResultSet, SourceGrid,
 };
@@ -125,7 +125,7 @@ pub enum Inferred {
     /// The model ran; its verdict may still be «not suitable».
     Predicted {
         /// What it ran on.
-        subject: Subject,
+        described: Described,
         /// What it said.
         prediction: Box<Prediction>,
         /// How long its modules computed, and those of its gate where that was asked.
@@ -185,6 +185,7 @@ pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Resu
         Prepared::Subject(subject) => subject,
         Prepared::NotSuitable { source, code, reason } => return Ok(Inferred::NotSuitable { source, code, reason }),
     };
+    let described = subject.described();
     let mut context = Context { gate: None, per_slice: asked.per_slice };
     let mut forward = Duration::ZERO;
     if let Some(gate) = &manifest.accepts.gate {
@@ -192,13 +193,13 @@ pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Resu
         if answer.verdict != Verdict::Suitable {
             let warning = format!("{gate} decided that the series is not suitable; the model itself did not run.");
             let prediction = Box::new(Prediction { warnings: vec![warning], ..Prediction::of(answer.verdict) });
-            return Ok(Inferred::Predicted { subject, prediction, forward: answer.forward });
+            return Ok(Inferred::Predicted { described, prediction, forward: answer.forward });
         }
         context.gate = answer.label_map;
         forward = answer.forward;
     }
-    let (prediction, times) = asked.engine.predict_timed(&manifest.name, &subject, &context)?;
-    Ok(Inferred::Predicted { subject, prediction: Box::new(prediction), forward: forward + times.computing })
+    let (prediction, times) = asked.engine.predict_timed(&manifest.name, subject, &context)?;
+    Ok(Inferred::Predicted { described, prediction: Box::new(prediction), forward: forward + times.computing })
 }
 
 /// Who signs the objects, and when.
@@ -222,12 +223,12 @@ pub struct Signature<'a> {
 /// [`ReadingError::Result`].
 pub fn encode(inferred: &Inferred, signature: &Signature<'_>) -> Result<ResultSet, ReadingError> {
     match inferred {
-        Inferred::Predicted { subject, prediction, .. } => {
-            let grid = match subject {
-                Subject::Volume(volume) => SourceGrid::from(&**volume),
-                Subject::Image(image) => SourceGrid::from(&**image),
+        Inferred::Predicted { described, prediction, .. } => {
+            let grid = match described {
+                Described::Volume(stack) => SourceGrid::from(&**stack),
+                Described::Image(image) => SourceGrid::from(&**image),
             };
-            written(subject.source(), Some(grid), Outcome::Predicted(prediction), signature)
+            written(described.source(), Some(grid), Outcome::Predicted(prediction), signature)
         }
         Inferred::NotSuitable { source, code, reason } => {
             written(source, None, Outcome::NotSuitable { code, reason }, signature)

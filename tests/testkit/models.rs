@@ -58,7 +58,7 @@ pub(crate) fn memory_in_all() -> u64 {
 
 /// What a model says of a volume or an image.
 pub(crate) fn predict(engine: &Engine, model: &str, subject: impl Into<Subject>) -> Result<Prediction, EngineError> {
-    engine.predict(model, &subject.into(), &Context::default())
+    engine.predict(model, subject.into(), &Context::default())
 }
 
 /// Slices to Superior, rows to Posterior, columns to Left.

@@ -7,7 +7,7 @@ use super::study::SeriesToRead;
 use super::table::Cell;
 use crate::inference::manifest::{Manifest, Origin};
 use crate::inference::prediction::{Decision, Finding, Prediction, Verdict};
-use crate::inference::subject::Subject;
+use crate::inference::subject::Described;
 use crate::worker::reading::{Inferred, ReadingError};
 
 /// Codes of series that are not suitable because they are damaged, or coded as overread cannot read: failures, for
@@ -63,8 +63,8 @@ impl Row {
                     row.errors.push(format!("{name}: {code}: {reason}"));
                 }
                 Ok(Inferred::NotSuitable { code, reason, .. }) => refusals.push((name, code, reason)),
-                Ok(Inferred::Predicted { subject, prediction, .. }) => {
-                    row.take_subject(subject);
+                Ok(Inferred::Predicted { described, prediction, .. }) => {
+                    row.take_described(described);
                     row.warn(prediction.warnings.iter().cloned());
                     if let Verdict::NotSuitable { code, reason } = &prediction.verdict {
                         refusals.push((name, code, reason));
@@ -92,9 +92,9 @@ impl Row {
         row
     }
 
-    fn take_subject(&mut self, subject: &Subject) {
-        self.missing_percent = subject.volume().map(|volume| (volume.missing_share * 1e5).round() / 1e3);
-        self.warn(subject.warnings().iter().cloned());
+    fn take_described(&mut self, described: &Described) {
+        self.missing_percent = described.stack().map(|stack| (stack.missing_share * 1e5).round() / 1e3);
+        self.warn(described.warnings().iter().cloned());
     }
 
     fn take_prediction(&mut self, model: usize, manifest: &Manifest, prediction: &Prediction, columns: &Columns) {

@@ -14,7 +14,7 @@ use crate::clock::{Timestamp, milliseconds};
 use crate::inference::engine::Engine;
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::Prediction;
-use crate::inference::subject::Subject;
+use crate::inference::subject::Described;
 use crate::volume::SourceSeries;
 use crate::worker::embeddings::{embeddings_of, tensor};
 use crate::worker::reading::{Inferred, ReadingError, Signature, Writing, encode};
@@ -94,8 +94,8 @@ impl Writer<'_> {
     /// A row for each slice that was scored.
     fn slices(&mut self, series: &SeriesToRead, answers: &[Answer<'_>]) -> Result<(), String> {
         for answer in answers {
-            if let Ok(Inferred::Predicted { subject, prediction, .. }) = answer.said {
-                for row in slice_rows(series, &answer.manifest.name, subject, prediction) {
+            if let Ok(Inferred::Predicted { described, prediction, .. }) = answer.said {
+                for row in slice_rows(series, &answer.manifest.name, described, prediction) {
                     self.table.add(Sheet::Slices, &row)?;
                 }
             }
@@ -129,15 +129,15 @@ fn files(
 
 fn source(inferred: &Inferred) -> &SourceSeries {
     match inferred {
-        Inferred::Predicted { subject, .. } => subject.source(),
+        Inferred::Predicted { described, .. } => described.source(),
         Inferred::NotSuitable { source, .. } => source,
     }
 }
 
-fn slice_rows(series: &SeriesToRead, model: &str, subject: &Subject, prediction: &Prediction) -> Vec<Vec<Cell>> {
+fn slice_rows(series: &SeriesToRead, model: &str, described: &Described, prediction: &Prediction) -> Vec<Vec<Cell>> {
     let Some(scores) = &prediction.slice_scores else { return Vec::new() };
     let row = |(slice, probability): &(usize, f64)| {
-        let frame = subject.volume().and_then(|volume| volume.slices.get(*slice)?.as_ref());
+        let frame = described.stack().and_then(|stack| stack.slices.get(*slice)?.as_ref());
         #[expect(clippy::cast_precision_loss, reason = "the number of a slice")]
         let number = *slice as f64 + 1.0;
         vec![

@@ -1,5 +1,7 @@
 //! A subject as the tensors that modules take.
 
+use std::sync::Arc;
+
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::positions::{evenly_spaced, touched};
@@ -9,7 +11,7 @@ use crate::inference::orientation::{Axes, Reorientation};
 use crate::inference::prediction::LabelMap;
 use crate::inference::steps::{self, Field};
 use crate::volume::radiograph::Radiograph;
-use crate::volume::{Volume, Voxels};
+use crate::volume::{Stack, Voxels};
 
 /// What modules are handed, and where it lies.
 pub(super) struct ModuleInput {
@@ -36,13 +38,22 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Turns a volume into the model's axes, on the device.
-    pub(super) fn of_volume(volume: &Volume, axes: Axes, dtype: VoxelType, device: Device) -> Result<Self, TchError> {
-        let turn = Reorientation::to_axes(&volume.geometry, axes);
+    /// Turns a volume into the model's axes, on the device. Lets go of `voxels` as soon as the tensor has them.
+    pub(super) fn of_volume(
+        stack: &Stack,
+        voxels: Arc<Voxels>,
+        axes: Axes,
+        dtype: VoxelType,
+        device: Device,
+    ) -> Result<Self, TchError> {
+        let turn = Reorientation::to_axes(&stack.geometry, axes);
+        let shape = stack.geometry.shape;
         let mut warnings = Vec::new();
-        let values = turned(&voxels(volume, dtype, device, &mut warnings)?, &turn)?;
-        let spacing = turn.reorder(volume.geometry.spacing).to_vec();
-        Ok(Self { values, spacing, shape: volume.geometry.shape, turn, warnings })
+        let values = of_voxels(&voxels, shape, dtype, &mut warnings)?;
+        drop(voxels);
+        let values = turned(&values.f_to_device(device)?, &turn)?;
+        let spacing = turn.reorder(stack.geometry.spacing).to_vec();
+        Ok(Self { values, spacing, shape, turn, warnings })
     }
 
     /// A radiograph, on the device.
@@ -205,9 +216,13 @@ pub(super) fn turned(tensor: &Tensor, turn: &Reorientation) -> Result<Tensor, Tc
 }
 
 /// The values of a volume in the type they have: whole numbers take half of the memory until a step makes fractions of them.
-fn voxels(volume: &Volume, dtype: VoxelType, device: Device, warnings: &mut Vec<String>) -> Result<Tensor, TchError> {
-    let shape = volume.geometry.shape.map(|extent| extent as i64);
-    let tensor = match (&volume.voxels, dtype) {
+fn of_voxels(
+    voxels: &Voxels,
+    shape: [usize; 3],
+    dtype: VoxelType,
+    warnings: &mut Vec<String>,
+) -> Result<Tensor, TchError> {
+    let tensor = match (voxels, dtype) {
         (Voxels::I16(values), _) => Tensor::f_from_slice(values)?,
         (Voxels::F32(values), VoxelType::Float32) => Tensor::f_from_slice(values)?,
         (Voxels::F32(values), VoxelType::Int16) => {
@@ -218,7 +233,7 @@ fn voxels(volume: &Volume, dtype: VoxelType, device: Device, warnings: &mut Vec<
             Tensor::f_from_slice(&whole)?
         }
     };
-    shaped(tensor, &shape)?.f_to_device(device)
+    shaped(tensor, &shape.map(|extent| extent as i64))
 }
 
 const fn kind_of(dtype: VoxelType) -> Kind {

@@ -18,6 +18,7 @@ mod per_slice;
 mod positions;
 mod returned;
 mod run;
+mod streamed;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -188,11 +189,12 @@ impl Engine {
     }
 
     /// Runs `model` on `subject` and waits for it: first for its turn, however long that takes, then for the run, for which it
-    /// has the model's time limit from then on.
+    /// has the model's time limit from then on. The values of the subject go, where nobody else holds it, once the model's
+    /// input is made of them and nothing is left to try with less memory.
     ///
     /// # Errors
     /// [`EngineError::retryable`] says whether another attempt may help.
-    pub fn predict(&self, model: &str, subject: &Subject, context: &Context) -> Result<Prediction, EngineError> {
+    pub fn predict(&self, model: &str, subject: Subject, context: &Context) -> Result<Prediction, EngineError> {
         self.predict_timed(model, subject, context).map(|(prediction, _)| prediction)
     }
 
@@ -203,13 +205,13 @@ impl Engine {
     pub fn predict_timed(
         &self,
         model: &str,
-        subject: &Subject,
+        subject: Subject,
         context: &Context,
     ) -> Result<(Prediction, RunTimes), EngineError> {
         let index = self.index_of_served(model)?;
-        let (subject, context) = (subject.clone(), context.clone());
+        let context = context.clone();
         let limit = self.packages[index].manifest().longest_run(context.per_slice);
-        self.on_thread(index, limit, move |modules, limit| modules.predict(index, &subject, &context, limit))
+        self.on_thread(index, limit, move |modules, limit| modules.predict(index, subject, &context, limit))
     }
 
     fn index_of_served(&self, model: &str) -> Result<usize, EngineError> {

@@ -63,8 +63,8 @@ impl Modules {
         self.enough_in_all(index)?;
         let case = self.golden_case(index)?;
         let rung = Rung::first(manifest.inference.batch);
-        let attempt = |modules: &mut Self, rung| modules.compute(index, case.as_ref(), rung, limit);
-        let ((found, precision), _) = self.down_the_ladder(index, rung, attempt)?;
+        let attempt = |modules: &mut Self, Attempt { rung, .. }| modules.compute(index, case.as_ref(), rung, limit);
+        let ((found, precision), _) = self.down_the_ladder(index, rung, (), attempt)?;
         let (Some(golden), Some(case)) = (&manifest.golden, &case) else { return Ok(Vec::new()) };
         Ok(case.differences(&found, golden, precision != Precision::Float32))
     }
@@ -73,14 +73,14 @@ impl Modules {
     pub(super) fn repeat(&mut self, index: usize, limit: Limit) -> Result<Option<String>, EngineError> {
         let Some(case) = self.golden_case(index)? else { return Ok(None) };
         let rung = Rung::first(self.packages[index].manifest().inference.batch);
-        let attempt = |modules: &mut Self, rung| {
+        let attempt = |modules: &mut Self, Attempt { rung, .. }| {
             let (first, _) = modules.compute(index, Some(&case), rung, limit)?;
             let (second, _) = modules.compute(index, Some(&case), rung, limit)?;
             let differs =
                 |(name, array): (&String, &Array)| !second.get(name).is_some_and(|again| again.same_bits(array));
             Ok(first.iter().find(|entry| differs(*entry)).map(|(name, _)| name.clone()))
         };
-        self.down_the_ladder(index, rung, attempt).map(|(differs, _)| differs)
+        self.down_the_ladder(index, rung, (), attempt).map(|(differs, _)| differs)
     }
 
     fn golden_case(&self, index: usize) -> Result<Option<GoldenCase>, EngineError> {
@@ -115,29 +115,27 @@ impl Modules {
     pub(super) fn predict(
         &mut self,
         index: usize,
-        subject: &Subject,
+        subject: Subject,
         context: &Context,
         limit: Limit,
     ) -> Result<(Prediction, RunTimes), EngineError> {
         let packages = Arc::clone(&self.packages);
         let manifest = packages[index].manifest();
-        let rung = self.admit(index, limit)?;
+        let rung = self.admit(index, batch(manifest, context), limit)?;
         let own = limit.at_most(manifest.inference.time_limit);
-        let choices = self.choices(manifest);
-        let attempt = |modules: &mut Self, rung| {
+        let attempt = |modules: &mut Self, Attempt { rung, given: subject, is_last }: Attempt<Subject>| {
             let mut clock = Stages::start();
             let mut elsewhere = None;
             let (device, loaded) = modules.loaded(index, rung, limit, &mut elsewhere)?;
             clock.done("load");
             let computing = Cell::default();
             let run = Run { manifest, modules: &loaded.modules, device, rung, limit: own, computing: &computing };
-            let is_last = rung.next(choices).is_none();
-            let asked = Asked { subject, context, words: loaded.words.as_ref(), whole: limit, is_last };
-            let prediction = predict_once(&run, &asked, &mut clock)?;
+            let asked = Asked { context, words: loaded.words.as_ref(), whole: limit, is_last };
+            let prediction = predict_once(&run, subject, &asked, &mut clock)?;
             let computing = if device == Device::Cpu { computing.get() } else { clock.on_device() };
             Ok((prediction, RunTimes { stages: clock.stages, computing }))
         };
-        let ((mut prediction, times), warnings) = self.down_the_ladder(index, rung, attempt)?;
+        let ((mut prediction, times), warnings) = self.down_the_ladder(index, rung, subject, attempt)?;
         prediction.warnings.extend(warnings);
         Ok((prediction, times))
     }
@@ -158,9 +156,9 @@ impl Modules {
     }
 
     /// Waits for the memory of the host that a package says it needs; on a device with memory of its own, says where to begin.
-    fn admit(&self, index: usize, limit: Limit) -> Result<Rung, EngineError> {
+    fn admit(&self, index: usize, batch: usize, limit: Limit) -> Result<Rung, EngineError> {
         let manifest = self.packages[index].manifest();
-        let first = Rung::first(manifest.inference.batch);
+        let first = Rung::first(batch);
         if self.device == Device::Cpu {
             self.wait_for_host(index, limit)?;
             return Ok(first);
@@ -198,19 +196,26 @@ impl Modules {
         }
     }
 
-    /// Attempts something with a package, with less memory after each time that it ran out; and what to say of that.
-    fn down_the_ladder<T>(
+    /// Attempts something with a package, with less memory after each time that it ran out; and what to say of that. The
+    /// last attempt is given the only `given` there is.
+    fn down_the_ladder<G: Clone, T>(
         &mut self,
         index: usize,
         mut rung: Rung,
-        mut attempt: impl FnMut(&mut Self, Rung) -> Result<T, Fault>,
+        mut given: G,
+        mut attempt: impl FnMut(&mut Self, Attempt<G>) -> Result<T, Fault>,
     ) -> Result<(T, Vec<String>), EngineError> {
         let packages = Arc::clone(&self.packages);
         let manifest = packages[index].manifest();
         let choices = self.choices(manifest);
         let mut warnings = Vec::new();
         loop {
-            let outcome = attempt(self, rung);
+            // What cannot be loaded goes elsewhere, and there is no elsewhere where nothing comes next.
+            let (now, kept) = match rung.next(choices) {
+                Some(_) => (given.clone(), Some(given)),
+                None => (given, None),
+            };
+            let outcome = attempt(self, Attempt { rung, given: now, is_last: kept.is_none() });
             libtorch::return_memory();
             let fault = match outcome {
                 Ok(found) => return Ok((found, warnings)),
@@ -222,10 +227,10 @@ impl Modules {
                 _ => rung.next(choices),
             };
             let error = fault.of(&manifest.name);
-            let Some(next) = next else { return Err(error) };
+            let Some((next, kept)) = next.zip(kept) else { return Err(error) };
             tracing::warn!(model.name = manifest.name, %error, tried = %rung, next = %next, "memory ran out");
             warnings.push(format!("Memory ran out with {rung}; the model was run with {next}."));
-            rung = next;
+            (rung, given) = (next, kept);
         }
     }
 
@@ -255,9 +260,23 @@ impl Modules {
     }
 }
 
+/// One attempt on the way down the ladder.
+struct Attempt<G> {
+    rung: Rung,
+    /// What it is made with.
+    given: G,
+    /// Whether nothing is left to try where memory runs out.
+    is_last: bool,
+}
+
+/// In how large batches a run begins: as the manifest has it, where this run has batches.
+fn batch(manifest: &Manifest, context: &Context) -> usize {
+    let slices = context.per_slice && manifest.input.per_slice().is_some();
+    if slices || manifest.inference.window.is_some() { manifest.inference.batch } else { 1 }
+}
+
 /// What is asked of a run.
 struct Asked<'a> {
-    subject: &'a Subject,
     context: &'a Context,
     words: Option<&'a Words>,
     /// That of the series and its slices together.
@@ -266,8 +285,9 @@ struct Asked<'a> {
     is_last: bool,
 }
 
-fn predict_once(run: &Run<'_>, asked: &Asked<'_>, clock: &mut Stages) -> Result<Prediction, Fault> {
-    let Asked { subject, context, words, whole, is_last } = *asked;
+/// Lets go of the subject's values where the model's input is made of them.
+fn predict_once(run: &Run<'_>, subject: Subject, asked: &Asked<'_>, clock: &mut Stages) -> Result<Prediction, Fault> {
+    let Asked { context, words, whole, is_last } = *asked;
     let manifest = run.manifest;
     let mut source = source(manifest, subject, run.device)?;
     let per_slice = manifest.input.per_slice().filter(|_| context.per_slice);
@@ -280,10 +300,11 @@ fn predict_once(run: &Run<'_>, asked: &Asked<'_>, clock: &mut Stages) -> Result<
         Err(error) => return Err(error.into()),
     };
     clock.done("input");
-    let tensors = run.mirrored(&input)?;
+    let answer = run.answer(&input)?;
+    let ModuleInput { voxels, field, .. } = input;
+    drop(voxels);
     clock.done("forward");
-    let mut prediction = prediction(manifest, &tensors, &source, &input.field, words)?;
-    drop((tensors, input));
+    let mut prediction = prediction(manifest, answer, &source, &field, words)?;
     clock.done("output");
     if let (Some(per_slice), Verdict::Suitable) = (per_slice, &prediction.verdict) {
         let limit = whole.at_most(manifest.slices_time_limit().unwrap_or_default());
@@ -302,14 +323,14 @@ fn predict_once(run: &Run<'_>, asked: &Asked<'_>, clock: &mut Stages) -> Result<
 }
 
 /// The subject in the model's axes, on the device.
-fn source(manifest: &Manifest, subject: &Subject, device: Device) -> Result<Source, Fault> {
+fn source(manifest: &Manifest, subject: Subject, device: Device) -> Result<Source, Fault> {
     let input = &manifest.input;
     let source = match (subject, &input.kind) {
-        (Subject::Volume(volume), InputKind::Volume { axes, .. } | InputKind::Slices { axes, .. }) => {
-            Source::of_volume(volume, *axes, input.dtype, device)
+        (Subject::Volume(stack, voxels), InputKind::Volume { axes, .. } | InputKind::Slices { axes, .. }) => {
+            Source::of_volume(&stack, voxels, *axes, input.dtype, device)
         }
-        (Subject::Image(image), InputKind::Image { .. }) => Source::of_image(image, device),
-        (Subject::Volume(_), _) => return Err(Fault::Subject("a model of radiographs was given a volume".to_owned())),
+        (Subject::Image(image), InputKind::Image { .. }) => Source::of_image(&image, device),
+        (Subject::Volume(..), _) => return Err(Fault::Subject("a model of radiographs was given a volume".to_owned())),
         (Subject::Image(_), _) => return Err(Fault::Subject("a model of volumes was given a radiograph".to_owned())),
     };
     source.map_err(|error| match error {
@@ -384,3 +405,6 @@ fn load_module(package: &VerifiedModel, module: &Module, device: Device) -> Resu
         _ => "cannot be loaded".to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests;

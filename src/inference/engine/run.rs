@@ -15,10 +15,17 @@ use super::returned::{Named, results as of_call, widened};
 use crate::inference::libtorch::{self, Autocast};
 use crate::inference::manifest::{Manifest, Module, Over, Precision, SPACING, VOXELS, WINDOW_POSITIONS, Window};
 use crate::inference::sliding_window::Plan;
-use crate::inference::sliding_window::blend::{Pace, over_windows, positions};
+use crate::inference::sliding_window::blend::{Pace, Take, over_windows, positions};
 
 /// What the cache of a decoder is called where its step returns a dict.
 const CACHE: &str = "cache";
+
+/// Who is handed blended scores some slices at a time.
+pub(super) struct Taker<'a> {
+    /// The name of the scores.
+    pub(super) tensor: &'a str,
+    pub(super) take: Take<'a, Fault>,
+}
 
 /// One package on one device, about to run.
 pub(super) struct Run<'a> {
@@ -39,8 +46,21 @@ impl Run<'_> {
     /// # Errors
     /// What the first module that failed says.
     pub(super) fn outputs(&self, input: &ModuleInput, wanted: &[&str]) -> Result<Named, Fault> {
+        self.outputs_beside(input, wanted, None)
+    }
+
+    /// The same, but for what goes to the taker.
+    ///
+    /// # Errors
+    /// Those of the taker too.
+    pub(super) fn outputs_beside(
+        &self,
+        input: &ModuleInput,
+        wanted: &[&str],
+        taker: Option<Taker<'_>>,
+    ) -> Result<Named, Fault> {
         let mut store = Store::new(input)?;
-        self.fill(&mut store, wanted)?;
+        self.fill(&mut store, wanted, taker)?;
         if let Device::Cuda(number) = self.device {
             // Kernels run on after the call; their errors and their time belong to this stage.
             libtorch::synchronize(number).map_err(Fault::Torch)?;
@@ -59,7 +79,7 @@ impl Run<'_> {
         if self.device == Device::Cpu { precisions.cpu } else { precisions.cuda }
     }
 
-    fn fill(&self, store: &mut Store, wanted: &[&str]) -> Result<(), Fault> {
+    fn fill(&self, store: &mut Store, wanted: &[&str], mut taker: Option<Taker<'_>>) -> Result<(), Fault> {
         let needed = needed(&self.manifest.modules, wanted);
         let _autocast = Autocast::of(self.precision(), self.device).map_err(Fault::Torch)?;
         let several = self.manifest.modules.len() > 1;
@@ -67,14 +87,22 @@ impl Run<'_> {
             if !needed.contains(&index) {
                 continue;
             }
-            let found = self.module(module, compiled, store);
+            let found = self.module(module, compiled, store, taker.as_mut());
             let found = found.map_err(|fault| if several { fault.within(&module.name) } else { fault })?;
-            store.tensors.extend(module.results.iter().cloned().zip(found));
+            let found = module.results.iter().cloned().zip(found);
+            store.tensors.extend(found.filter_map(|(name, tensor)| Some((name, tensor?))));
         }
         Ok(())
     }
 
-    fn module(&self, module: &Module, compiled: &CModule, store: &mut Store) -> Result<Vec<Tensor>, Fault> {
+    /// Nothing in the place of what was taken.
+    fn module(
+        &self,
+        module: &Module,
+        compiled: &CModule,
+        store: &mut Store,
+        taker: Option<&mut Taker<'_>>,
+    ) -> Result<Vec<Option<Tensor>>, Fault> {
         self.limit.check()?;
         match (&module.over, &self.manifest.inference.window) {
             (Over::Windows(gathers), Some(window)) => {
@@ -84,7 +112,12 @@ impl Run<'_> {
                     self.limit.check()?;
                     self.forward(compiled, (&module.arguments, &[windows.shallow_clone()]), &module.results)
                 };
-                over_windows(store.get(VOXELS)?, window, gathers, pace, call)
+                let place = |tensor: &str| module.results.iter().position(|name| name == tensor);
+                let taken = taker.and_then(|taker| {
+                    let take: Take<'_, Fault> = &mut *taker.take;
+                    Some((place(taker.tensor)?, take))
+                });
+                over_windows(store.get(VOXELS)?, window, gathers, taken, pace, call)
             }
             _ => {
                 let arguments = store.arguments(&module.arguments, self.manifest.inference.window.as_ref())?;
@@ -106,9 +139,12 @@ impl Run<'_> {
                             let none = || Fault::Wrong("a step gives logits".to_owned());
                             Ok(Step { logits: found.next().ok_or_else(none)?, cache: found.next() })
                         };
-                        decode(generate, &arguments, self.device, step).map(|ids| vec![ids])
+                        decode(generate, &arguments, self.device, step).map(|ids| vec![Some(ids)])
                     }
-                    None => self.forward(compiled, (&module.arguments, &arguments), &module.results),
+                    None => {
+                        let found = self.forward(compiled, (&module.arguments, &arguments), &module.results)?;
+                        Ok(found.into_iter().map(Some).collect())
+                    }
                 }
             }
         }

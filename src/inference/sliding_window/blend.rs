@@ -2,6 +2,8 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::band::Band;
+pub use super::band::Take;
 use super::{Plan, importance};
 use crate::inference::manifest::{Gather, Window};
 
@@ -19,17 +21,20 @@ pub struct Pace {
 /// `voxels` is float32 [1, channels, slices, rows, columns]; `module` takes float32 [n, channels, window] (n at most
 /// `pace.batch`) and gives one tensor for each of `gathers`: float32 [n, k, window] to be blended to float32 [1, k, slices,
 /// rows, columns], or [n, …] to be collected to [windows, …]. Blended scores are on the device of the sums. For each of
-/// them one tensor of that size and one of a single channel are held, beside the windows of one batch.
+/// them one tensor of that size and one of a single channel are held, beside the windows of one batch. The scores that
+/// `taker` names by their place among `gathers` are handed to it instead, some slices at a time from the first on, and no
+/// more of them are held than a window has slices: they are not in what is given.
 ///
 /// # Errors
-/// Those of `module`, and of libtorch where memory ends or the results do not have the shape of the windows.
+/// Those of `module` and of the taker, and of libtorch where memory ends or the results do not have the shape of the windows.
 pub fn over_windows<E: From<TchError>>(
     voxels: &Tensor,
     window: &Window,
     gathers: &[Gather],
+    taker: Option<(usize, Take<'_, E>)>,
     pace: Pace,
     mut module: impl FnMut(&Tensor) -> Result<Vec<Tensor>, E>,
-) -> Result<Vec<Tensor>, E> {
+) -> Result<Vec<Option<Tensor>>, E> {
     let size = voxels.size();
     let [_, _, slices, rows, columns] = size[..] else {
         return Err(TchError::Shape(format!("five dimensions are needed, the voxels have {size:?}")).into());
@@ -38,7 +43,12 @@ pub fn over_windows<E: From<TchError>>(
     let plan = Plan::new(shape, window);
     let padded = pad(voxels, &plan, window.padding_value)?;
     let weights = weights(window, pace.sums)?;
-    let mut gathered: Vec<Gathered> = gathers.iter().map(|gather| Gathered::new(*gather)).collect();
+    let mut gathered: Vec<Gathered<'_, E>> = gathers.iter().map(|gather| Gathered::new(*gather)).collect();
+    if let Some((place, take)) = taker
+        && let Some(gathered @ Gathered::Blended(_)) = gathered.get_mut(place)
+    {
+        *gathered = Gathered::Taken(None, shape, take);
+    }
     for batch in plan.starts.chunks(pace.batch.max(1)) {
         let windows = batch.iter().map(|start| cut(&padded, *start, window.size)).collect::<Result<Vec<_>, _>>()?;
         let results = module(&Tensor::f_cat(&windows, 0)?)?;
@@ -46,7 +56,7 @@ pub fn over_windows<E: From<TchError>>(
             gathered.add(result, batch, &plan, window, &weights)?;
         }
     }
-    gathered.into_iter().map(|gathered| Ok(gathered.whole(&plan, window, &weights, shape)?)).collect()
+    gathered.into_iter().map(|gathered| gathered.whole(&plan, window, &weights, shape)).collect()
 }
 
 /// float32 [windows, 3]: the centre of each window as a share of the padded grid's extents, slice, row, column.
@@ -85,12 +95,14 @@ pub fn spread(per_window: &Tensor, shape: [usize; 3], window: &Window) -> Result
 }
 
 /// One result of the module, as it comes together.
-enum Gathered {
+enum Gathered<'a, E> {
     Blended(Option<Tensor>),
     Collected(Vec<Tensor>),
+    /// Of a volume of this shape.
+    Taken(Option<Band>, [usize; 3], Take<'a, E>),
 }
 
-impl Gathered {
+impl<E: From<TchError>> Gathered<'_, E> {
     const fn new(gather: Gather) -> Self {
         match gather {
             Gather::Blend => Self::Blended(None),
@@ -106,12 +118,12 @@ impl Gathered {
         plan: &Plan,
         window: &Window,
         weights: &Tensor,
-    ) -> Result<(), TchError> {
+    ) -> Result<(), E> {
         match self {
             Self::Collected(results) => {
                 if result.size().first() != Some(&as_i64(batch.len())) {
                     let found = result.size();
-                    return Err(TchError::Shape(format!("{found:?} was returned for {} windows", batch.len())));
+                    return Err(TchError::Shape(format!("{found:?} was returned for {} windows", batch.len())).into());
                 }
                 results.push(result);
             }
@@ -126,28 +138,45 @@ impl Gathered {
                     let _ = cut(sums, *start, window.size)?.f_add_(&weighted.f_narrow(0, as_i64(index), 1)?)?;
                 }
             }
+            Self::Taken(band, shape, take) => {
+                let channels = check_scores(&result, batch.len(), window.size)?;
+                let weighted = result.f_to_device(weights.device())?.f_mul(weights)?;
+                let band = match band {
+                    Some(band) => band,
+                    None => band.insert(Band::new(channels, plan, window, weights.device())?),
+                };
+                for (index, start) in batch.iter().enumerate() {
+                    band.finish(start[0], plan, *shape, take)?;
+                    band.add(&weighted.f_narrow(0, as_i64(index), 1)?, weights, *start, window.size)?;
+                }
+            }
         }
         Ok(())
     }
 
-    /// The result for the whole volume.
-    fn whole(self, plan: &Plan, window: &Window, weights: &Tensor, shape: [usize; 3]) -> Result<Tensor, TchError> {
+    /// The result for the whole volume, where nobody has taken it.
+    fn whole(self, plan: &Plan, window: &Window, weights: &Tensor, shape: [usize; 3]) -> Result<Option<Tensor>, E> {
+        let none = || TchError::Shape("the plan has no window".to_owned());
         match self {
-            Self::Collected(results) => Tensor::f_cat(&results, 0),
+            Self::Collected(results) => Ok(Some(Tensor::f_cat(&results, 0)?)),
             Self::Blended(sums) => {
-                let mut sums = sums.ok_or_else(|| TchError::Shape("the plan has no window".to_owned()))?;
+                let mut sums = sums.ok_or_else(none)?;
                 let _ = sums.f_div_(&counts(plan, window, weights)?)?;
-                crop(&sums, plan, shape)
+                Ok(Some(crop(&sums, plan, shape)?))
+            }
+            Self::Taken(band, shape, mut take) => {
+                band.ok_or_else(none)?.finish(plan.padded[0], plan, shape, &mut take)?;
+                Ok(None)
             }
         }
     }
 }
 
-fn as_i64(index: usize) -> i64 {
+pub(super) fn as_i64(index: usize) -> i64 {
     i64::try_from(index).unwrap_or(i64::MAX)
 }
 
-fn zeros(channels: i64, [slices, rows, columns]: [usize; 3], device: Device) -> Result<Tensor, TchError> {
+pub(super) fn zeros(channels: i64, [slices, rows, columns]: [usize; 3], device: Device) -> Result<Tensor, TchError> {
     Tensor::f_zeros([1, channels, as_i64(slices), as_i64(rows), as_i64(columns)], (Kind::Float, device))
 }
 
@@ -167,7 +196,7 @@ fn weights(window: &Window, device: Device) -> Result<Tensor, TchError> {
 }
 
 /// A window of a tensor, sharing its memory.
-fn cut(volume: &Tensor, start: [usize; 3], size: [usize; 3]) -> Result<Tensor, TchError> {
+pub(super) fn cut(volume: &Tensor, start: [usize; 3], size: [usize; 3]) -> Result<Tensor, TchError> {
     let mut view = volume.shallow_clone();
     for axis in 0..3 {
         view = view.f_narrow(as_i64(axis + 2), as_i64(start[axis]), as_i64(size[axis]))?;
@@ -254,14 +283,32 @@ mod tests {
             let pace = Pace { batch: sizes[3], sums: Device::Cpu };
             let voxels = tensor(&arrays["voxels"]);
             let module = |windows: &Tensor| scores(windows).map(|scores| vec![scores]);
-            let found = over_windows(&voxels, &window, &[Gather::Blend], pace, module).unwrap().remove(0);
+            let found =
+                over_windows(&voxels, &window, &[Gather::Blend], None, pace, module).unwrap().remove(0).unwrap();
             let expected = tensor(&arrays["expected"]);
             assert_eq!(found.size(), expected.size(), "{}", path.display());
-            let difference = (found - expected).abs().max().double_value(&[]);
+            let difference = (&found - expected).abs().max().double_value(&[]);
             assert!(difference < 1e-5, "{}: {difference}", path.display());
+            assert_eq!(in_slabs(&voxels, &window, pace), found, "{}", path.display());
             cases += 1;
         }
         assert_eq!(cases, 6);
+    }
+
+    /// The same scores, taken some slices at a time.
+    fn in_slabs(voxels: &Tensor, window: &Window, pace: Pace) -> Tensor {
+        let mut slabs = Vec::new();
+        let mut next = 0;
+        let mut take = |first: usize, slab: &Tensor| {
+            assert_eq!(first, next);
+            next += usize::try_from(slab.size()[2]).unwrap();
+            slabs.push(slab.copy());
+            Ok(())
+        };
+        let module = |windows: &Tensor| scores(windows).map(|scores| vec![scores]);
+        let kept = over_windows(voxels, window, &[Gather::Blend], Some((0, &mut take)), pace, module).unwrap();
+        assert!(kept[0].is_none());
+        Tensor::cat(&slabs, 2)
     }
 
     fn small() -> (Window, Tensor) {
@@ -272,7 +319,7 @@ mod tests {
     fn failure(module: impl Fn(&Tensor) -> Result<Tensor, TchError>, gather: Gather, voxels: &Tensor) -> String {
         let pace = Pace { batch: 1, sums: Device::Cpu };
         let one = |windows: &Tensor| module(windows).map(|result| vec![result]);
-        over_windows(voxels, &small().0, &[gather], pace, one).unwrap_err().to_string()
+        over_windows(voxels, &small().0, &[gather], None, pace, one).unwrap_err().to_string()
     }
 
     #[test]
@@ -295,7 +342,9 @@ mod tests {
                 Ok::<_, TchError>(vec![largest.f_unsqueeze(1)?, windows.f_mul_scalar(2.0)?])
             };
             let pace = Pace { batch, sums: Device::Cpu };
-            let found = over_windows(&voxels, &window, &[Gather::Collect, Gather::Blend], pace, module).unwrap();
+            let gathers = [Gather::Collect, Gather::Blend];
+            let found = over_windows(&voxels, &window, &gathers, None, pace, module).unwrap();
+            let found: Vec<Tensor> = found.into_iter().flatten().collect();
             assert_eq!(found[0].size(), [4, 1]);
             assert_eq!(Vec::<f32>::try_from(found[0].view(-1)).unwrap(), [1.0, 3.0, 1.0, 3.0]);
             assert_eq!(found[1].size(), [1, 1, 4, 4, 2]);

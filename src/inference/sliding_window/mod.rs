@@ -4,6 +4,9 @@
 #[cfg(feature = "torch")]
 pub mod blend;
 
+#[cfg(feature = "torch")]
+mod band;
+
 use super::manifest::{Blending, Window};
 
 /// Where the windows lie.

@@ -31,10 +31,15 @@ mod way;
 mod back;
 
 #[cfg(feature = "torch")]
+mod slabs;
+
+#[cfg(feature = "torch")]
 pub use back::{Back, argmax_back, back, likeliest_back};
 pub use field::{Along, Field};
 #[cfg(feature = "torch")]
 pub use prepare::{Prepared, apply};
+#[cfg(feature = "torch")]
+pub use slabs::LabelsBack;
 
 /// One step. Steps are done in the order of the manifest, on float32 values, in the model's axes.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,6 +13,8 @@ pub(super) type Places = Vec<(usize, usize, f32)>;
 pub(super) struct Slices {
     /// [channels, slices, rows, columns]
     scores: Tensor,
+    /// Which slice of all is the first of these.
+    first: usize,
     rows: Places,
     columns: Places,
     channels: usize,
@@ -31,7 +33,17 @@ impl Slices {
         let values = size[0] * size[2] * size[3];
         let empty = || (None, vec![0.0; values]);
         let (channels, size) = (size[0], [size[2], size[3]]);
-        Self { scores, rows, columns, channels, size, read: [empty(), empty()], between: vec![0.0; values] }
+        Self { scores, first: 0, rows, columns, channels, size, read: [empty(), empty()], between: vec![0.0; values] }
+    }
+
+    /// Goes on with other slices of as many channels, rows and columns. Of those before the last one can still be read.
+    pub(super) fn go_on(&mut self, first: usize, scores: Tensor) -> Result<(), TchError> {
+        let held = usize::try_from(self.scores.size()[1]).unwrap_or(0);
+        if held > 0 {
+            self.read_slice(self.first + held - 1, usize::MAX)?;
+        }
+        (self.first, self.scores) = (first, scores);
+        Ok(())
     }
 
     /// Scores [channels, rows, columns] at a place between two slices.
@@ -95,7 +107,8 @@ impl Slices {
             return Ok(held);
         }
         let place = usize::from(self.read[0].0 == Some(kept));
-        let slice = self.scores.f_narrow(1, wanted as i64, 1)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+        let slice =
+            self.scores.f_narrow(1, wanted as i64 - self.first as i64, 1)?.f_to_kind(Kind::Float)?.f_contiguous()?;
         let (index, values) = &mut self.read[place];
         let count = values.len();
         slice.f_copy_data(values, count)?;

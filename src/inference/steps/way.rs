@@ -98,10 +98,7 @@ impl<'a> Way<'a> {
 
     /// For scores in the host's memory. An image is one slice.
     fn slices(&self) -> Result<OnHost, TchError> {
-        let places = |axis: usize| -> Places {
-            let place = |index| self.field.axes[axis].between(index);
-            self.looked_at[axis].clone().map(place).map(|(below, above, share)| (below, above, share as f32)).collect()
-        };
+        let places = |axis: usize| places(&self.field.axes[axis], &self.looked_at[axis]);
         let mut size = vec![self.scores.size()[0]];
         let (slices, places) = if let [rows, columns] = &self.looked_at[..] {
             size.extend([rows.len() as i64, columns.len() as i64]);
@@ -125,7 +122,14 @@ struct OnHost {
     size: Vec<i64>,
 }
 
-fn looked_at(axis: &Along) -> Range<usize> {
+/// Where the voxels of a range lie between those of the scores.
+pub(super) fn places(axis: &Along, range: &Range<usize>) -> Places {
+    let place = |(below, above, share): (usize, usize, f64)| (below, above, share as f32);
+    range.clone().map(|index| place(axis.between(index))).collect()
+}
+
+/// The voxels before the steps that the model looked at.
+pub(super) fn looked_at(axis: &Along) -> Range<usize> {
     let first = (0..axis.before).find(|index| axis.looked_at(*index));
     let last = (0..axis.before).rfind(|index| axis.looked_at(*index));
     match (first, last) {

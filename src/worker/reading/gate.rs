@@ -37,7 +37,7 @@ impl Gates {
         if let Some((_, answer)) = kept.iter().find(|(other, _)| *other == key) {
             return fitting(Answer { forward: Duration::ZERO, ..answer.clone() }, gate, subject);
         }
-        let (prediction, times) = engine.predict_timed(gate, subject, &Context::default())?;
+        let (prediction, times) = engine.predict_timed(gate, subject.clone(), &Context::default())?;
         let label_map = prediction.label_map.map(Arc::new);
         let answer = Answer { verdict: prediction.verdict, label_map, forward: times.computing };
         kept.truncate(KEPT - 1);
@@ -49,7 +49,8 @@ impl Gates {
 /// Stands for a gate and the instances that it is asked about. Their UIDs alone do not: collections that were made anonymous
 /// hold the same series in several studies.
 fn key(gate: &Manifest, subject: &Subject) -> OtherUid {
-    let (source, gate) = (subject.source(), gate.content_sha256());
+    let (described, gate) = (subject.described(), gate.content_sha256());
+    let source = described.source();
     let mut parts = vec![gate.as_str(), source.study_instance_uid.as_str(), source.series_instance_uid.as_str()];
     parts.extend(source.instances.iter().map(|(_, uid)| uid.as_str()));
     OtherUid::derived(&parts)
@@ -57,10 +58,7 @@ fn key(gate: &Manifest, subject: &Subject) -> OtherUid {
 
 /// A label map on another grid would choose slices at random.
 fn fitting(answer: Answer, gate: &str, subject: &Subject) -> Result<Answer, EngineError> {
-    let shape = match subject {
-        Subject::Volume(volume) => volume.geometry.shape,
-        Subject::Image(image) => [1, image.rows, image.columns],
-    };
+    let shape = subject.described().shape();
     match answer.label_map.as_ref().filter(|map| map.shape != shape) {
         None => Ok(answer),
         Some(map) => Err(EngineError::WrongOutput {

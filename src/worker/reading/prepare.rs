@@ -10,7 +10,7 @@ use crate::inference::subject::Subject;
 use crate::volume::radiograph::RadiographOptions;
 use crate::volume::select::check_identity;
 use crate::volume::source::is_image_storage;
-use crate::volume::{AssembleError, AssembleOptions, InstanceSource, Refusal, Series, SourceSeries, Volume};
+use crate::volume::{AssembleError, AssembleOptions, InstanceSource, Refusal, Series, SourceSeries, Stack, Voxels};
 
 /// A series made ready for one model.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub enum Prepared {
 #[derive(Debug, Clone)]
 pub struct SeriesInstances {
     sources: Vec<InstanceSource>,
-    volume: Option<Arc<Volume>>,
+    volume: Option<(Arc<Stack>, Arc<Voxels>)>,
 }
 
 impl From<&[PathBuf]> for SeriesInstances {
@@ -101,12 +101,12 @@ impl SeriesInstances {
             let options = RadiographOptions { voi, ..RadiographOptions::default() };
             return Ok(series.radiograph(&options)?.into());
         }
-        if let Some(volume) = self.volume.as_ref().filter(|volume| suffices(volume, &options)) {
-            return Ok(volume.into());
+        if let Some((stack, voxels)) = self.volume.as_ref().filter(|(stack, _)| suffices(stack, &options)) {
+            return Ok(Subject::Volume(Arc::clone(stack), Arc::clone(voxels)));
         }
-        let volume = Arc::new(series.assemble(&options)?);
-        self.volume = Some(volume.clone());
-        Ok(Subject::Volume(volume))
+        let (stack, voxels) = series.assemble(&options)?.apart();
+        let (stack, voxels) = self.volume.insert((Arc::new(stack), Arc::new(voxels)));
+        Ok(Subject::Volume(Arc::clone(stack), Arc::clone(voxels)))
     }
 }
 
@@ -133,7 +133,7 @@ fn assemble_options(manifest: &Manifest) -> AssembleOptions {
 }
 
 /// Whether a volume that was assembled for another model would be the same under these options.
-fn suffices(volume: &Volume, options: &AssembleOptions) -> bool {
-    let present = volume.slices.iter().flatten().count();
-    present >= options.min_slices && volume.missing_share <= options.max_missing_share
+fn suffices(stack: &Stack, options: &AssembleOptions) -> bool {
+    let present = stack.slices.iter().flatten().count();
+    present >= options.min_slices && stack.missing_share <= options.max_missing_share
 }

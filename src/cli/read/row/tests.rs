@@ -4,6 +4,7 @@ use super::*;
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
 use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
+use crate::inference::subject::Subject;
 use crate::volume::{Geometry, SourceSeries, Volume, Voxels};
 
 fn model(name: &str) -> Manifest {
@@ -48,7 +49,7 @@ fn volume() -> Volume {
 
 fn predicted(prediction: Prediction) -> Result<Inferred, ReadingError> {
     Ok(Inferred::Predicted {
-        subject: Subject::from(volume()),
+        described: Subject::from(volume()).described(),
         prediction: Box::new(prediction),
         forward: Duration::ZERO,
     })

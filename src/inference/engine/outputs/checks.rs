@@ -42,8 +42,24 @@ enum Extent {
 /// # Errors
 /// The first tensor that is not as the manifest says: its name, what it must be and what it is.
 pub(in super::super) fn check(manifest: &Manifest, tensors: &Named, field: &Field) -> Result<(), Fault> {
+    check_beside(manifest, tensors, field, None)
+}
+
+/// The same for all but the tensor that was taken, and checked, some slices at a time.
+///
+/// # Errors
+/// As [`check`].
+pub(in super::super) fn check_beside(
+    manifest: &Manifest,
+    tensors: &Named,
+    field: &Field,
+    taken: Option<&str>,
+) -> Result<(), Fault> {
     for expected in expectations(manifest, field) {
         let name = expected.tensor;
+        if taken == Some(name) {
+            continue;
+        }
         let tensor = tensors.get(name).ok_or_else(|| Fault::Wrong(format!("«{name}» is missing")))?;
         expected.check(tensor)?;
     }
@@ -56,6 +72,20 @@ pub(in super::super) fn check(manifest: &Manifest, tensors: &Named, field: &Fiel
         }
     }
     Ok(())
+}
+
+/// Checks some slices of the tensor of a segmentation.
+///
+/// # Errors
+/// As [`check`].
+pub(in super::super) fn check_slab(manifest: &Manifest, slab: &Tensor, field: &Field) -> Result<(), Fault> {
+    // The segmentation is the first that is expected.
+    let expected = expectations(manifest, field).into_iter().next().filter(|_| manifest.output.segmentation.is_some());
+    let Some(mut expected) = expected else { return Ok(()) };
+    if let Some(slices) = expected.shapes.first_mut().and_then(|shape| shape.get_mut(2)) {
+        *slices = Extent::Any("Z");
+    }
+    expected.check(slab)
 }
 
 /// Checks what was returned for a batch of slices by a classification.

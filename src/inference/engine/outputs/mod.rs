@@ -13,27 +13,30 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::fault::Fault;
 use super::inputs::Source;
 use super::returned::Named;
+use super::streamed::Answer;
 use crate::inference::manifest::Manifest;
 use crate::inference::npz::{Array, Values};
 use crate::inference::prediction::{Embedding, GeneratedText, Prediction, Verdict};
 use crate::inference::steps::Field;
 use crate::inference::text::Words;
 
-pub(super) use checks::{check, check_slices};
+pub(super) use checks::{check, check_beside, check_slab, check_slices};
 pub(super) use classification::probabilities_of;
+pub(super) use segmentation::made_likely;
 
 /// The prediction that the tensors mean.
 ///
 /// `source` is the subject before the steps, `field` leads from the grid of the tensors to it, `words` turn token ids into
-/// text.
+/// text. The tensor of the segmentation, mostly the largest, is let go of before maps are made.
 pub(super) fn prediction(
     manifest: &Manifest,
-    tensors: &Named,
+    answer: Answer,
     source: &Source,
     field: &Field,
     words: Option<&Words>,
 ) -> Result<Prediction, Fault> {
     let output = &manifest.output;
+    let Answer { mut tensors, labels } = answer;
     let verdict = match &output.verdict {
         Some(output) => measurement::verdict(output, tensors[&output.tensor].f_int64_value(&[])?)?,
         None => Verdict::Suitable,
@@ -44,7 +47,13 @@ pub(super) fn prediction(
         return Ok(prediction);
     }
     if let Some(output) = &output.segmentation {
-        prediction.label_map = Some(segmentation::label_map(output, &tensors[&output.tensor], source, field)?);
+        prediction.label_map = Some(match labels {
+            Some(labels) => segmentation::turned_back(labels, source)?,
+            None => segmentation::label_map(output, &tensors[&output.tensor], source, field)?,
+        });
+        if !output_elsewhere(manifest, &output.tensor) {
+            tensors.remove(&output.tensor);
+        }
         prediction.segments.clone_from(&output.segments);
     }
     if let Some(output) = &output.measurement {
@@ -70,6 +79,13 @@ pub(super) fn prediction(
         prediction.embeddings.push(Embedding { name: name.clone(), shape, values });
     }
     Ok(prediction)
+}
+
+/// Whether the tensor of the segmentation is that of another output too.
+fn output_elsewhere(manifest: &Manifest, tensor: &str) -> bool {
+    let output = &manifest.output;
+    let attention = output.attention.as_ref().is_some_and(|attention| attention.tensor == tensor);
+    attention || output.embeddings.iter().any(|name| name == tensor)
 }
 
 fn shape(tensor: &Tensor) -> Vec<usize> {

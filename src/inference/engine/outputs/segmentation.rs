@@ -19,35 +19,64 @@ pub(super) fn label_map(
     source: &Source,
     field: &Field,
 ) -> Result<LabelMap, Fault> {
+    let labels = labels(output, tensor, field)?;
+    let labels = if labels.dim() == 2 { labels.f_unsqueeze(0)? } else { labels };
+    let labels = to_vec(&turned(&labels, &source.turn.inverse())?)?;
+    Ok(LabelMap { shape: source.shape, labels })
+}
+
+/// The label map of labels on the grid before the steps, in the model's axes.
+pub(super) fn turned_back(labels: Vec<u8>, source: &Source) -> Result<LabelMap, Fault> {
+    let labels = if source.turn.is_identity() {
+        labels
+    } else {
+        let extents = source.turn.reorder(source.shape).map(|extent| extent as i64);
+        to_vec(&turned(&Tensor::f_from_slice(&labels)?.f_view(extents)?, &source.turn.inverse())?)?
+    };
+    Ok(LabelMap { shape: source.shape, labels })
+}
+
+/// On the grid before the steps, in the model's axes.
+fn labels(output: &SegmentationOutput, tensor: &Tensor, field: &Field) -> Result<Tensor, Fault> {
     let coarse = match output.grid {
         SegmentationGrid::Input => None,
         SegmentationGrid::Patches => field.coarse(&super::shape(tensor)[2..]),
     };
     let field = coarse.as_ref().unwrap_or(field);
-    let tensor = &match output.activation {
+    let tensor = &made_likely(output, tensor, field)?;
+    match output.encoding {
+        SegmentationEncoding::Labels => {
+            in_range(output, tensor)?;
+            if is_whole(field) {
+                Ok(tensor.shallow_clone())
+            } else {
+                Ok(back(&tensor.f_unsqueeze(0)?, field, Back::Nearest, 0.0)?.f_squeeze_dim(0)?)
+            }
+        }
+        SegmentationEncoding::Scores => {
+            let scores = tensor.f_select(0, 0)?;
+            if is_whole(field) { largest(&scores) } else { Ok(argmax_back(&scores, field)?) }
+        }
+        SegmentationEncoding::Probabilities => probable(output, tensor, field),
+    }
+}
+
+/// Scores as they are compared between voxels: probabilities of them where the manifest says so, which must be some.
+pub(in super::super) fn made_likely(
+    output: &SegmentationOutput,
+    tensor: &Tensor,
+    field: &Field,
+) -> Result<Tensor, Fault> {
+    let made = match output.activation {
         Activation::Sigmoid => tensor.f_sigmoid()?,
         // On the grid itself the largest score is that of the largest probability.
         Activation::Softmax if !is_whole(field) => tensor.f_softmax(1, Kind::Float)?,
         _ => tensor.shallow_clone(),
     };
-    let labels = match output.encoding {
-        SegmentationEncoding::Labels => {
-            in_range(output, tensor)?;
-            if is_whole(field) {
-                tensor.shallow_clone()
-            } else {
-                back(&tensor.f_unsqueeze(0)?, field, Back::Nearest, 0.0)?.f_squeeze_dim(0)?
-            }
-        }
-        SegmentationEncoding::Scores => {
-            let scores = tensor.f_select(0, 0)?;
-            if is_whole(field) { largest(&scores)? } else { argmax_back(&scores, field)? }
-        }
-        SegmentationEncoding::Probabilities => probable(output, tensor, field)?,
-    };
-    let labels = if labels.dim() == 2 { labels.f_unsqueeze(0)? } else { labels };
-    let labels = to_vec(&turned(&labels, &source.turn.inverse())?)?;
-    Ok(LabelMap { shape: source.shape, labels })
+    if output.encoding == SegmentationEncoding::Probabilities {
+        check_probabilities(output, &made)?;
+    }
+    Ok(made)
 }
 
 /// Whether the steps left the grid as it was.
@@ -78,13 +107,17 @@ fn in_range(output: &SegmentationOutput, labels: &Tensor) -> Result<(), Fault> {
     Err(Fault::Wrong(format!("«{}» holds label {largest}, the manifest has segments 1 to {count}", output.tensor)))
 }
 
-/// Of the segments that reach their threshold the likeliest.
-fn probable(output: &SegmentationOutput, tensor: &Tensor, field: &Field) -> Result<Tensor, Fault> {
+fn check_probabilities(output: &SegmentationOutput, tensor: &Tensor) -> Result<(), Fault> {
     let (least, largest) = (tensor.f_min()?.f_double_value(&[])?, tensor.f_max()?.f_double_value(&[])?);
     if !(-1e-3..=1.001).contains(&least) || !(-1e-3..=1.001).contains(&largest) {
         let name = &output.tensor;
         return Err(Fault::Wrong(format!("«{name}» holds {least} to {largest}, probabilities are 0 to 1")));
     }
+    Ok(())
+}
+
+/// Of the segments that reach their threshold the likeliest.
+fn probable(output: &SegmentationOutput, tensor: &Tensor, field: &Field) -> Result<Tensor, Fault> {
     let thresholds: Vec<f32> = output.thresholds.iter().map(|threshold| *threshold as f32).collect();
     Ok(likeliest_back(&tensor.f_select(0, 0)?, field, &thresholds)?)
 }

@@ -1,0 +1,38 @@
+use super::*;
+
+/// What each attempt on the way down was given: how many hold it, beside whether it is the last.
+fn held(choices_of: &str, batch: usize) -> Vec<(usize, bool)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/modules/");
+    let package = Manifest::load(std::path::Path::new(&format!("{folder}{choices_of}"))).unwrap();
+    let mut modules = Modules::new(Device::Cpu, None, Arc::new([package]));
+    let given = Arc::new(());
+    let mut seen = Vec::new();
+    let attempt = |_: &mut Modules, attempt: Attempt<Arc<()>>| -> Result<(), Fault> {
+        seen.push((Arc::strong_count(&attempt.given), attempt.is_last));
+        Err(Fault::Torch("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.".to_owned()))
+    };
+    let error = modules.down_the_ladder(0, Rung::first(batch), given, attempt).unwrap_err();
+    assert!(matches!(error, EngineError::OutOfMemory { .. }), "{error}");
+    seen
+}
+
+#[test]
+fn the_last_attempt_holds_alone_what_it_is_made_with() {
+    assert_eq!(held("counted", 1), [(1, true)]);
+    assert_eq!(held("counted", 4), [(2, false), (2, false), (1, true)]);
+}
+
+#[test]
+fn a_run_without_batches_has_nothing_to_try_with_smaller_ones() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/modules/");
+    let of = |name: &str, per_slice| {
+        let package = Manifest::load(std::path::Path::new(&format!("{folder}{name}"))).unwrap();
+        let manifest = package.manifest();
+        (manifest.inference.batch, batch(manifest, &Context { gate: None, per_slice }))
+    };
+    let (of_manifest, of_run) = of("counted", false);
+    assert!(of_manifest > 1 && of_run == of_manifest);
+    let (of_manifest, of_run) = of("per-slice", true);
+    assert!(of_manifest > 1 && of_run == of_manifest);
+    assert_eq!(of("per-slice", false).1, 1);
+}
