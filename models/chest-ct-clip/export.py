@@ -33,7 +33,7 @@ TINY = {
     "size = [240, 480, 480]": "size = [24, 48, 48]",
     '"spacing=1.5x0.75x0.75 mm", "size=240x480x480"': '"spacing=15x7.5x7.5 mm", "size=24x48x48"',
     "# [1, 512]": "# [1, 32]",
-    "memory_mb = 2500": "memory_mb = 100",
+    "memory_mb = 1800": "memory_mb = 100",
 }
 
 

@@ -22,7 +22,7 @@ TINY = {
     'title = "Chest CT, 3D ResNet-18"': 'title = "Chest CT, 3D ResNet-18, tiny"',
     '"size=96x192x192"': '"size=24x48x48"',
     "size = [96, 192, 192]": "size = [24, 48, 48]",
-    "memory_mb = 2000": "memory_mb = 100",
+    "memory_mb = 1500": "memory_mb = 100",
 }
 
 

@@ -35,9 +35,12 @@ def attended(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bi
     out = torch.empty([count, queries.shape[2], queries.shape[1], queries.shape[3]], dtype=values.dtype, device=values.device)
     for first in range(0, count, 32):
         end = min(first + 32, count)
-        weights = queries[first:end] @ keys[first:end].transpose(-2, -1) + bias
+        weights = queries[first:end] @ keys[first:end].transpose(-2, -1)
+        # In place, but where autocast has made the products half as wide.
+        weights = weights.add_(bias) if weights.dtype == bias.dtype else weights + bias
         if mask is not None:
-            weights = weights + mask[torch.arange(first, end, device=mask.device) % mask.shape[0]].unsqueeze(1)
+            own = mask[first:end] if mask.shape[0] == count else mask[torch.arange(first, end, device=mask.device) % mask.shape[0]]
+            weights.add_(own.unsqueeze(1))
         out[first:end] = (weights.softmax(dim=-1).to(values.dtype) @ values[first:end]).transpose(1, 2)
     return out
 
