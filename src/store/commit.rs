@@ -176,6 +176,11 @@ fn sync(rows: &[NewRow], unsynced: &mut [Option<Spool>], known: &mut Known) -> R
     Ok(())
 }
 
+/// Whether all files and the names of their folders are durable.
+fn is_synced(rows: &[NewRow], unsynced: &[Option<Spool>], known: &Known) -> bool {
+    unsynced.iter().all(Option::is_none) && rows.iter().all(|new| known.is_durable(&new.folder))
+}
+
 /// One transaction with all rows; the keys come back in the order of the rows. Blocks while the files are synced.
 async fn commit_rows(
     connection: &mut SqliteConnection,
@@ -209,11 +214,16 @@ async fn try_commit(
     let mut script = QueryBuilder::new(if begun { "" } else { "BEGIN IMMEDIATE; " });
     insert_instances(&mut script, rows, &series);
     add_up(&mut script, rows, &series);
+    // Where everything is synced already, one message to the database's thread does it all.
+    let at_once = is_synced(rows, unsynced, known);
+    if at_once {
+        script.push("; COMMIT");
+    }
     let inserted = {
         // The database's thread works on it while this one waits for the disk.
         let mut inserting = pin!(script.build().fetch_all(&mut *connection));
         let inserted = poll_fn(|context| Poll::Ready(inserting.as_mut().poll(context))).await;
-        let synced = sync(rows, unsynced, known);
+        let synced = if at_once { Ok(()) } else { sync(rows, unsynced, known) };
         let inserted = match inserted {
             Poll::Ready(inserted) => inserted,
             Poll::Pending => inserting.await,
@@ -222,7 +232,9 @@ async fn try_commit(
         inserted?
     };
     let keys = in_order(rows, &series, &inserted)?;
-    sqlx::query("COMMIT").execute(&mut *connection).await?;
+    if !at_once {
+        sqlx::query("COMMIT").execute(&mut *connection).await?;
+    }
     Ok(keys)
 }
 

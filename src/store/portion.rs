@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Addresses, offsets and lengths of direct writes are multiples of this: the largest block of the usual disks.
 pub(super) const BLOCK: usize = 4096;
 
-/// How much is written at a time: enough that a disk is busy, little enough that a hundred associations hold little.
-pub(super) const PORTION: usize = 256 * 1024;
+/// How much is written at a time: enough that a disk is busy, little enough that a hundred associations hold little; and a
+/// slice of 512x512 takes two, the second of which is written by the thread that ends the file.
+pub(super) const PORTION: usize = 320 * 1024;
 
 /// How many portions are kept for the next instances.
 const MOST_KEPT: usize = 32;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::portion::PORTION;
 
 #[tokio::test]
 async fn what_is_recorded_lies_on_the_disk_to_the_byte_and_is_counted() {
@@ -111,7 +112,7 @@ async fn below_the_reserve_nothing_is_written() {
 async fn an_instance_that_ends_before_it_is_recorded_leaves_nothing() {
     let bench = Bench::new().await;
     let mut file = bench.store.begin_instance(Sample::ct(1, 1, 1).announced()).unwrap();
-    file.write(&vec![0; 300_000]).await.unwrap();
+    file.write(&vec![0; PORTION + 1]).await.unwrap();
     file.settle().await.unwrap();
     assert_eq!(bench.files(), ["incoming/0.part"]);
     drop(file);
@@ -121,7 +122,7 @@ async fn an_instance_that_ends_before_it_is_recorded_leaves_nothing() {
 #[tokio::test]
 async fn files_of_every_size_hold_what_came_to_the_byte() {
     let bench = Bench::new().await;
-    let edges = [0, 1, 4095, 4096, 4097, 65_536, 131_071, 262_144, 524_288, 600_001];
+    let edges = [0, 1, 4095, 4096, 4097, 65_536, 131_071, PORTION, 2 * PORTION, 2 * PORTION + 75_713];
     // The header before the data set is part of the first block: each edge is met from both sides.
     for length in edges.into_iter().flat_map(|edge: usize| [edge.saturating_sub(400), edge, edge + 1]) {
         let sent: Vec<u8> = (0..length).map(|index| (index * 31 % 251) as u8).collect();
