@@ -3,36 +3,19 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// A variable that is set unless whoever runs the node has chosen.
-struct Setting {
-    name: &'static str,
-    value: &'static str,
-    /// Variables that say so.
-    choices: &'static [&'static str],
-}
+/// OpenMP's threads sleep while they wait, instead of spinning: while anything else uses the cores (a series being received,
+/// another one decoded) spinning makes a model five to eight times slower.
+const WAITING: (&str, &str) = ("OMP_WAIT_POLICY", "passive");
 
-const SETTINGS: [Setting; 2] = [
-    // OpenMP's threads sleep while they wait, instead of spinning: while anything else uses the cores (a series being
-    // received, another one decoded) spinning makes a model five to eight times slower.
-    Setting { name: "OMP_WAIT_POLICY", value: "passive", choices: &["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"] },
-    // What a layer of a model gives is a megabyte or many, made and let go hundreds of times. From the heap its rests pile up
-    // between what stays; as mappings of their own all of it goes back at once, and in large pages that costs fewer page
-    // faults than the heap does.
-    Setting {
-        name: "GLIBC_TUNABLES",
-        value: "glibc.malloc.mmap_threshold=1048576:glibc.malloc.hugetlb=1",
-        choices: &["GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"],
-    },
-];
+/// Whoever runs the node has chosen where one of these is set.
+const CHOICES: [&str; 2] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"];
 
-/// Makes sure of the settings that models run better with.
+/// Makes sure of the setting that models run better with.
 ///
-/// They are read when the libraries are loaded, so the process starts itself afresh, once, under the same process id. Call
+/// It is read when the libraries are loaded, so the process starts itself afresh, once, under the same process id. Call
 /// it before anything is open. Where that fails the models run all the same.
 pub(super) fn settle() {
-    let chosen = |name: &&str| std::env::var_os(name).is_some();
-    let missing: Vec<&Setting> = SETTINGS.iter().filter(|setting| !setting.choices.iter().any(chosen)).collect();
-    if missing.is_empty() {
+    if CHOICES.iter().any(|name| std::env::var_os(name).is_some()) {
         return;
     }
     let mut arguments = std::env::args_os();
@@ -40,9 +23,7 @@ pub(super) fn settle() {
     if let Some(name) = arguments.next() {
         afresh.arg0(name);
     }
-    afresh.args(arguments).envs(missing.iter().map(|setting| (setting.name, setting.value)));
     // Comes back only with an error.
-    let error = afresh.exec();
-    let names: Vec<&str> = missing.iter().map(|setting| setting.name).collect();
-    super::say(format_args!("{} could not be set, models may run slowly: {error}", names.join(" and ")));
+    let error = afresh.args(arguments).env(WAITING.0, WAITING.1).exec();
+    super::say(format_args!("{} could not be set, models may run slowly: {error}", WAITING.0));
 }
