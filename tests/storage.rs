@@ -46,6 +46,63 @@ async fn an_instance_is_stored_byte_for_byte_and_only_once() {
     assert_eq!(&content[usize::try_from(stored.data_set_offset()).unwrap()..], data_set);
 }
 
+/// The P-DATA-TF of a data set: PDUs of these lengths in turn, each holding one value, or many short and empty ones.
+fn cut(data_set: &[u8], lengths: &[usize], short_values: bool) -> Vec<u8> {
+    let mut pdus = Vec::new();
+    let mut rest = data_set;
+    for length in lengths.iter().cycle() {
+        let (piece, after) = rest.split_at(rest.len().min(*length));
+        if short_values {
+            let values: Vec<_> = piece.chunks(997).flat_map(|value| [(1, DATA, value), (1, DATA, &[][..])]).collect();
+            pdus.extend(p_data(&values));
+        } else {
+            pdus.extend(p_data(&[(1, DATA, piece)]));
+        }
+        rest = after;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    pdus.extend(p_data(&[(1, LAST_DATA, b"")]));
+    pdus
+}
+
+#[tokio::test]
+async fn however_an_instance_is_cut_into_pdus_and_packets_it_is_stored_byte_for_byte() {
+    const LONGEST: usize = 131_066;
+    let mut builder = NodeBuilder::new();
+    builder.options.policy.max_pdu = 131_072;
+    let node = builder.start().await;
+    let mut peer = node.parrot().await;
+    peer.associate(CONTEXT).await;
+    let lengths: [&[usize]; 6] =
+        [&[LONGEST], &[16_378], &[LONGEST, 10, 70_000, 2], &[65_530], &[65_536, 32_768, 4084], &[120_000]];
+    let mut number = 0;
+    for (lengths, short_values) in lengths.iter().flat_map(|lengths| [(lengths, false), (lengths, true)]) {
+        for packet in [usize::MAX, 100_003, 7919] {
+            number += 1;
+            let uid = format!("1.2.3.4.5.{number}");
+            let mut instance = ct(&uid);
+            instance.put_bytes(tags::PIXEL_DATA, VR::OW, (0..700_002_u32).map(|i| (i * 31 % 251) as u8).collect());
+            let data_set = explicit(&instance);
+            // Values of a PDU have heads of six bytes.
+            let shorter: Vec<_> =
+                lengths.iter().map(|length| if short_values { length * 9 / 10 } else { *length }).collect();
+            peer.say(&p_data(&[(1, LAST_COMMAND, &store(1, &uid))])).await;
+            for packet in cut(&data_set, &shorter, short_values).chunks(packet) {
+                peer.say(packet).await;
+            }
+            assert_eq!(peer.hear_command().await.status(), 0, "{shorter:?}, packets of {packet}");
+            let stored = node.instance(&uid).await.unwrap();
+            let content = std::fs::read(stored.path()).unwrap();
+            assert!(
+                content[usize::try_from(stored.data_set_offset()).unwrap()..] == data_set,
+                "{shorter:?}, packets of {packet}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn other_content_under_the_same_uid_is_a_warning() {
     let node = Node::start().await;

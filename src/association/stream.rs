@@ -1,7 +1,7 @@
 //! PDUs from and to a connection, with every wait bounded.
 //!
-//! A P-DATA-TF is not collected: its fragments are handed on out of the read buffer, so one copy is made of each byte and
-//! the buffer stays as small as it is. All other PDUs are short and read whole.
+//! A P-DATA-TF is not collected: its fragments are handed on out of the read buffer, or read where the caller wants them
+//! without passing through it. All other PDUs are short and read whole.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -73,6 +73,13 @@ pub(super) enum Arrival {
     Pdu(Pdu),
 }
 
+/// What [`PduStream::open_next`] came to.
+enum Opened {
+    /// A presentation data value, of which nothing or a part was taken.
+    Value(PdvHeader),
+    Pdu(Pdu),
+}
+
 pub(super) struct PduStream<S> {
     stream: S,
     buffer: Vec<u8>,
@@ -82,6 +89,8 @@ pub(super) struct PduStream<S> {
     pdu_left: u32,
     /// What is left of the presentation data value that is being read.
     value: Option<PdvHeader>,
+    /// Whether the last P-DATA-TF was longer than what is read at once.
+    long_pdus: bool,
     deadline: Instant,
     expires: Expired,
     read: Duration,
@@ -99,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PduStream<S> {
             filled: 0..0,
             pdu_left: 0,
             value: None,
+            long_pdus: false,
             deadline: Instant::now() + timers.artim,
             expires: Expired::Artim,
             read: timers.read,
@@ -126,12 +136,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PduStream<S> {
 
     /// Waits for the next PDU or fragment. Nothing is lost when the wait is given up.
     pub(super) async fn next(&mut self, expect: Expect, max_pdu: u32) -> Result<Arrival, AssociationError> {
+        let value = match self.open_next(expect, max_pdu).await? {
+            Opened::Value(value) => value,
+            Opened::Pdu(pdu) => return Ok(Arrival::Pdu(pdu)),
+        };
+        if self.filled.is_empty() && value.length > 0 {
+            self.fill(0).await?;
+        }
+        let there = self.filled.len().min(value.length as usize);
+        let range = self.filled.start..self.filled.start + there;
+        self.filled.start = range.end;
+        Ok(self.take_fragment(value, range))
+    }
+
+    /// As [`Self::next`], but bytes of a data set are put at the beginning of `room`, and the range is one of it. What has
+    /// not been read yet goes there straight from the connection.
+    pub(super) async fn next_into(&mut self, room: &mut [u8], max_pdu: u32) -> Result<Arrival, AssociationError> {
+        let value = match self.open_next(Expect::Established, max_pdu).await? {
+            Opened::Value(value) => value,
+            Opened::Pdu(pdu) => return Ok(Arrival::Pdu(pdu)),
+        };
+        let wanted = if value.is_command { 0 } else { room.len().min(value.length as usize) };
+        let room = room.get_mut(..wanted).unwrap_or_default();
+        if room.is_empty() {
+            return Ok(self.take_fragment(value, 0..0));
+        }
+        if self.filled.is_empty() && room.len() < READ_BUFFER / 2 {
+            self.fill(0).await?;
+        }
+        let count = if self.filled.is_empty() {
+            read_into(&mut self.stream, room, self.deadline, self.expires).await?
+        } else {
+            let there = self.buffer.get(self.filled.clone()).unwrap_or_default();
+            let count = there.len().min(room.len());
+            room[..count].copy_from_slice(&there[..count]);
+            self.filled.start += count;
+            count
+        };
+        Ok(self.take_fragment(value, 0..count))
+    }
+
+    /// Reads until a presentation data value is open, or a whole PDU of another kind is there.
+    async fn open_next(&mut self, expect: Expect, max_pdu: u32) -> Result<Opened, AssociationError> {
         loop {
             if let Some(value) = self.value {
-                if self.filled.is_empty() && value.length > 0 {
-                    self.fill().await?;
-                }
-                return Ok(self.take_fragment(value));
+                return Ok(Opened::Value(value));
             }
             if self.pdu_left > 0 {
                 self.need(PDV_HEADER.min(self.pdu_left as usize)).await?;
@@ -146,9 +195,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PduStream<S> {
             if kind == P_DATA {
                 self.filled.start += PDU_HEADER;
                 self.pdu_left = length;
+                self.long_pdus = length as usize >= READ_BUFFER;
                 continue;
             }
-            return self.control(kind, length).await.map(Arrival::Pdu);
+            return self.control(kind, length).await.map(Opened::Pdu);
         }
     }
 
@@ -230,13 +280,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PduStream<S> {
         let _ = timeout(artim, gone).await;
     }
 
-    /// The piece of the open value that is there.
-    fn take_fragment(&mut self, value: PdvHeader) -> Arrival {
-        let there = self.filled.len().min(value.length as usize);
-        let range = self.filled.start..self.filled.start + there;
-        self.filled.start = range.end;
+    /// Says that the piece of the open value that lies in `range` was taken.
+    fn take_fragment(&mut self, value: PdvHeader, range: Range<usize>) -> Arrival {
         #[expect(clippy::cast_possible_truncation, reason = "not more than a length that is a u32")]
-        let left = value.length - there as u32;
+        let left = value.length - range.len() as u32;
         self.value = (left > 0).then_some(PdvHeader { length: left, ..value });
         Arrival::Fragment {
             context_id: value.context_id,
@@ -259,7 +306,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PduStream<S> {
     /// Type and length of the next PDU, which stay in the buffer.
     async fn header(&mut self) -> Result<(u8, u32), AssociationError> {
         if self.filled.is_empty() {
-            self.fill().await?;
+            self.fill(0).await?;
             if self.filled.len() < PDU_HEADER && self.expires == Expired::Idle {
                 self.await_within(self.read, Expired::Read);
             }
@@ -289,19 +336,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PduStream<S> {
 
     /// Waits until so many bytes are in the buffer.
     async fn need(&mut self, count: usize) -> Result<(), AssociationError> {
-        if self.buffer.len() < count {
-            self.buffer.resize(count, 0);
-        }
         while self.filled.len() < count {
-            self.fill().await?;
+            self.fill(count).await?;
         }
         Ok(())
     }
 
-    /// Reads what comes behind what is there. Cancelling it loses nothing.
-    async fn fill(&mut self) -> Result<(), AssociationError> {
+    /// Reads what comes behind what is there, into a buffer that has room for `least` bytes. Cancelling it loses nothing.
+    async fn fill(&mut self, least: usize) -> Result<(), AssociationError> {
         let within_data_set = self.value.is_some_and(|value| !value.is_command);
-        let wanted = if within_data_set { READ_BUFFER } else { SMALL_BUFFER };
+        let wanted = if within_data_set { READ_BUFFER } else { SMALL_BUFFER }.max(least);
         if self.buffer.len() < wanted {
             self.buffer.resize(wanted, 0);
         }
@@ -311,16 +355,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PduStream<S> {
             self.buffer.copy_within(self.filled.clone(), 0);
             self.filled = 0..self.filled.len();
         }
-        let free = self.buffer.get_mut(self.filled.end..).unwrap_or_default();
-        let count = match timeout_at(self.deadline, self.stream.read(free)).await {
-            Ok(read) => read?,
-            Err(_) => return Err(self.expires.into()),
-        };
-        if count == 0 {
-            return Err(AssociationError::Closed);
-        }
-        self.filled.end += count;
+        // What follows a long PDU will be read to where it belongs: here only its beginning.
+        let end = if self.long_pdus { wanted.min(self.buffer.len()) } else { self.buffer.len() };
+        let Self { stream, buffer, filled, deadline, expires, .. } = self;
+        let free = buffer.get_mut(filled.end..end).unwrap_or_default();
+        filled.end += read_into(stream, free, *deadline, *expires).await?;
         Ok(())
+    }
+}
+
+/// Reads what comes until the deadline, at least one byte. Cancelling it loses nothing.
+async fn read_into<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    room: &mut [u8],
+    deadline: Instant,
+    expires: Expired,
+) -> Result<usize, AssociationError> {
+    match timeout_at(deadline, stream.read(room)).await {
+        Ok(Ok(0)) => Err(AssociationError::Closed),
+        Ok(read) => Ok(read?),
+        Err(_) => Err(expires.into()),
     }
 }
 

@@ -40,8 +40,16 @@ where
         Ok(file) => Arriving::new(file, Encoding::of(context.transfer_syntax()), shared.options.max_instance_bytes),
         Err(error) => return Ok(Err(error.into())),
     };
-    while let Some(bytes) = association.next_data().await? {
-        if let Err(refusal) = arriving.take(bytes).await {
+    loop {
+        let room = match arriving.file.room().await {
+            Ok(room) => room,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let count = association.next_data_into(room).await?;
+        if count == 0 {
+            break;
+        }
+        if let Err(refusal) = arriving.take(count) {
             return Ok(Err(refusal));
         }
     }
@@ -67,13 +75,14 @@ impl Arriving {
         Self { file, scanner: Scanner::new(encoding), bytes: 0, limit }
     }
 
-    async fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    /// Looks at the bytes that came last.
+    fn take(&mut self, count: usize) -> Result<(), Refusal> {
+        let bytes = self.file.filled(count);
         self.bytes += bytes.len() as u64;
         if self.bytes > self.limit {
             return Err(Refusal::TooLong(self.limit));
         }
-        self.scanner.feed(bytes)?;
-        Ok(self.file.write(bytes).await?)
+        Ok(self.scanner.feed(bytes)?)
     }
 
     async fn record(self, caller: &Caller, shared: &Shared) -> Result<Recorded, Refusal> {

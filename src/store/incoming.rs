@@ -78,24 +78,43 @@ impl IncomingFile {
         }
     }
 
-    /// Appends bytes of the data set, exactly as they came. Full portions go to a blocking thread, so that writing
-    /// overlaps with receiving and at most two portions are held; waits only where the disk is slower than the peer.
+    /// Where the next bytes of the data set belong, exactly as they come; never empty. A full portion goes to a blocking
+    /// thread first, so that writing overlaps with receiving and at most two portions are held; waits only where the disk
+    /// is slower than the peer.
     ///
     /// # Errors
     /// [`StoreError::File`] from an earlier portion; the instance is lost then.
-    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
-        self.total_bytes += bytes.len() as u64;
-        loop {
-            bytes = self.portion.take(bytes);
-            if bytes.is_empty() {
-                return Ok(());
-            }
+    pub async fn room(&mut self) -> Result<&mut [u8], StoreError> {
+        if self.portion.room().is_empty() {
             let spool = self.spool().await?;
             let portion = std::mem::replace(&mut self.portion, self.layout.portions.next());
             let layout = self.layout.clone();
             let append = move || Spool::append(spool, &layout, portion.bytes());
             self.state = Writing::Busy(tokio::task::spawn_blocking(append));
         }
+        Ok(self.portion.room())
+    }
+
+    /// Says that so many bytes came into [`Self::room`], and gives them back.
+    pub fn filled(&mut self, count: usize) -> &[u8] {
+        let bytes = self.portion.filled(count);
+        self.total_bytes += bytes.len() as u64;
+        bytes
+    }
+
+    /// Appends bytes that lie elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::room`].
+    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
+        while !bytes.is_empty() {
+            let room = self.room().await?;
+            let (taken, left) = bytes.split_at(bytes.len().min(room.len()));
+            room[..taken.len()].copy_from_slice(taken);
+            self.filled(taken.len());
+            bytes = left;
+        }
+        Ok(())
     }
 
     /// Takes the file out, waiting for the portion that is being written; nothing where none has been.

@@ -25,11 +25,24 @@ pub(super) struct Portion {
 impl Portion {
     /// Takes as many of the bytes as there is room for and gives those back that are left.
     pub(super) fn take<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let (taken, left) = bytes.split_at(bytes.len().min(PORTION - self.length));
-        let end = self.start + self.length;
-        self.memory[end..end + taken.len()].copy_from_slice(taken);
-        self.length += taken.len();
+        let room = self.room();
+        let (taken, left) = bytes.split_at(bytes.len().min(room.len()));
+        room[..taken.len()].copy_from_slice(taken);
+        self.filled(taken.len());
         left
+    }
+
+    /// What is not filled yet.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start + self.length..self.start + PORTION]
+    }
+
+    /// Says that so many bytes of [`Self::room`] have been filled, and gives them back.
+    pub(super) fn filled(&mut self, count: usize) -> &[u8] {
+        let count = count.min(PORTION - self.length);
+        let begin = self.start + self.length;
+        self.length += count;
+        &self.memory[begin..begin + count]
     }
 
     /// What was taken; begins at a multiple of [`BLOCK`].
