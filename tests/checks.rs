@@ -181,6 +181,30 @@ fn the_process_keeps_its_name_and_has_what_models_run_better_with() {
     assert_eq!(name.trim(), "overread", "what ps and pgrep show, after {ready}");
     let environment = std::fs::read_to_string(format!("/proc/{}/environ", node.0.id())).unwrap();
     assert!(environment.contains("OMP_WAIT_POLICY=passive"), "{environment}");
+    let threads: Vec<_> = std::fs::read_dir(format!("/proc/{}/task", node.0.id()))
+        .unwrap()
+        .map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap_or_default())
+        .collect();
+    assert!(
+        threads.iter().any(|name| name.trim() == "jemalloc_bg_thd"),
+        "returns memory while nothing runs: {threads:?}"
+    );
+}
+
+#[test]
+fn the_allocator_is_the_programs_own_with_the_settings_it_was_built_with() {
+    let told = std::process::Command::new(env!("CARGO_BIN_EXE_overread"))
+        .arg("--version")
+        .env("MALLOC_CONF", "confirm_conf:true")
+        .output()
+        .unwrap();
+    let said = text(&told);
+    // Which settings it has, and from where: those it was built with, and the variable that operators may set.
+    for words in ["background_thread:true", "thp:always", "dirty_decay_ms:200", "muzzy_decay_ms:0", "confirm_conf:true"]
+    {
+        assert!(said.contains(words), "«{words}» is not in: {said}");
+    }
+    assert!(told.status.success(), "{said}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! What neither `tch` nor the standard library offer: loading CUDA's half of libtorch, computing in less than single
-//! precision, and handing freed memory back to the system.
-#![expect(unsafe_code, reason = "dlopen, dlsym and malloc_trim have no safe interface; each use says why it is sound")]
+//! What neither `tch` nor the standard library offer: loading CUDA's half of libtorch, and computing in less than single
+//! precision.
+#![expect(unsafe_code, reason = "dlopen and dlsym have no safe interface; each use says why it is sound")]
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
@@ -162,15 +162,6 @@ fn function_of(name: &CStr) -> Result<*mut libc::c_void, String> {
         Err("this libtorch offers no other precision than float32".to_owned())
     } else {
         Ok(function)
-    }
-}
-
-/// Hands the pages of freed memory back to the system: glibc keeps up to a gigabyte after a run otherwise.
-pub(super) fn return_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim only touches free chunks of the allocator, under its own locks, from any thread.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 

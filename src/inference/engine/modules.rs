@@ -18,7 +18,6 @@ use super::per_slice::unscored;
 use super::run::Run;
 use crate::inference::error::{EngineError, telling_line};
 use crate::inference::golden::{GoldenCase, TensorDifference};
-use crate::inference::libtorch;
 use crate::inference::manifest::{InputKind, Manifest, Module, Over, Precision};
 use crate::inference::npz::Array;
 use crate::inference::package::VerifiedModel;
@@ -215,9 +214,7 @@ impl Modules {
                 Some(_) => (given.clone(), Some(given)),
                 None => (given, None),
             };
-            let outcome = attempt(self, Attempt { rung, given: now, is_last: kept.is_none() });
-            libtorch::return_memory();
-            let fault = match outcome {
+            let fault = match attempt(self, Attempt { rung, given: now, is_last: kept.is_none() }) {
                 Ok(found) => return Ok((found, warnings)),
                 Err(fault) => fault,
             };
