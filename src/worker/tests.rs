@@ -102,6 +102,20 @@ async fn a_job_of_which_a_slice_cannot_be_looked_up_is_reported() {
 }
 
 #[tokio::test]
+async fn a_job_whose_series_could_not_be_looked_up_at_its_last_attempt_is_reported() {
+    for (attempts, state, results) in
+        [(1, "failed", ("failure report".to_owned(), 2)), (2, "queued", (String::new(), 0))]
+    {
+        let bench = Bench::new().await;
+        bench.complete(&["good"]).await;
+        let job = bench.claim().await.unwrap();
+        worker(&bench, attempts).not_prepared(job, StoreError::Closed, &CancellationToken::new()).await;
+        assert_eq!((bench.text("SELECT state FROM job").await.as_str(), made(&bench).await), (state, results));
+        assert!(bench.text("SELECT cause FROM job").await.contains("the series could not be looked up"));
+    }
+}
+
+#[tokio::test]
 async fn an_outdated_job_that_fails_leaves_the_word_to_that_of_the_later_revision() {
     for (is_outdated, results) in [(false, ("failure report".to_owned(), 2)), (true, (String::new(), 0))] {
         let bench = Bench::new().await;
