@@ -140,7 +140,7 @@ impl Modules {
     fn enough_in_all(&self, index: usize) -> Result<(), EngineError> {
         let host = if self.device == Device::Cpu { memory::host() } else { None };
         let Some(host) = host else { return Ok(()) };
-        let lacking = memory::enough_in_all(self.estimate(index), host);
+        let lacking = memory::enough_in_all(self.estimate(index, Device::Cpu), host);
         lacking.map_err(|lack| self.lacks(index, lack))
     }
 
@@ -155,7 +155,7 @@ impl Modules {
         let others = self.loaded.keys().filter(|other| **other != index);
         let loaded = others.map(|other| self.packages[*other].weights_bytes()).sum();
         let (now, at_start) = (memory::of_device(self.device), self.own_memory);
-        let fits = |(now, at_start)| memory::fits(self.estimate(index), now, at_start, loaded);
+        let fits = |(now, at_start)| memory::fits(self.estimate(index, self.device), now, at_start, loaded);
         if now.zip(at_start).is_none_or(fits) {
             return Ok(first);
         }
@@ -168,13 +168,15 @@ impl Modules {
     fn wait_for_host(&self, index: usize, limit: Limit) -> Result<(), EngineError> {
         let loaded = self.device == Device::Cpu && self.loaded.contains_key(&index);
         let weights = if loaded { self.packages[index].weights_bytes() } else { 0 };
-        let needed = self.estimate(index).saturating_sub(weights);
+        let needed = self.estimate(index, Device::Cpu).saturating_sub(weights);
         memory::admit(needed, limit.until(), memory::host).map_err(|lack| self.lacks(index, lack))
     }
 
-    /// What a package says it needs, bytes.
-    fn estimate(&self, index: usize) -> u64 {
-        self.packages[index].manifest().inference.memory_mb.saturating_mul(1_000_000)
+    /// What a package says it needs on a device, bytes.
+    fn estimate(&self, index: usize, on: Device) -> u64 {
+        let estimates = self.packages[index].manifest().inference.memory_mb;
+        let megabytes = if on == Device::Cpu { estimates.cpu } else { estimates.cuda };
+        megabytes.saturating_mul(1_000_000)
     }
 
     fn lacks(&self, index: usize, lack: Lack) -> EngineError {
