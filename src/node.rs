@@ -23,7 +23,7 @@ use crate::scu::outcome::Patience;
 use crate::store::{InstanceKey, Store, StoreError, StoreOptions};
 use crate::worker::Worker;
 use crate::worker::early::{EarlyDecoder, EarlySlices};
-use crate::worker::reading::Writing;
+use crate::worker::reading::{Gates, Writing};
 
 /// Why a node did not start. The operator must act.
 #[derive(Debug, thiserror::Error)]
@@ -183,7 +183,7 @@ fn worker(
         clock: clock.clone(),
         jobs: config.jobs.clone(),
         engine: engine.clone(),
-        gates: Arc::default(),
+        gates: Arc::new(Gates::of_workers(config.jobs.workers)),
         writing: Arc::new(Writing::of(&config.results)),
         report_failures: config.results.send_failures,
         early: early.clone(),

@@ -62,6 +62,20 @@ fn a_gate_is_asked_once_for_each_revision() {
 }
 
 #[test]
+fn a_gate_is_asked_once_for_each_series_that_is_read_side_by_side() {
+    // Three series at a time are more than one worker has answers kept for.
+    for (workers, are_kept) in [(1, false), (3, true)] {
+        let gates = Gates::of_workers(workers);
+        let all = |slices: std::ops::Range<i16>| {
+            ["1.2.3", "1.2.4", "1.2.5"].map(|study| ask(&gates, of(study, 9, dense_in(slices.clone()))).verdict)
+        };
+        assert!(all(2..7).iter().all(|verdict| *verdict == Verdict::Suitable));
+        // Other voxels under the same names: the answers are those that were kept, or new ones.
+        assert!(all(0..0).iter().all(|verdict| (*verdict == Verdict::Suitable) == are_kept), "{workers} workers");
+    }
+}
+
+#[test]
 fn an_answer_is_not_used_for_the_series_of_another_study_that_has_the_same_uid() {
     let gates = Gates::default();
     assert_eq!(ask(&gates, of("1.2.3", 9, dense_in(2..7))).verdict, Verdict::Suitable);

@@ -59,8 +59,8 @@ fn only_slices_with_voxels_have_frames_unless_all_are_wanted() {
 fn a_slice_that_the_source_lacks_has_no_frame_and_the_report_says_so() {
     let shape = [7, 9, 13];
     let mut series = series(Layout3d::axial(shape), identified);
-    let missing = series.volume.slices[3].take().unwrap();
-    series.volume.source.instances.retain(|(_, uid)| *uid != missing.sop_instance_uid);
+    let missing = series.stack.slices[3].take().unwrap();
+    series.stack.source.instances.retain(|(_, uid)| *uid != missing.sop_instance_uid);
     series.instances.remove(3);
     let prediction = prediction(Some(lungs(shape)));
     let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
@@ -160,7 +160,7 @@ fn a_report_does_not_replace_itself() {
     let mut asked = Asked::of(&series, Outcome::Predicted(&prediction));
     let own = asked.encode().unwrap().objects.pop().unwrap();
     asked.predecessor = Some(DocumentReference {
-        study_instance_uid: series.volume.source.study_instance_uid.clone(),
+        study_instance_uid: series.stack.source.study_instance_uid.clone(),
         series_instance_uid: own.series_instance_uid,
         sop_class_uid: own.sop_class_uid,
         sop_instance_uid: own.sop_instance_uid,
@@ -200,7 +200,7 @@ fn one_lossy_slice_makes_a_lossy_segmentation() {
             .map(|tag| written.text(tag).unwrap_or_default())
     };
     assert_eq!(lossy(&series), ["00", "", ""]);
-    series.volume.source.lossy = Some(LossyCompression { ratio: "12.5".into(), method: "ISO_14495_1".into() });
+    series.stack.source.lossy = Some(LossyCompression { ratio: "12.5".into(), method: "ISO_14495_1".into() });
     assert_eq!(lossy(&series), ["01", "12.5", "ISO_14495_1"]);
 }
 
@@ -209,18 +209,18 @@ fn only_images_are_in_the_image_library() {
     let mut series = series(Layout3d::axial([4, 8, 8]), identified);
     let raw = SopInstanceUid::parse("1.2.3.99").unwrap();
     let class = |uid: &str| SopClassUid::parse(uid).unwrap();
-    series.volume.source.instances.push((class("1.2.840.10008.5.1.4.1.1.66"), raw.clone()));
+    series.stack.source.instances.push((class("1.2.840.10008.5.1.4.1.1.66"), raw.clone()));
     let images = |series: &Series| {
         let mut asked =
             Asked::of(series, Outcome::NotSuitable { code: "unreadable-instance", reason: "One cannot be read." });
         asked.grid = None;
         let report = asked.encode().unwrap().objects.pop().unwrap().bytes;
         let referred = |uid: &str| report.windows(uid.len()).filter(|found| *found == uid.as_bytes()).count();
-        (referred(series.volume.source.instances[0].1.as_str()), referred("1.2.3.99"))
+        (referred(series.stack.source.instances[0].1.as_str()), referred("1.2.3.99"))
     };
     // Once in the evidence, once in the library.
     assert_eq!(images(&series), (2, 1));
-    series.volume.source.instances = vec![(class("1.2.840.10008.5.1.4.1.1.66"), raw)];
+    series.stack.source.instances = vec![(class("1.2.840.10008.5.1.4.1.1.66"), raw)];
     assert_eq!(images(&series).1, 1);
 }
 
@@ -314,7 +314,7 @@ fn the_request_the_study_and_the_time_zone_of_the_source_are_kept() {
     let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
     let report = object(&results, ResultKind::Report).unwrap();
     for tag in [tags::ISSUER_OF_PATIENT_ID, tags::ACCESSION_NUMBER, tags::PATIENT_AGE, tags::STUDY_DESCRIPTION] {
-        let (written, source) = (report.text(tag), series.volume.source.header.text(tag));
+        let (written, source) = (report.text(tag), series.stack.source.header.text(tag));
         assert!(written.is_some() && written == source, "{tag}: {written:?}");
     }
     let requests = report.items(tags::REFERENCED_REQUEST_SEQUENCE);
@@ -329,8 +329,8 @@ fn the_request_the_study_and_the_time_zone_of_the_source_are_kept() {
 fn dates_in_the_old_form_do_not_become_content() {
     let shape = [4, 8, 8];
     let mut series = series(Layout3d::axial(shape), identified);
-    series.volume.source.header.put_text(tags::ACQUISITION_DATE, VR::DA, "1993.02.24");
-    series.volume.source.header.put_text(tags::ACQUISITION_TIME, VR::TM, "17:58:00");
+    series.stack.source.header.put_text(tags::ACQUISITION_DATE, VR::DA, "1993.02.24");
+    series.stack.source.header.put_text(tags::ACQUISITION_TIME, VR::TM, "17:58:00");
     let prediction = prediction(Some(lungs(shape)));
     let results = Asked::of(&series, Outcome::Predicted(&prediction)).encode().unwrap();
     let dump = judged_by_others(&series, &results, &prediction);
@@ -403,7 +403,7 @@ fn three_hundred_slices_are_written_and_read_back_in_half_a_second() {
     let shape = [300, 512, 512];
     let axial = Layout3d::axial([300, 2, 2]);
     let mut series = series(axial, identified);
-    series.volume.geometry.shape = shape;
+    series.stack.geometry.shape = shape;
     let [slices, rows, columns] = shape;
     let ball = |slice: usize, row: usize, column: usize, centre: usize| {
         let squared = |a: usize, b: usize| a.abs_diff(b) * a.abs_diff(b);

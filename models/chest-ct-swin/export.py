@@ -44,7 +44,7 @@ TINY = {
     "shortest = 0": "shortest = 6",
     "length_penalty = 1.0": "length_penalty = 0.8",
     "repetition_penalty = 1.0": "repetition_penalty = 1.2",
-    "memory_mb = 2600": "memory_mb = 200",
+    "memory_mb = { cpu = 2600, cuda = 4400 } # CUDA holds the blended scores of the whole volume": "memory_mb = 200",
 }
 SENTENCES = [
     "The lungs are clear. No pleural effusion. No pneumothorax.",

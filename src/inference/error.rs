@@ -191,6 +191,18 @@ impl EngineError {
         }
     }
 
+    /// In a sentence for a report, which leaves: without texts of the system and of this program, which may say where our
+    /// files lie.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::NotServed { model, .. } => format!("model «{model}» is not served"),
+            Self::Load { model, .. } => format!("model «{model}» cannot be loaded"),
+            Self::Internal { model, .. } => format!("internal fault while running model «{model}»"),
+            other => other.to_string(),
+        }
+    }
+
     /// An error of libtorch while `model` ran, by its text.
     #[must_use]
     pub fn from_torch(model: &str, text: &str) -> Self {

@@ -2,7 +2,7 @@
 
 use crate::dicom::uid::{SopClassUid, SopInstanceUid};
 use crate::volume::radiograph::{Radiograph, SourceImage};
-use crate::volume::{Geometry, SourceFrame, Stack, Volume};
+use crate::volume::{Geometry, SourceFrame, Stack};
 
 /// The grid that label maps and attention maps are on.
 #[derive(Debug, Clone, Copy)]
@@ -48,12 +48,6 @@ pub struct FrameReference<'a> {
     pub sop_instance_uid: &'a SopInstanceUid,
     /// From 1 in a multi-frame instance; nothing in a single-frame one.
     pub frame_number: Option<u32>,
-}
-
-impl<'a> From<&'a Volume> for SourceGrid<'a> {
-    fn from(volume: &'a Volume) -> Self {
-        Self::Stack(StackGrid { geometry: &volume.geometry, slices: &volume.slices, warnings: &volume.warnings })
-    }
 }
 
 impl<'a> From<&'a Stack> for SourceGrid<'a> {

@@ -102,6 +102,15 @@ pub enum Completed {
     NotThisRevision,
 }
 
+/// Instances that came compressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompressedArrivals {
+    /// Those whose rows can be read, in the order in which they came.
+    pub instances: Vec<StoredInstance>,
+    /// The last of all that were looked at; nothing where there was none.
+    pub last: Option<InstanceKey>,
+}
+
 /// All series that are receiving, with who sends them.
 pub(super) const RECEIVING: &str = "SELECT series.*, study.study_instance_uid, \
      (SELECT count(*) FROM series_source JOIN association \
@@ -182,7 +191,8 @@ impl Store {
     }
 
     /// The instances after this one that came compressed, of series of these modalities that are still receiving, in
-    /// the order in which they came; at most so many.
+    /// the order in which they came; at most so many. One whose row cannot be read is passed over: it is told of by the job
+    /// that reads its series.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -191,7 +201,7 @@ impl Store {
         after: InstanceKey,
         modalities: &[String],
         most: u32,
-    ) -> Result<Vec<StoredInstance>, StoreError> {
+    ) -> Result<CompressedArrivals, StoreError> {
         let mut query = QueryBuilder::<Sqlite>::new("SELECT ");
         query.push(COLUMNS).push(" FROM ").push(TABLES);
         query.push(" WHERE series.state = 'receiving' AND instance.instance_key > ").push_bind(after);
@@ -207,7 +217,16 @@ impl Store {
         }
         query.push(") ORDER BY instance.instance_key LIMIT ").push_bind(most);
         let rows = query.build().fetch_all(self.readers()).await?;
-        rows.iter().map(|row| from_row(row, &self.inner.layout)).collect()
+        let last = rows.last().map(|row| row.try_get("instance_key")).transpose()?;
+        let mut instances = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match from_row(row, &self.inner.layout) {
+                Ok(instance) => instances.push(instance),
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(CompressedArrivals { instances, last })
     }
 
     /// Which of these series a job will still be asked to read: they are receiving, or have a job that is queued.

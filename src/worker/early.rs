@@ -140,16 +140,15 @@ impl EarlyDecoder {
         self.slices.forget(&awaited, self.clock.now());
         loop {
             let arrived = self.store.compressed_arrivals(self.last, &self.modalities, PAGE).await?;
-            for instance in &arrived {
+            for instance in &arrived.instances {
                 if stop.is_cancelled() {
                     return Ok(());
                 }
                 self.last = instance.key();
                 self.decode(instance.path().to_owned(), instance.series_key()).await;
             }
-            if arrived.is_empty() {
-                return Ok(());
-            }
+            let Some(last) = arrived.last else { return Ok(()) };
+            self.last = last;
         }
     }
 

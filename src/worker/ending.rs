@@ -33,12 +33,6 @@ pub(super) struct NotDone {
 }
 
 impl NotDone {
-    /// The index cannot be asked now what there is to read.
-    fn not_looked_up(job: &ClaimedJob, error: &StoreError) -> Self {
-        let error = ReadingError::Index(error.to_string());
-        Self { may_pass: true, ..Self::not_read(job, &error) }
-    }
-
     fn not_read(job: &ClaimedJob, error: &ReadingError) -> Self {
         let (model, series) = (job.model_name.clone(), job.series_instance_uid.clone());
         Self {
@@ -59,12 +53,10 @@ impl Worker {
     /// Ends a job of which the index does not say what there is to read: with a report on what it does say, where it will
     /// not say more another time.
     pub(super) async fn not_prepared(&self, job: ClaimedJob, error: StoreError, drained: &CancellationToken) {
-        if !error.is_damage() {
-            return self.settle(NotDone::not_looked_up(&job, &error), drained).await;
-        }
         let readable = self.store.readable_instances(job.series, job.revision).await.unwrap_or_default();
         let files: Vec<PathBuf> = readable.iter().map(|instance| instance.path().to_owned()).collect();
-        self.not_done(job, ReadingError::Index(error.to_string()), &files, drained).await;
+        let error = ReadingError::Index { cause: error.to_string(), may_pass: !error.is_damage() };
+        self.not_done(job, error, &files, drained).await;
     }
 
     /// Saves what was made of a job, which was begun then from these files; where that cannot be, the job ends with this

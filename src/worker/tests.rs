@@ -10,7 +10,8 @@ use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use crate::inference::device::DeviceChoice;
 use crate::inference::manifest::Manifest;
 use crate::results::{ResultObject, ResultSet};
-use crate::store::tests::Bench;
+use crate::store::tests::{Bench, Sample};
+use early::EarlyDecoder;
 use reading::Times;
 
 /// A worker that serves the fixture `good` and reports failures, beside the bench's store.
@@ -99,6 +100,39 @@ async fn a_job_of_which_a_slice_cannot_be_looked_up_is_reported() {
     assert_eq!(bench.job_states().await, "good 3 failed ");
     assert_eq!(made(&bench).await, ("failure report".to_owned(), 2));
     assert!(bench.text("SELECT cause FROM job").await.contains("the series could not be looked up"));
+}
+
+#[tokio::test]
+async fn a_job_whose_series_could_not_be_looked_up_at_its_last_attempt_is_reported() {
+    for (attempts, state, results) in
+        [(1, "failed", ("failure report".to_owned(), 2)), (2, "queued", (String::new(), 0))]
+    {
+        let bench = Bench::new().await;
+        bench.complete(&["good"]).await;
+        let job = bench.claim().await.unwrap();
+        worker(&bench, attempts).not_prepared(job, StoreError::Closed, &CancellationToken::new()).await;
+        assert_eq!((bench.text("SELECT state FROM job").await.as_str(), made(&bench).await), (state, results));
+        assert!(bench.text("SELECT cause FROM job").await.contains("the series could not be looked up"));
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_looked_up_keeps_no_other_from_being_decoded_early() {
+    let bench = Bench::new().await;
+    let last = bench.store.last_instance().await.unwrap();
+    for number in [1, 2] {
+        bench.send(&Sample::ct(1, 1, number).compressed()).await.unwrap();
+    }
+    bench.store.spoil("UPDATE instance SET sop_class_uid = 'no uid' WHERE sop_instance_uid = '1.2.1.1.2'").await;
+    let mut decoder = EarlyDecoder {
+        store: bench.store.clone(),
+        clock: bench.clock.clone(),
+        modalities: vec!["CT".to_owned()],
+        slices: Arc::new(EarlySlices::new(usize::MAX)),
+        last,
+    };
+    decoder.look(&CancellationToken::new()).await.unwrap();
+    assert_eq!(decoder.last, bench.store.last_instance().await.unwrap(), "it is not looked at again and again");
 }
 
 #[tokio::test]

@@ -129,9 +129,42 @@ def what_ct_clip_holds_beside_the_image_branch_is_known() -> None:
         raise AssertionError("a checkpoint without its projection was taken")
 
 
+def convolutions_by_slices_are_pytorchs() -> None:
+    """Bit by bit, where parts begin, end and are the rest of a volume; a kernel of 3 looks beyond each of them."""
+    code("chest-ct-swin", "model")
+    convolved = sys.modules["model"].convolved
+    kernel = torch.randn(6, 5, 3, 3, 3)
+    for depth in (24, 25, 49):
+        x = torch.randn(2, 5, depth, 10, 9)
+        with torch.no_grad():
+            found, expected = convolved(x, kernel, 24), torch.conv3d(x, kernel, padding=1)
+        assert torch.equal(found, expected), (depth, (found - expected).abs().amax(dim=(0, 1, 3, 4)))
+
+
+def attention_by_windows_is_monais() -> None:
+    """Bit by bit, for more windows than are looked at at a time, those of two volumes one after the other under one mask."""
+    from monai.networks.nets.swin_unetr import WindowAttention
+
+    code("chest-ct-swin", "model")
+    theirs = WindowAttention(24, num_heads=3, window_size=(3, 3, 3), qkv_bias=True).eval()
+    torch.nn.init.normal_(theirs.relative_position_bias_table)
+    ours = WindowAttention(24, num_heads=3, window_size=(3, 3, 3), qkv_bias=True).eval()
+    ours.load_state_dict(theirs.state_dict())
+    ours.__class__ = sys.modules["model"].Attention
+    windows = 20
+    x = torch.randn(2 * windows, 27, 24)
+    mask = torch.where(torch.rand(windows, 27, 27) < 0.3, -100.0, 0.0)
+    with torch.no_grad():
+        plain, masked = theirs(x, None), theirs(x, mask)
+        assert torch.equal(ours(x, None), plain)
+        assert torch.equal(ours(x, mask), masked)
+    assert not torch.equal(plain, masked)
+
+
 def main() -> None:
     for check in (a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
-                  what_ct_clip_holds_beside_the_image_branch_is_known, archives_name_no_machine, tiny_packages_are_what_the_exporters_make):
+                  what_ct_clip_holds_beside_the_image_branch_is_known, archives_name_no_machine, tiny_packages_are_what_the_exporters_make,
+                  convolutions_by_slices_are_pytorchs, attention_by_windows_is_monais):
         check()
         print(f"{check.__name__}: ok")
 

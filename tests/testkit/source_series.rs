@@ -1,4 +1,4 @@
-//! A small CT series with a geometry of choice: the instances as files, and the volume that they make.
+//! A small CT series with a geometry of choice: the instances as files, and the stack that they make.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use overread::dicom::uid::{
     FrameOfReferenceUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid,
 };
 use overread::dicom::{VR, tags};
-use overread::volume::{Geometry, SourceFrame, SourceSeries, Volume, Voxels};
+use overread::volume::{Geometry, SourceFrame, SourceSeries, Stack};
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 const ENHANCED_CT: &str = "1.2.840.10008.5.1.4.1.1.2.1";
@@ -80,10 +80,10 @@ impl Layout3d {
     }
 }
 
-/// A series as a modality sends it, and as the volume that it becomes.
+/// A series as a modality sends it, and as the stack that it becomes.
 pub struct Series {
     pub instances: Vec<DataSet>,
-    pub volume: Volume,
+    pub stack: Stack,
 }
 
 /// Makes a series; `identify` may put patient and study attributes into the header of every instance.
@@ -117,8 +117,7 @@ pub fn series(layout: Layout3d, identify: impl Fn(&mut DataSet)) -> Series {
     header.remove(tags::PIXEL_DATA);
     let mut uids: Vec<_> = slices.iter().map(|s| (s.sop_class_uid.clone(), s.sop_instance_uid.clone())).collect();
     uids.dedup();
-    let volume = Volume {
-        voxels: Voxels::I16(Vec::new()),
+    let stack = Stack {
         slices: slices.into_iter().map(Some).collect(),
         source: SourceSeries {
             study_instance_uid: StudyInstanceUid::parse(STUDY).unwrap(),
@@ -132,7 +131,7 @@ pub fn series(layout: Layout3d, identify: impl Fn(&mut DataSet)) -> Series {
         missing_share: 0.0,
         warnings: Vec::new(),
     };
-    Series { instances, volume }
+    Series { instances, stack }
 }
 
 /// Writes every instance as a file.

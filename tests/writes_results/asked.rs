@@ -176,7 +176,7 @@ pub(super) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     pub(super) fn of(series: &'a Series, outcome: Outcome<'a>) -> Self {
-        Self::on(&series.volume.source, SourceGrid::from(&series.volume), outcome)
+        Self::on(&series.stack.source, SourceGrid::from(&series.stack), outcome)
     }
 
     pub(super) fn on(source: &'a SourceSeries, grid: SourceGrid<'a>, outcome: Outcome<'a>) -> Self {
@@ -231,7 +231,7 @@ pub(super) fn evaluations(report: &DataSet) -> (Vec<(String, String)>, Vec<Strin
 
 /// dciodvfy, dcentvfy, dsrdump and highdicom on the objects beside their source. Gives what dsrdump shows.
 pub(super) fn judged_by_others(series: &Series, results: &ResultSet, prediction: &Prediction) -> String {
-    judged_on(&series.instances, SourceGrid::from(&series.volume), results, prediction)
+    judged_on(&series.instances, SourceGrid::from(&series.stack), results, prediction)
 }
 
 /// The same on any source.

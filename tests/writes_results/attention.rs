@@ -63,8 +63,8 @@ fn other_programs_read_the_same_map_in_every_orientation() {
 fn a_segmentation_a_map_and_a_report_stand_together() {
     let shape = [7, 9, 13];
     let mut series = series(Layout3d::axial(shape), identified);
-    let missing = series.volume.slices[3].take().unwrap();
-    series.volume.source.instances.retain(|(_, uid)| *uid != missing.sop_instance_uid);
+    let missing = series.stack.slices[3].take().unwrap();
+    series.stack.source.instances.retain(|(_, uid)| *uid != missing.sop_instance_uid);
     series.instances.remove(3);
     let said = Prediction { attention: Some(attention(shape)), ..prediction(Some(lungs(shape))) };
     let mut asked = Asked::of(&series, Outcome::Predicted(&said));
@@ -91,8 +91,8 @@ fn slices_at_unequal_distances_keep_their_own_places() {
     {
         let mut series = series(layout, identified);
         // A little along the normal, and another thickness: still the slice that it was.
-        let normal = series.volume.geometry.slice_direction;
-        let third = series.volume.slices[3].as_mut().unwrap();
+        let normal = series.stack.geometry.slice_direction;
+        let third = series.stack.slices[3].as_mut().unwrap();
         let place: Vec<f64> = third.image_position_patient.split('\\').map(|n| n.parse().unwrap()).collect();
         let moved: Vec<String> = place.iter().zip(normal).map(|(p, n)| decimal_string(p + n * step)).collect();
         third.image_position_patient = moved.join("\\");

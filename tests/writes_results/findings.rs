@@ -135,8 +135,8 @@ fn a_reading_slice_by_slice_is_another_document() {
 #[test]
 fn a_peak_where_the_source_has_a_gap_is_named_without_an_image() {
     let mut series = series(Layout3d::axial([7, 9, 13]), identified);
-    let missing = series.volume.slices[3].take().unwrap();
-    series.volume.source.instances.retain(|(_, uid)| *uid != missing.sop_instance_uid);
+    let missing = series.stack.slices[3].take().unwrap();
+    series.stack.source.instances.retain(|(_, uid)| *uid != missing.sop_instance_uid);
     series.instances.remove(3);
     let values = [0.0, 0.1, 0.2, 0.8, 0.6, 0.1, 0.0];
     let said = Prediction { slice_scores: Some(scores(&values)), ..answering(four()) };

@@ -26,7 +26,7 @@ fn report(series: &Series, said: &Prediction) -> DataSet {
 
 /// Whether the words can be written as they are: only then do other programs find them as they were.
 fn judgeable(series: &Series) -> bool {
-    series.volume.source.header.text(tags::PATIENT_COMMENTS).is_none()
+    series.stack.source.header.text(tags::PATIENT_COMMENTS).is_none()
 }
 
 fn written(report: &DataSet) -> String {

@@ -88,6 +88,12 @@ impl<'m> Row<'m> {
         if self.device == "cpu" { precisions.cpu.as_str() } else { precisions.cuda.as_str() }
     }
 
+    /// Its estimate for this device.
+    fn memory_mb(&self) -> u64 {
+        let estimates = self.manifest.inference.memory_mb;
+        if self.device == "cpu" { estimates.cpu } else { estimates.cuda }
+    }
+
     fn last_check(&self) -> String {
         match (&self.check, &self.manifest.golden) {
             _ if self.absent.is_some() => "-".to_owned(),
@@ -110,7 +116,7 @@ impl<'m> Row<'m> {
             if self.absent.is_some() { "no" } else { "yes" }.to_owned(),
             sha256,
             format!("{} {}", self.device, self.precision()),
-            format!("{} MB", model.inference.memory_mb),
+            format!("{} MB", self.memory_mb()),
             self.last_check(),
         ]
     }
@@ -129,7 +135,7 @@ impl<'m> Row<'m> {
             "weights_sha256": self.absent.is_none().then(|| model.weights_sha256()),
             "device": self.device,
             "precision": self.precision(),
-            "memory_mb": model.inference.memory_mb,
+            "memory_mb": self.memory_mb(),
             "golden_case": model.golden.is_some(),
             "last_check": self.check,
         })

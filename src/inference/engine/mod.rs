@@ -13,6 +13,7 @@ mod limit;
 mod memory;
 mod mirror;
 mod modules;
+mod once;
 mod outputs;
 mod per_slice;
 mod positions;
@@ -39,7 +40,7 @@ use super::package::VerifiedModel;
 use super::prediction::Prediction;
 use super::subject::{Context, Subject};
 
-pub use modules::RunTimes;
+pub use once::RunTimes;
 
 /// Threads that were given up and still run, above which the engine takes no more work.
 pub const MOST_ABANDONED: usize = 2;

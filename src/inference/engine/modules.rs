@@ -1,38 +1,27 @@
-//! The modules on one device, and one run of one package. Lives on the device's thread.
+//! The packages on one device, and how a run of one goes about memory. Lives on the device's thread.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use tch::{CModule, Device, TchError};
+use tch::{CModule, Device};
 
 use super::fault::Fault;
-use super::inputs::{ModuleInput, NoSlices, Source};
+use super::inputs::ModuleInput;
 use super::ladder::{Choices, Rung};
 use super::limit::Limit;
 use super::memory::{self, Lack, Memory};
-use super::outputs::{arrays, check, prediction};
-use super::per_slice::unscored;
-use super::run::Run;
+use super::once::{Asked, RunTimes, Stages, predict_once};
+use super::outputs::{arrays, check};
+use super::run::{Run, Spent};
 use crate::inference::error::{EngineError, telling_line};
 use crate::inference::golden::{GoldenCase, TensorDifference};
-use crate::inference::manifest::{InputKind, Manifest, Module, Over, Precision};
+use crate::inference::manifest::{Manifest, Module, Over, Precision};
 use crate::inference::npz::Array;
 use crate::inference::package::VerifiedModel;
-use crate::inference::prediction::{Prediction, Verdict};
+use crate::inference::prediction::Prediction;
 use crate::inference::subject::{Context, Subject};
 use crate::inference::text::Words;
-
-/// How long a run took.
-#[derive(Debug, Clone, Default)]
-pub struct RunTimes {
-    /// Its stages, one after the other.
-    pub stages: Vec<(&'static str, Duration)>,
-    /// The modules alone, without what is around them: steps, windows, search, outputs.
-    pub computing: Duration,
-}
 
 /// The packages that are loaded on a device.
 pub(super) struct Modules {
@@ -99,8 +88,8 @@ impl Modules {
         let manifest = packages[index].manifest();
         let mut elsewhere = None;
         let (device, loaded) = self.loaded(index, rung, limit, &mut elsewhere)?;
-        let computing = Cell::default();
-        let run = Run { manifest, modules: &loaded.modules, device, rung, limit, computing: &computing };
+        let spent = Spent::default();
+        let run = Run { manifest, modules: &loaded.modules, device, rung, limit, spent: &spent };
         let Some(case) = case else { return Ok((BTreeMap::new(), run.precision())) };
         let input = ModuleInput::of_arrays(&manifest.input, |name| case.inputs.get(name), device);
         let input = input.map_err(Fault::Case)?;
@@ -127,12 +116,12 @@ impl Modules {
             let mut elsewhere = None;
             let (device, loaded) = modules.loaded(index, rung, limit, &mut elsewhere)?;
             clock.done("load");
-            let computing = Cell::default();
-            let run = Run { manifest, modules: &loaded.modules, device, rung, limit: own, computing: &computing };
+            let spent = Spent::default();
+            let run = Run { manifest, modules: &loaded.modules, device, rung, limit: own, spent: &spent };
             let asked = Asked { context, words: loaded.words.as_ref(), whole: limit, is_last };
             let prediction = predict_once(&run, subject, &asked, &mut clock)?;
-            let computing = if device == Device::Cpu { computing.get() } else { clock.on_device() };
-            Ok((prediction, RunTimes { stages: clock.stages, computing }))
+            let computing = if device == Device::Cpu { spent.modules.get() } else { clock.on_device() };
+            Ok((prediction, RunTimes { stages: clock.into_stages(), computing }))
         };
         let ((mut prediction, times), warnings) = self.down_the_ladder(index, rung, subject, attempt)?;
         prediction.warnings.extend(warnings);
@@ -150,7 +139,7 @@ impl Modules {
     fn enough_in_all(&self, index: usize) -> Result<(), EngineError> {
         let host = if self.device == Device::Cpu { memory::host() } else { None };
         let Some(host) = host else { return Ok(()) };
-        let lacking = memory::enough_in_all(self.estimate(index), host);
+        let lacking = memory::enough_in_all(self.estimate(index, Device::Cpu), host);
         lacking.map_err(|lack| self.lacks(index, lack))
     }
 
@@ -165,7 +154,7 @@ impl Modules {
         let others = self.loaded.keys().filter(|other| **other != index);
         let loaded = others.map(|other| self.packages[*other].weights_bytes()).sum();
         let (now, at_start) = (memory::of_device(self.device), self.own_memory);
-        let fits = |(now, at_start)| memory::fits(self.estimate(index), now, at_start, loaded);
+        let fits = |(now, at_start)| memory::fits(self.estimate(index, self.device), now, at_start, loaded);
         if now.zip(at_start).is_none_or(fits) {
             return Ok(first);
         }
@@ -178,13 +167,15 @@ impl Modules {
     fn wait_for_host(&self, index: usize, limit: Limit) -> Result<(), EngineError> {
         let loaded = self.device == Device::Cpu && self.loaded.contains_key(&index);
         let weights = if loaded { self.packages[index].weights_bytes() } else { 0 };
-        let needed = self.estimate(index).saturating_sub(weights);
+        let needed = self.estimate(index, Device::Cpu).saturating_sub(weights);
         memory::admit(needed, limit.until(), memory::host).map_err(|lack| self.lacks(index, lack))
     }
 
-    /// What a package says it needs, bytes.
-    fn estimate(&self, index: usize) -> u64 {
-        self.packages[index].manifest().inference.memory_mb.saturating_mul(1_000_000)
+    /// What a package says it needs on a device, bytes.
+    fn estimate(&self, index: usize, on: Device) -> u64 {
+        let estimates = self.packages[index].manifest().inference.memory_mb;
+        let megabytes = if on == Device::Cpu { estimates.cpu } else { estimates.cuda };
+        megabytes.saturating_mul(1_000_000)
     }
 
     fn lacks(&self, index: usize, lack: Lack) -> EngineError {
@@ -270,110 +261,6 @@ struct Attempt<G> {
 fn batch(manifest: &Manifest, context: &Context) -> usize {
     let slices = context.per_slice && manifest.input.per_slice().is_some();
     if slices || manifest.inference.window.is_some() { manifest.inference.batch } else { 1 }
-}
-
-/// What is asked of a run.
-struct Asked<'a> {
-    context: &'a Context,
-    words: Option<&'a Words>,
-    /// That of the series and its slices together.
-    whole: Limit,
-    /// Whether nothing is left to try where memory runs out.
-    is_last: bool,
-}
-
-/// Lets go of the subject's values where the model's input is made of them.
-fn predict_once(run: &Run<'_>, subject: Subject, asked: &Asked<'_>, clock: &mut Stages) -> Result<Prediction, Fault> {
-    let Asked { context, words, whole, is_last } = *asked;
-    let manifest = run.manifest;
-    let mut source = source(manifest, subject, run.device)?;
-    let per_slice = manifest.input.per_slice().filter(|_| context.per_slice);
-    let input = match source.prepared(&manifest.input, context.gate.as_deref(), per_slice.is_some()) {
-        Ok(Ok(input)) => input,
-        Ok(Err(NoSlices::NoGate)) => return Err(Fault::NoGate),
-        Ok(Err(NoSlices::NothingFound)) => return Ok(nothing_found(manifest, &source)),
-        // The model has no part in it: the steps of its manifest do not suit the series.
-        Err(TchError::Shape(message)) => return Ok(no_grid(&source, &message)),
-        Err(error) => return Err(error.into()),
-    };
-    clock.done("input");
-    let answer = run.answer(&input)?;
-    let ModuleInput { voxels, field, .. } = input;
-    drop(voxels);
-    clock.done("forward");
-    let mut prediction = prediction(manifest, answer, &source, &field, words)?;
-    clock.done("output");
-    if let (Some(per_slice), Verdict::Suitable) = (per_slice, &prediction.verdict) {
-        let limit = whole.at_most(manifest.slices_time_limit().unwrap_or_default());
-        match run.within(limit).slice_scores(&source, per_slice) {
-            Ok(Some(scores)) => prediction.slice_scores = Some(scores),
-            Ok(None) => {
-                let why = "The slices of the series lie across those of the model: they were not scored one by one.";
-                prediction.warnings.push(why.to_owned());
-            }
-            // What was found for the series is not lost over it.
-            Err(fault) => prediction.warnings.push(unscored(fault, &manifest.name, is_last)?),
-        }
-        clock.done("slices");
-    }
-    Ok(prediction)
-}
-
-/// The subject in the model's axes, on the device.
-fn source(manifest: &Manifest, subject: Subject, device: Device) -> Result<Source, Fault> {
-    let input = &manifest.input;
-    let source = match (subject, &input.kind) {
-        (Subject::Volume(stack, voxels), InputKind::Volume { axes, .. } | InputKind::Slices { axes, .. }) => {
-            Source::of_volume(&stack, voxels, *axes, input.dtype, device)
-        }
-        (Subject::Image(image), InputKind::Image { .. }) => Source::of_image(&image, device),
-        (Subject::Volume(..), _) => return Err(Fault::Subject("a model of radiographs was given a volume".to_owned())),
-        (Subject::Image(_), _) => return Err(Fault::Subject("a model of volumes was given a radiograph".to_owned())),
-    };
-    source.map_err(|error| match error {
-        // The model had no part in it: the values are not as many as the grid says.
-        TchError::Shape(message) => Fault::Subject(message),
-        error => error.into(),
-    })
-}
-
-/// The gate found nothing that slices could be spread over.
-fn nothing_found(manifest: &Manifest, source: &Source) -> Prediction {
-    let gate = manifest.accepts.gate.as_deref().unwrap_or_default();
-    let verdict = Verdict::NotSuitable {
-        code: "gate-found-nothing".to_owned(),
-        reason: format!("{gate} found nothing in the series that the slices for the model could be chosen from."),
-    };
-    Prediction { warnings: source.warnings.clone(), ..Prediction::of(verdict) }
-}
-
-/// The steps do not suit the series.
-fn no_grid(source: &Source, message: &str) -> Prediction {
-    let reason = format!("The series cannot be brought to the grid of the model: {message}.");
-    let verdict = Verdict::NotSuitable { code: "model-grid".to_owned(), reason };
-    Prediction { warnings: source.warnings.clone(), ..Prediction::of(verdict) }
-}
-
-struct Stages {
-    last: Instant,
-    stages: Vec<(&'static str, Duration)>,
-}
-
-impl Stages {
-    fn start() -> Self {
-        Self { last: Instant::now(), stages: Vec::new() }
-    }
-
-    /// The stages at whose end the device is waited for.
-    fn on_device(&self) -> Duration {
-        self.stages.iter().filter(|(stage, _)| ["forward", "slices"].contains(stage)).map(|(_, time)| *time).sum()
-    }
-
-    fn done(&mut self, stage: &'static str) {
-        let now = Instant::now();
-        self.stages.push((stage, now - self.last));
-        self.last = now;
-    }
 }
 
 impl Loaded {

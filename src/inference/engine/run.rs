@@ -36,8 +36,17 @@ pub(super) struct Run<'a> {
     pub(super) rung: Rung,
     /// When it is given up.
     pub(super) limit: Limit,
-    /// How long its modules have been computing; of a device that computes beside us how long it took to tell it.
-    pub(super) computing: &'a Cell<Duration>,
+    /// What its time went into so far.
+    pub(super) spent: &'a Spent,
+}
+
+/// What the time of a run goes into.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    /// Its modules; of a device that computes beside us how long it took to tell it.
+    pub(super) modules: Cell<Duration>,
+    /// Labels that are made between two calls of a module.
+    pub(super) labels: Cell<Duration>,
 }
 
 impl Run<'_> {
@@ -163,7 +172,7 @@ impl Run<'_> {
         let inputs: Vec<IValue> = own.iter().map(|tensor| IValue::Tensor(tensor.shallow_clone())).collect();
         let began = Instant::now();
         let returned = module.forward_is(&inputs);
-        self.computing.set(self.computing.get() + began.elapsed());
+        add(&self.spent.modules, began.elapsed());
         drop(inputs);
         if returned.is_err() {
             own.iter_mut().for_each(empty);
@@ -173,6 +182,11 @@ impl Run<'_> {
         let tensors = of_call(returned, results).map_err(Fault::Wrong)?;
         tensors.into_iter().map(|tensor| Ok(widened(tensor)?)).collect()
     }
+}
+
+/// Adds to a time that was spent.
+pub(super) fn add(spent: &Cell<Duration>, time: Duration) {
+    spent.set(spent.get() + time);
 }
 
 /// Indices of the modules that make `wanted`, and of those that they depend on.
@@ -265,10 +279,10 @@ mod tests {
         let input = ModuleInput::of_arrays(&manifest.input, |name| arrays.get(name), Device::Cpu).unwrap();
         let run = |seconds| {
             let limit = Limit::of(std::time::Duration::from_secs(seconds));
-            let computing = Cell::default();
+            let spent = Spent::default();
             let rung = Rung::first(2);
-            let run = Run { manifest, modules: &modules, device: Device::Cpu, rung, limit, computing: &computing };
-            run.outputs(&input, &["other"]).map(|found| (found, computing.get()))
+            let run = Run { manifest, modules: &modules, device: Device::Cpu, rung, limit, spent: &spent };
+            run.outputs(&input, &["other"]).map(|found| (found, spent.modules.get()))
         };
         assert!(matches!(run(0), Err(Fault::Late(_))));
         let (found, computing) = run(300).unwrap();

@@ -1,12 +1,14 @@
 //! Labels made while the scores of windows come together, which are then never held for the whole volume.
 
+use std::time::Instant;
+
 use tch::{Device, Tensor};
 
 use super::fault::Fault;
 use super::inputs::ModuleInput;
-use super::outputs::{check_beside, check_slab, made_likely};
+use super::outputs::{check_beside, check_slab, is_whole, made_likely, output_elsewhere};
 use super::returned::Named;
-use super::run::{Run, Taker};
+use super::run::{Run, Taker, add};
 use crate::inference::manifest::{Gather, Manifest, Module, Over, SegmentationEncoding, SegmentationGrid};
 use crate::inference::steps::{Field, LabelsBack};
 
@@ -41,8 +43,11 @@ impl Run<'_> {
             _ => LabelsBack::greatest(field, output.segments.len() + 1)?,
         };
         let mut take = |first: usize, slab: &Tensor| {
+            let began = Instant::now();
             check_slab(self.manifest, slab, field)?;
-            Ok(labels.take(first, &made_likely(output, slab, field)?.f_select(0, 0)?)?)
+            let taken = labels.take(first, &made_likely(output, slab, field)?.f_select(0, 0)?);
+            add(&self.spent.labels, began.elapsed());
+            Ok(taken?)
         };
         let taker = Taker { tensor: &output.tensor, take: &mut take };
         let tensors = self.outputs_beside(input, &self.manifest.output.tensors(), Some(taker))?;
@@ -60,16 +65,14 @@ fn for_labels_alone(manifest: &Manifest, field: &Field) -> bool {
         Over::Windows(gathers) => module.results.iter().zip(gathers).any(|result| result == (name, &Gather::Blend)),
         Over::Input => false,
     };
-    let elsewhere = output.attention.as_ref().is_some_and(|attention| attention.tensor == *name)
-        || output.embeddings.contains(name)
-        || manifest.modules.iter().any(|module| module.arguments.contains(name));
     manifest.modules.iter().any(blended)
-        && !elsewhere
+        && !output_elsewhere(manifest, name)
+        && !manifest.modules.iter().any(|module| module.arguments.contains(name))
         && segmentation.encoding != SegmentationEncoding::Labels
         && segmentation.grid == SegmentationGrid::Input
         && manifest.inference.mirror.is_empty()
         && field.axes.len() == 3
-        && *field != Field::whole(&field.before())
+        && !is_whole(field)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub struct Inference {
     /// A run that takes longer is given up.
     pub time_limit: Duration,
     /// Estimate of the peak.
-    pub memory_mb: u64,
+    pub memory_mb: MemoryMb,
     /// In what the modules compute.
     pub precision: Precisions,
     /// Axes along which the input is mirrored, all combinations of which are averaged: 0 slices, 1 rows, 2 columns.
@@ -20,6 +20,15 @@ pub struct Inference {
     pub batch: usize,
     /// Where windows lie, for modules that see windows of the volume.
     pub window: Option<Window>,
+}
+
+/// Estimates of the peak by device, megabytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryMb {
+    /// On the CPU.
+    pub cpu: u64,
+    /// On CUDA devices.
+    pub cuda: u64,
 }
 
 /// Precision by device.
@@ -82,7 +91,7 @@ pub enum Blending {
 /// `per_slice`: whether `input.per_slice` is given, for which a batch has a meaning too.
 pub(super) fn inference(table: Table<'_>, per_slice: bool) -> Option<Inference> {
     let limit = table.required_checked("time_limit_seconds", |limit| within(*limit, 0.1, 86_400.0));
-    let memory_mb = table.required_checked("memory_mb", |size| within(*size, 1u64, 10_000_000));
+    let memory_mb = memory(&table);
     let precision = precisions(&table);
     let mirror = table.optional_checked("mirror", |names: &Vec<String>| axes(names).map(|_| ()));
     let batch = table.optional_checked("batch", |count| within(*count, 1, 1024));
@@ -103,6 +112,19 @@ pub(super) fn inference(table: Table<'_>, per_slice: bool) -> Option<Inference> 
         batch: batch.unwrap_or(1),
         window,
     })
+}
+
+/// One number for all devices, or a table with a number for each kind of device.
+fn memory(table: &Table<'_>) -> Option<MemoryMb> {
+    let check = |size: &u64| within(*size, 1u64, 10_000_000);
+    if table.is_table("memory_mb") {
+        let devices = table.table("memory_mb")?;
+        let (cpu, cuda) = (devices.required_checked("cpu", check), devices.required_checked("cuda", check));
+        devices.finish();
+        // What is wrong is kept: nothing more must follow from it.
+        return Some(MemoryMb { cpu: cpu.unwrap_or(0), cuda: cuda.unwrap_or(0) });
+    }
+    table.required_checked("memory_mb", check).map(|both| MemoryMb { cpu: both, cuda: both })
 }
 
 const PRECISIONS: [(&str, Precision); 3] =

@@ -33,7 +33,7 @@ use crate::volume::facts::Orientation;
 
 pub use fault::ManifestError;
 pub use generate::{Cache, Generate};
-pub use inference::{Blending, Inference, Precision, Precisions, Window};
+pub use inference::{Blending, Inference, MemoryMb, Precision, Precisions, Window};
 pub use input::{Input, InputKind, Layout, PerSlice, SlicesOver, VoxelType};
 pub use modules::{Gather, INPUTS, Module, Over, SPACING, VOXELS, WINDOW_POSITIONS};
 pub use output::{

@@ -17,6 +17,8 @@ pub struct LabelsBack {
     places: Places,
     done: usize,
     slices: Slices,
+    /// Which slice of the grid after the steps comes next.
+    next: usize,
     /// Extents before the steps, and the labels there. Their memory is the system's until they are written.
     before: [usize; 3],
     labels: Vec<u8>,
@@ -57,6 +59,7 @@ impl LabelsBack {
             before,
             labels: vec![0; before.iter().product()],
             looked_at,
+            next: 0,
         })
     }
 
@@ -66,6 +69,12 @@ impl LabelsBack {
     /// # Errors
     /// [`TchError`] where they do not follow.
     pub fn take(&mut self, first: usize, scores: &Tensor) -> Result<(), TchError> {
+        if first != self.next {
+            return Err(TchError::Shape(format!(
+                "scores from slice {first} on were given, slice {} is next",
+                self.next
+            )));
+        }
         let size = scores.size();
         let end = first + size.get(1).map_or(0, |count| usize::try_from(*count).unwrap_or(0));
         self.slices.go_on(first, scores.shallow_clone())?;
@@ -80,6 +89,7 @@ impl LabelsBack {
             self.done += 1;
         }
         let nothing = Tensor::f_empty([size[0], 0, size[2], size[3]], (Kind::Float, Device::Cpu))?;
+        self.next = end;
         self.slices.go_on(end, nothing)
     }
 
@@ -151,5 +161,18 @@ mod tests {
         labels.take(0, &scores([3, 2, 2])).unwrap();
         assert!(labels.labels().unwrap_err().to_string().contains("of 8 slices were given"));
         assert!(LabelsBack::greatest(&Field::whole(&[4, 4]), 3).is_err());
+    }
+
+    #[test]
+    fn slices_that_do_not_follow_those_before_are_refused() {
+        let field = Field { axes: vec![along(8, 4), along(4, 2), along(4, 2)] };
+        let mut labels = LabelsBack::greatest(&field, 3).unwrap();
+        labels.take(0, &scores([2, 2, 2])).unwrap();
+        for first in [0, 1, 3] {
+            let refused = labels.take(first, &scores([1, 2, 2])).unwrap_err().to_string();
+            assert!(refused.contains("slice 2 is next"), "{refused}");
+        }
+        labels.take(2, &scores([2, 2, 2])).unwrap();
+        assert_eq!(labels.labels().unwrap().len(), 8 * 4 * 4);
     }
 }

@@ -23,6 +23,28 @@ async fn a_series_whose_row_cannot_be_read_is_passed_over_and_told_once() {
     }
 }
 
+#[tokio::test]
+async fn a_compressed_instance_whose_row_cannot_be_read_is_passed_over() {
+    let bench = Bench::new().await;
+    for series in [1, 2] {
+        bench.send(&Sample::ct(1, series, 1).compressed()).await.unwrap();
+    }
+    let last = bench.store.last_instance().await.unwrap();
+    bench.store.spoil("UPDATE instance SET sop_class_uid = 'no uid' WHERE sop_instance_uid = '1.2.1.1.1'").await;
+    let arrivals = async |after, most| {
+        let found = bench.store.compressed_arrivals(after, &["CT".to_owned()], most).await.unwrap();
+        let uids: Vec<String> = found.instances.iter().map(|found| found.sop_instance_uid().to_string()).collect();
+        (uids, found.last)
+    };
+    let second = vec!["1.2.1.2.1".to_owned()];
+    assert_eq!(arrivals(InstanceKey(0), 64).await, (second.clone(), Some(last)));
+    // A look at the damaged one alone is not yet the end.
+    let (none, first) = arrivals(InstanceKey(0), 1).await;
+    assert!(none.is_empty());
+    assert_eq!(arrivals(first.unwrap(), 1).await, (second, Some(last)));
+    assert_eq!(arrivals(last, 1).await, (Vec::new(), None));
+}
+
 /// A job that is done with two results for `PACS` and two for `ARCHIVE`.
 async fn delivering() -> Bench {
     let bench = Bench::new().await;

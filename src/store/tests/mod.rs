@@ -156,6 +156,12 @@ impl Sample {
         self
     }
 
+    /// As if compressed: the pixels are what they were, and nobody looks at them here.
+    pub(crate) fn compressed(mut self) -> Self {
+        self.transfer_syntax = uids::JPEG2000_LOSSLESS;
+        self
+    }
+
     fn with_pixels(mut self, pixels: Vec<u8>) -> Self {
         self.data_set.put_bytes(tags::PIXEL_DATA, VR::OW, pixels);
         self

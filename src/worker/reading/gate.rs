@@ -11,12 +11,16 @@ use crate::inference::manifest::Manifest;
 use crate::inference::prediction::{LabelMap, Verdict};
 use crate::inference::subject::{Context, Subject};
 
-/// Answers that are kept: label maps are large, and jobs of one series follow each other closely.
-const KEPT: usize = 2;
+/// The fewest answers that are kept.
+const LEAST_KEPT: usize = 2;
 
 /// What gates said of the series that were asked about last.
-#[derive(Debug, Default)]
-pub struct Gates(Mutex<VecDeque<(OtherUid, Answer)>>);
+#[derive(Debug)]
+pub struct Gates {
+    /// No more than these: label maps are large, and jobs of one series follow each other closely.
+    most: usize,
+    kept: Mutex<VecDeque<(OtherUid, Answer)>>,
+}
 
 /// What a gate says of a series.
 #[derive(Debug, Clone)]
@@ -27,20 +31,33 @@ pub(super) struct Answer {
     pub(super) forward: Duration,
 }
 
+impl Default for Gates {
+    /// For a reader that is alone.
+    fn default() -> Self {
+        Self::of_workers(1)
+    }
+}
+
 impl Gates {
+    /// For so many that read side by side, each of them another series.
+    #[must_use]
+    pub fn of_workers(workers: usize) -> Self {
+        Self { most: workers.max(LEAST_KEPT), kept: Mutex::default() }
+    }
+
     /// Asks the package `gate` about a subject, unless it has answered already for the same instances.
     pub(super) fn ask(&self, engine: &Engine, gate: &str, subject: &Subject) -> Result<Answer, EngineError> {
         let manifest = engine.manifest(gate).ok_or_else(|| EngineError::UnknownModel { model: gate.to_owned() })?;
         let key = key(manifest, subject);
         // Held while the gate runs: who asks the same meanwhile gets the same answer, and others wait for the device anyway.
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, answer)) = kept.iter().find(|(other, _)| *other == key) {
             return fitting(Answer { forward: Duration::ZERO, ..answer.clone() }, gate, subject);
         }
         let (prediction, times) = engine.predict_timed(gate, subject.clone(), &Context::default())?;
         let label_map = prediction.label_map.map(Arc::new);
         let answer = Answer { verdict: prediction.verdict, label_map, forward: times.computing };
-        kept.truncate(KEPT - 1);
+        kept.truncate(self.most - 1);
         kept.push_front((key, answer.clone()));
         fitting(answer, gate, subject)
     }

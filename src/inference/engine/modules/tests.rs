@@ -36,3 +36,20 @@ fn a_run_without_batches_has_nothing_to_try_with_smaller_ones() {
     assert!(of_manifest > 1 && of_run == of_manifest);
     assert_eq!(of("per-slice", false).1, 1);
 }
+
+#[test]
+fn what_a_package_needs_is_asked_of_the_device_that_runs_it() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/models/good");
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("good");
+    std::fs::create_dir(&folder).unwrap();
+    let toml = std::fs::read_to_string(format!("{source}/model.toml")).unwrap();
+    let by_device = toml.replacen("memory_mb = 100", "memory_mb = { cpu = 100, cuda = 300 }", 1);
+    let (manifest, _golden) = by_device.split_once("[golden]").unwrap_or((&by_device, ""));
+    std::fs::write(folder.join("model.toml"), manifest).unwrap();
+    std::fs::copy(format!("{source}/model.pt"), folder.join("model.pt")).unwrap();
+    let package = Manifest::load(&folder).unwrap();
+    let modules = Modules::new(Device::Cuda(0), None, Arc::new([package]));
+    let estimates = [Device::Cpu, Device::Cuda(0)].map(|device| modules.estimate(0, device));
+    assert_eq!(estimates, [100_000_000, 300_000_000]);
+}

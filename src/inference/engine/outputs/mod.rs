@@ -22,7 +22,7 @@ use crate::inference::text::Words;
 
 pub(super) use checks::{check, check_beside, check_slab, check_slices};
 pub(super) use classification::probabilities_of;
-pub(super) use segmentation::made_likely;
+pub(super) use segmentation::{is_whole, made_likely};
 
 /// The prediction that the tensors mean.
 ///
@@ -82,7 +82,7 @@ pub(super) fn prediction(
 }
 
 /// Whether the tensor of the segmentation is that of another output too.
-fn output_elsewhere(manifest: &Manifest, tensor: &str) -> bool {
+pub(super) fn output_elsewhere(manifest: &Manifest, tensor: &str) -> bool {
     let output = &manifest.output;
     let attention = output.attention.as_ref().is_some_and(|attention| attention.tensor == tensor);
     attention || output.embeddings.iter().any(|name| name == tensor)

@@ -80,7 +80,7 @@ pub(in super::super) fn made_likely(
 }
 
 /// Whether the steps left the grid as it was.
-pub(super) fn is_whole(field: &Field) -> bool {
+pub(in super::super) fn is_whole(field: &Field) -> bool {
     *field == Field::whole(&field.before())
 }
 

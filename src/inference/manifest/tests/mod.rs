@@ -122,6 +122,11 @@ fn each_kind_of_fault_names_its_key_and_line() {
 }
 
 #[test]
+fn one_number_of_memory_is_that_of_all_devices() {
+    assert_eq!(Manifest::parse(EXAMPLE).unwrap().inference.memory_mb, MemoryMb { cpu: 2000, cuda: 2000 });
+}
+
+#[test]
 fn a_window_must_fit_the_input_and_the_output() {
     let window = "precision = \"float32\"\nwindow = [96, 96, 96]";
     let keys: Vec<_> = changed("precision = \"float32\"", window).into_iter().map(|fault| fault.message).collect();

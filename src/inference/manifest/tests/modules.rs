@@ -26,6 +26,7 @@ fn the_example_is_read_whole() {
         Some(PerSlice { window: 16, stride: 1, time_limit: Some(Duration::from_secs(3600)) })
     );
     assert_eq!(manifest.inference.precision, Precisions { cpu: Precision::Float32, cuda: Precision::Float16 });
+    assert_eq!(manifest.inference.memory_mb, MemoryMb { cpu: 4000, cuda: 6000 });
     assert_eq!((&manifest.inference.mirror[..], manifest.inference.batch), (&[2][..], 4));
     assert_eq!(manifest.accepts.gate.as_deref(), Some("lung-densitometry"));
     let pathology = manifest.output.pathology().unwrap();
@@ -58,7 +59,7 @@ const IN_MODULES: [Change; 17] = [
     ("beams = 4", "cache = [0, 4096, 8192]", "modules[2].generate.cache", "numbers for each token"),
 ];
 
-const IN_INPUT: [Change; 11] = [
+const IN_INPUT: [Change; 14] = [
     ("do = \"clip\"", "do = \"clamp\"", "input.steps[2].do", "not one of"),
     ("range = [-1000, 1000]", "range = [1000, -1000]", "input.steps[2].range", "[least, largest]"),
     ("from = [-1000, 1000]", "from = [0, 0]", "input.steps[3].from", "different"),
@@ -69,6 +70,9 @@ const IN_INPUT: [Change; 11] = [
     ("limit = -1500,", "limit = -1500, size = 3,", "input.steps[0].size", "unknown key"),
     ("window = 16", "window = 0", "input.per_slice.window", "out of range"),
     ("cpu = \"float32\"", "cpu = \"float16\"", "inference.precision.cpu", "never run on the CPU"),
+    ("cuda = 6000", "cuda = 0", "inference.memory_mb.cuda", "out of range"),
+    ("cpu = 4000, ", "", "inference.memory_mb.cpu", "missing"),
+    ("cuda = 6000", "cuda = 6000, rocm = 1", "inference.memory_mb.rocm", "unknown key"),
     ("mirror = [\"columns\"]", "mirror = [\"left\"]", "inference.mirror", "slices, rows, columns"),
 ];
 
