@@ -33,6 +33,7 @@ mod reads_series;
 mod runs_jobs;
 mod runs_modules;
 mod sends_results;
+mod shows_demo;
 mod shows_radiographs;
 mod storage;
 mod survives_crashes;
