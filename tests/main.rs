@@ -27,6 +27,7 @@ mod inference;
 mod interoperates;
 mod keeps_embeddings;
 mod lists_models;
+mod measures_lungs;
 mod reads_by_packages;
 mod reads_folders;
 mod reads_series;
