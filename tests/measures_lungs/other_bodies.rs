@@ -1,6 +1,6 @@
 //! Real heads and abdomens, and a piece of a chest, of the shared collection, through the whole node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use overread::dicom::data_set::DataSet;
@@ -19,7 +19,7 @@ use crate::testkit::site::{Process, Site};
 const REPORT: &str = "1.2.840.10008.5.1.4.1.1.88.34";
 const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
 
-fn data_set(path: &PathBuf) -> DataSet {
+fn data_set(path: &Path) -> DataSet {
     let part10 = Part10::split(&Bytes::from(std::fs::read(path).unwrap())).unwrap();
     parse(&part10.data_set, part10.encoding).unwrap()
 }
@@ -70,7 +70,7 @@ async fn a_real_head_an_abdomen_and_a_piece_of_a_chest_end_with_a_report_that_sa
     let Some((_folder, head)) = unpacked("ct-other/head-ge-gantry-tilt.tar.xz") else { return };
     let Some(abdomen) = shared_data("ct-other/abdomen-3slices") else { return };
     let Some(slab) = shared_data("ct-chest/lidc-idri-0003-slab") else { return };
-    let read = |files: Vec<PathBuf>| files.iter().map(data_set).collect::<Vec<_>>();
+    let read = |files: Vec<PathBuf>| files.iter().map(|path| data_set(path)).collect::<Vec<_>>();
     let head = read(head);
     assert_eq!(head.len(), 28);
     let receiver = Receiver::start();
