@@ -2,7 +2,7 @@
 """The demo: a node and a receiving PACS on this machine, a real chest CT through both, and what came back.
 
 Called by `make demo`, which builds the node first. Everything runs in a temporary folder but the results, which lie in
-out/demo afterwards. Ends by itself; whatever it started is stopped, and if a step fails the end of the node's log is
+out/demo afterwards, or where `--out` says. Ends by itself; whatever it started is stopped, and if a step fails the end of the node's log is
 shown and the exit status is 1.
 """
 import argparse
@@ -128,7 +128,7 @@ def received(folder, modality):
     return sorted(folder.glob(f"{modality}-*.dcm"))
 
 
-def show(reports, segmentations):
+def show(reports, segmentations, out):
     """Prints the measurements and draws the picture; everything is read from the received files."""
     for path in reports:
         data_set = pydicom.dcmread(path)
@@ -141,16 +141,25 @@ def show(reports, segmentations):
     print()
     print("SR  ", *reports)
     print("SEG ", *segmentations)
-    png = OUT / "lungs.png"
+    png = out / "lungs.png"
     picture.picture(SERIES, segmentations[0]).save(png)
     print("PNG ", png)
 
 
-def demo(overread, folder, stack, log_file):
-    node_port, pacs_port = free_ports(2)
-    inbox = OUT / "received"
-    shutil.rmtree(OUT, ignore_errors=True)
-    inbox.mkdir(parents=True)
+def empty(out):
+    """Makes room for the results: what an earlier demo left goes, what lies elsewhere stays."""
+    if out == OUT:
+        shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise Failed(f"{out} is not empty: name a new folder")
+
+
+def demo(overread, out, ports, folder, stack, log_file):
+    node_port, pacs_port = ports or free_ports(2)
+    empty(out)
+    inbox = out / "received"
+    inbox.mkdir()
     config = folder / "node.toml"
     config.write_text(CONFIG.format(node=node_port, pacs=pacs_port, folder=folder, models=ROOT / "models"))
 
@@ -175,7 +184,7 @@ def demo(overread, folder, stack, log_file):
     wait_until(lambda: received(inbox, "SR") and received(inbox, "SEG"), RESULT_SECONDS, both,
                "the PACS has a report and a segmentation")
     step(f"the PACS has both, {time.monotonic() - last_slice:.1f} seconds after the last slice")
-    show(received(inbox, "SR"), received(inbox, "SEG"))
+    show(received(inbox, "SR"), received(inbox, "SEG"), out)
 
     step("stopping the node")
     if stop(node) != 0:
@@ -185,13 +194,15 @@ def demo(overread, folder, stack, log_file):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--overread", type=Path, default=ROOT / "target/release/overread", help="the binary to show")
+    parser.add_argument("--out", type=Path, default=OUT, help="a new folder for the results (default: out/demo, made anew)")
+    parser.add_argument("--ports", type=int, nargs=2, metavar=("NODE", "PACS"), help="where both listen (default: free ports)")
     a = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="overread-demo-")))
         log_file = folder / "node.log"
         try:
-            demo(a.overread.resolve(), folder, stack, log_file)
+            demo(a.overread.resolve(), a.out.resolve(), a.ports, folder, stack, log_file)
         except (Failed, OSError) as e:
             if log_file.exists():
                 lines = log_file.read_text(errors="replace").splitlines()

@@ -5,12 +5,14 @@
 # line counts tests and checks together: "N passed, N failed". `lint` leaves out what has to run the program.
 #
 # FUZZ_SECONDS (5): how long each fuzz target runs.
+# SHARED_DATA=required: a test that has no data in ../shared/data fails, instead of being named at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 passed=0
 failed=0
 broken=()
+unchecked=
 
 # section NAME COMMAND...: one check, which passes or fails as a whole.
 section() {
@@ -29,15 +31,17 @@ section() {
 
 # Runs cargo test and adds what its own lines count. A build that breaks counts as one failure.
 tests() {
-    local log status began=$SECONDS
+    local log without status began=$SECONDS
     log=$(mktemp)
+    without=$(mktemp)
     echo "== cargo test"
-    cargo test --locked --no-fail-fast 2>&1 | tee "$log"
+    WITHOUT_SHARED_DATA=$without cargo test --locked --no-fail-fast 2>&1 | tee "$log"
     status=$?
     local ok wrong
     ok=$(awk '/^test result: /{n += $4} END {print n + 0}' "$log")
     wrong=$(awk '/^test result: /{n += $6} END {print n + 0}' "$log")
-    rm -f "$log"
+    unchecked=$(sort -u "$without" | paste -sd, | sed 's/,/, /g')
+    rm -f "$log" "$without"
     [ "$status" -ne 0 ] && [ "$wrong" -eq 0 ] && wrong=1
     passed=$((passed + ok))
     failed=$((failed + wrong))
@@ -96,6 +100,9 @@ fi
 if [ ${#broken[@]} -gt 0 ]; then
     printf -v list '%s, ' "${broken[@]}"
     echo "failed: ${list%, }"
+fi
+if [ -n "$unchecked" ]; then
+    echo "checked nothing, without data of ../shared: $unchecked"
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -15,6 +15,8 @@ use overread::volume::{AssembleError, AssembleOptions, InstanceSource, Series, V
 use sha2::{Digest, Sha256};
 
 use crate::testkit::phantom::{CtSeries, marker_index, part10 as part10_file, put_fragments, words};
+use crate::testkit::running_node::files_below;
+use crate::testkit::shared_data::{shared_data, unpacked};
 
 /// A line of an expectation file.
 struct Expected {
@@ -51,12 +53,6 @@ fn expectations(file: &str) -> Vec<Expected> {
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pixels")
-}
-
-/// The larger collection beside the project, where somebody has put it.
-fn shared_data() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    folder.is_dir().then_some(folder)
 }
 
 fn read(path: &Path) -> Bytes {
@@ -134,10 +130,7 @@ fn every_compression_gives_the_reference_pixels() {
 
 #[test]
 fn the_shared_collection_gives_the_reference_pixels() {
-    let Some(folder) = shared_data() else {
-        println!("no shared data beside the project: 0 files checked");
-        return;
-    };
+    let Some(folder) = shared_data("") else { return };
     let mut wrong = Vec::new();
     let mut checked = 0;
     for expected in expectations("expected_shared.csv") {
@@ -328,22 +321,9 @@ fn truncated_codestreams_are_not_passed_off_as_images() {
     }
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
-    }
-    files.sort();
-    files
-}
-
 #[test]
 fn the_shared_collection_of_malformed_files_is_survived() {
-    let Some(folder) = shared_data() else {
-        println!("no shared data beside the project: 0 files checked");
-        return;
-    };
+    let Some(folder) = shared_data("") else { return };
     let mut codes = BTreeSet::new();
     let mut checked = 0;
     for part in ["nasty", "fuzz", "pydicom-test-files", "codec", "charset", "seg-sr-reference", "ct-other", "cxr"] {
@@ -375,19 +355,6 @@ fn the_shared_collection_of_malformed_files_is_survived() {
     assert_eq!(code("nasty/gantrytilt-4"), "gantry-tilt");
     assert_eq!(code("nasty/slicecount-2"), "too-few-slices");
     assert_eq!(code("nasty/sliceorientation-4"), "mixed-orientations");
-}
-
-/// Unpacks an archive of the shared collection; nothing where it or the archiver is not there.
-fn unpacked(archive: &str) -> Option<(tempfile::TempDir, Vec<PathBuf>)> {
-    let archive = shared_data()?.join(archive);
-    let folder = tempfile::tempdir().unwrap();
-    let status = std::process::Command::new("tar").arg("xJf").arg(&archive).arg("-C").arg(folder.path()).status();
-    if !status.is_ok_and(|s| s.success()) {
-        println!("{} cannot be unpacked: not checked", archive.display());
-        return None;
-    }
-    let files = files_below(folder.path());
-    Some((folder, files))
 }
 
 #[test]

@@ -1,16 +1,21 @@
 //! C-STORE: what is stored, what is refused, and what is left behind.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
+use dicom_dictionary_std::uids;
 use overread::association::requestor::{ContextProposal, Converted, OutgoingInstance, Requestor};
 use overread::association::{KnownPeer, Permissions, Timers};
 use overread::dicom::ae::AeTitle;
 use overread::dicom::data_set::{DataSet, Value};
 use overread::dicom::encode::{Layout, encode};
+use overread::dicom::sop_class::Service;
 use overread::dicom::uid::{SopClassUid, TransferSyntaxUid};
 use overread::dicom::{VR, tags};
 use overread::store::StoreOptions;
 
 use crate::testkit::instance::{ct, explicit, file};
+use crate::testkit::peers::python;
 use crate::testkit::wire::{
     A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, CT, DATA, EXPLICIT_LE, IMPLICIT_LE, LAST_COMMAND, LAST_DATA, VERIFICATION,
     associate_rq, echo, p_data, store,
@@ -303,25 +308,92 @@ async fn compressed_instances_are_not_sent_where_their_syntax_was_not_accepted()
     association.release().await.unwrap();
 }
 
+/// Storage classes of editions later than pydicom's dictionary.
+const LATER_CLASSES: [&str; 10] = [
+    uids::CT_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::ENHANCED_CT_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::WAVEFORM_PRESENTATION_STATE_STORAGE,
+    uids::WAVEFORM_ACQUISITION_PRESENTATION_STATE_STORAGE,
+    uids::LABEL_MAP_SEGMENTATION_STORAGE,
+    uids::HEIGHT_MAP_SEGMENTATION_STORAGE,
+    uids::THERMOGRAPHY_IMAGE_STORAGE,
+    uids::THERMOGRAPHY_MULTI_FRAME_IMAGE_STORAGE,
+    uids::ULTRASOUND_WAVEFORM_STORAGE,
+];
+
+/// Named so, and of no patient's study: commitment, directories, and what PS3.4 annex GG stores.
+const NOT_OF_A_PATIENT: [&str; 12] = [
+    "1.2.840.10008.1.20.1",
+    "1.2.840.10008.1.20.2",
+    uids::MEDIA_STORAGE_DIRECTORY_STORAGE,
+    uids::CT_DEFINED_PROCEDURE_PROTOCOL_STORAGE,
+    uids::PROTOCOL_APPROVAL_STORAGE,
+    uids::XA_DEFINED_PROCEDURE_PROTOCOL_STORAGE,
+    uids::INVENTORY_STORAGE,
+    uids::HANGING_PROTOCOL_STORAGE,
+    uids::COLOR_PALETTE_STORAGE,
+    uids::GENERIC_IMPLANT_TEMPLATE_STORAGE,
+    uids::IMPLANT_ASSEMBLY_TEMPLATE_STORAGE,
+    uids::IMPLANT_TEMPLATE_GROUP_STORAGE,
+];
+
+/// Syntaxes that pydicom's dictionary lacks: deflated frames, JPEG XL, and the one vendor's.
+const MORE_SYNTAXES: [&str; 5] = [
+    "1.2.840.10008.1.2.8.1",
+    "1.2.840.10008.1.2.4.110",
+    "1.2.840.10008.1.2.4.111",
+    "1.2.840.10008.1.2.4.112",
+    "1.2.840.113619.5.2",
+];
+
+/// Of those that it has: MIME, XML and SMPTE ST 2110 hold no stored data set.
+const NOT_STORED: [&str; 5] = [
+    "1.2.840.10008.1.2.6.1",
+    "1.2.840.10008.1.2.6.2",
+    "1.2.840.10008.1.2.7.1",
+    "1.2.840.10008.1.2.7.2",
+    "1.2.840.10008.1.2.7.3",
+];
+
 #[tokio::test]
-async fn every_storage_class_and_syntax_of_the_dictionary_is_accepted() {
+async fn every_storage_class_in_every_syntax_of_the_dictionary_is_accepted() {
+    let dictionary = python("storage_dictionary.py", &[] as &[&str]);
+    assert!(dictionary.success, "{}", dictionary.text);
+    let lines = || dictionary.text.lines();
+    let named = |kind: &'static str| lines().filter_map(move |line| line.strip_prefix(kind)?.strip_prefix(' '));
+    let classes = named("class").chain(LATER_CLASSES).filter(|uid| !NOT_OF_A_PATIENT.contains(uid));
+    let classes: BTreeSet<SopClassUid> = classes.map(|uid| SopClassUid::parse(uid).unwrap()).collect();
+    let syntaxes = named("syntax").chain(MORE_SYNTAXES).filter(|uid| !NOT_STORED.contains(uid));
+    let syntaxes: BTreeSet<TransferSyntaxUid> = syntaxes.map(|uid| TransferSyntaxUid::parse(uid).unwrap()).collect();
+    assert_eq!((classes.len(), syntaxes.len()), (205, 59));
+    for uid in NOT_OF_A_PATIENT {
+        assert_ne!(Service::of(&SopClassUid::parse(uid).unwrap()), Some(Service::Storage), "{uid}");
+    }
     let node = Node::start().await;
-    let syntax = |text: &str| TransferSyntaxUid::parse(text).unwrap();
-    let classes = [CT, "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.66.7"];
-    let syntaxes = ["1.2.840.10008.1.2.4.52", "1.2.840.10008.1.2.4.203", "1.2.840.113619.5.2", "1.2.840.10008.1.2.8.1"];
     let proposals: Vec<ContextProposal> = classes
         .iter()
         .flat_map(|class| {
-            syntaxes.map(|uid| ContextProposal {
-                abstract_syntax: SopClassUid::parse(class).unwrap(),
-                transfer_syntaxes: vec![syntax(uid)],
+            syntaxes.iter().map(|syntax| ContextProposal {
+                abstract_syntax: class.clone(),
+                transfer_syntaxes: vec![syntax.clone()],
             })
         })
         .collect();
     let own = AeTitle::parse("SENDER").unwrap();
-    let association = Requestor::connect(&node.as_peer(), &own, &proposals, &Timers::default()).await.unwrap();
-    assert_eq!((association.contexts().len(), association.refused().len()), (16, 0));
-    association.release().await.unwrap();
+    let mut accepted = 0;
+    // As many as an association can have.
+    for proposals in proposals.chunks(128) {
+        let association = Requestor::connect(&node.as_peer(), &own, proposals, &Timers::default()).await.unwrap();
+        let contexts = association.contexts().iter();
+        let agreed: BTreeSet<_> =
+            contexts.map(|context| (context.abstract_syntax(), context.transfer_syntax())).collect();
+        let asked = proposals.iter().map(|asked| (&asked.abstract_syntax, &asked.transfer_syntaxes[0])).collect();
+        assert_eq!(agreed, asked, "refused: {:?}", association.refused());
+        accepted += agreed.len();
+        association.release().await.unwrap();
+    }
+    assert_eq!(accepted, 205 * 59);
 }
 
 #[tokio::test]

@@ -19,11 +19,12 @@ use overread::dicom::tags;
 use overread::dicom::transfer_syntax::Encoding;
 use overread::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
-use crate::testkit::peers::{Server, free_port, root, wait_until};
+use crate::testkit::peers::{Server, free_port, wait_until};
 use crate::testkit::running_node::{RunningNode, files_below};
+use crate::testkit::shared_data::shared_data;
 use crate::testkit::wire::{CT, VERIFICATION};
 
-const FOLDERS: [&str; 6] = ["nasty", "fuzz", "pydicom-test-files", "codec", "charset", "seg-sr-reference"];
+const FOLDERS: [&str; 7] = ["nasty", "fuzz", "pydicom-test-files", "codec", "charset", "seg-sr-reference", "ct-other"];
 /// What the node may take beyond what it has when it is ready: the largest file decodes to 50 MB.
 const MEMORY: u64 = 400 << 20;
 const PLAIN: [&str; 3] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"];
@@ -138,10 +139,7 @@ fn echo_until(stop: &AtomicBool, echoes: &AtomicUsize, to: &str) -> Duration {
 
 #[test]
 fn hostile_files_go_through_storage_volume_and_worker() {
-    let shared = root().join("../shared/data");
-    if !shared.exists() {
-        return eprintln!("0 files: there is no {}", shared.display());
-    }
+    let Some(shared) = shared_data("") else { return };
     let samples = samples(&shared);
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();

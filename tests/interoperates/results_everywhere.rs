@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::{data_set, must_be_the_same, must_succeed};
 use crate::testkit::orthanc::{self, Orthanc};
-use crate::testkit::peers::{Server, errors, free_port, judge, python_program, root, wait_until};
+use crate::testkit::peers::{Server, errors, free_port, judge, python, python_program, root, wait_until};
 use crate::testkit::running_node::{RunningNode, files_below, overread};
 
 const SEGMENTATION: &str = "1.2.840.10008.5.1.4.1.1.66.4";
@@ -94,6 +94,7 @@ fn a_chest_ct_from_orthanc_is_read_and_everybody_gets_and_finds_the_results() {
     let (segmentation, report) = (uids(SEGMENTATION), uids(REPORT));
     assert_eq!((segmentation.len(), report.len()), (1, 1), "the same objects everywhere");
     received_objects_are_valid_and_equal(&receivers);
+    what_was_received_is_what_others_measure(&receivers[0], slices.len());
 
     let study = data_set(slices[0]).text(tags::STUDY_INSTANCE_UID).unwrap();
     for (asked, modality, uid) in [("SEG", SEGMENTATION, &segmentation), ("SR", REPORT, &report)] {
@@ -142,4 +143,21 @@ fn received_objects_are_valid_and_equal(receivers: &[Receiver]) {
         must_succeed(&report);
         assert!(report.text.contains("Imaging Measurements"), "{}", report.text);
     }
+}
+
+/// The mask and the numbers that came are those that SciPy finds in the CT by another way, those that the report's own
+/// mask has there, and all that must stand in both objects does.
+fn what_was_received_is_what_others_measure(receiver: &Receiver, slices: usize) {
+    let (series, segmentation, report) =
+        (root().join("demo/chest-ct"), receiver.object(SEGMENTATION), receiver.object(REPORT));
+    must_succeed(&python("check_received.py", &[&series, &segmentation, &report]));
+    let dump = judge("dsrdump", &[Path::new("+Pl"), &report]);
+    let warning = format!("{slices} different frames of reference");
+    assert!(dump.text.contains(&warning), "{}", dump.text);
+    let [seg, sr] = [Path::new("--seg"), Path::new("--report")];
+    let scipy = python("scipy_densitometry.py", &[&series, seg, &segmentation, sr, &report]);
+    must_succeed(&scipy);
+    // Both lungs' masks and all three rows of numbers were compared.
+    let compared = |what: &str| scipy.text.matches(what).count();
+    assert_eq!((compared("\"dice\""), compared("\"theirs\"")), (2, 3), "{}", scipy.text);
 }

@@ -48,8 +48,9 @@ def against_scipy(name, voxels, spacing, result):
 
 
 def phantom(name, with_scipy):
-    voxels, spacing, truth, verdict = lung_phantoms.case(name)
+    voxels, spacing, truth, never, verdict = lung_phantoms.case(name)
     result = run(COMPILED, voxels, spacing)
+    expect(name, not (result["mask"].astype(bool) & never.astype(bool)).any(), "lung where there can be none")
     expect(name, int(result["verdict"]) == verdict, f"verdict {int(result['verdict'])}, not {verdict}")
     print(f"{name}: verdict {int(result['verdict'])}", flush=True)
     if verdict != 0:

@@ -10,6 +10,7 @@ import highdicom
 import numpy as np
 import pydicom
 
+import result_checklist
 import result_findings
 import result_maps
 
@@ -83,10 +84,7 @@ def check_report(path, numbers):
     report = highdicom.sr.srread(path)
     check_identity(report)
     assert report.VerificationFlag == "UNVERIFIED"
-    content = report.content
-    groups = (content.get_volumetric_roi_measurement_groups() + content.get_image_measurement_groups()
-              + content.get_planar_roi_measurement_groups())
-    by_label = {group.tracking_identifier: group for group in groups}
+    by_label = {group.tracking_identifier: group for group in result_findings.groups_of(report)}
     labels = result_findings.check(report, expected, by_label)
     labels += check_regions(by_label)
     assert sorted(by_label) == sorted(labels + [group["label"] for group in expected["groups"]]), by_label
@@ -99,6 +97,7 @@ def check_report(path, numbers):
         for instance in series.ReferencedSOPSequence
     }
     assert {source.SOPInstanceUID for source in sources} <= evidence
+    return report
 
 
 def check_regions(by_label):
@@ -150,4 +149,6 @@ def check_group(group, wanted, numbers):
 segmentation, parametric_map = folder / "seg.dcm", folder / "pm.dcm"
 if parametric_map.exists():
     check_identity(result_maps.check(parametric_map, expected, folder / "attention.bin"))
-check_report(folder / "sr.dcm", check_segmentation(segmentation) if segmentation.exists() else {})
+report = check_report(folder / "sr.dcm", check_segmentation(segmentation) if segmentation.exists() else {})
+if segmentation.exists():
+    result_checklist.check(highdicom.seg.segread(segmentation), report, sources)

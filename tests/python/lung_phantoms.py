@@ -1,8 +1,10 @@
 """Chests drawn from formulas, with known truth: what the model and the SciPy peer are tried on besides patients.
 
-    lung_phantoms.py OUT [NAME…]      writes OUT/NAME.npz: voxels int16, spacing float32 [3], truth uint8 (1 right, 2 left lung), expected verdict
+    lung_phantoms.py OUT [NAME…]      writes OUT/NAME.npz: voxels int16, spacing float32 [3], truth uint8 (1 right, 2 left lung), never uint8,
+                                      expected verdict
 
-Arrays run to Superior, Posterior, Left. The truth is the lung with its vessels and without airways.
+Arrays run to Superior, Posterior, Left. The truth is the lung with its vessels and without airways; `never` is 1 where nothing may be called lung:
+outside the body, table and mattress included, and in the windpipe.
 """
 
 import argparse
@@ -19,6 +21,7 @@ class Canvas:
         self.spacing = np.array(spacing, np.float32)
         self.hu = np.full(shape, -1000, np.float32)
         self.truth = np.zeros(shape, np.uint8)
+        self.never = np.zeros(shape, np.uint8)
         axes = [((np.arange(n) - (n - 1) / 2) * s).astype(np.float32) for n, s in zip(shape, spacing)]
         self.z, self.y, self.x = np.meshgrid(*axes, indexing="ij", sparse=True)
         self.random = np.random.default_rng(seed)
@@ -104,6 +107,7 @@ def paint_airways(canvas, scale=1.0, top=200.0):
         c.hu[c.tube(start, end, radius * s)] = -1000
     outside = ~c.ellipse(0, 0, 165 * s, 110 * s)
     c.hu[outside] = -1000
+    c.never[outside | c.tube(*parts[0][:2], parts[0][2] * s)] = 1
 
 
 def paint_table(canvas, foam=True):
@@ -138,12 +142,27 @@ def finish(canvas, noise=18.0, padding=None, radius=None):
     return voxels
 
 
+def paint_head(canvas):
+    """Brain in a skull, with air in sinuses, mastoid cells, nose and throat."""
+    c = canvas
+    for radii, hu in (((150, 103, 83), 30), ((144, 97, 77), 900), ((136, 89, 69), 35)):
+        c.paint(c.ball(0, 0, 0, *radii), hu)
+    for side in (-1, 1):
+        c.paint(c.ball(-75, -60, side * 28, 20, 17, 16), -1000)
+        mastoid = c.ball(-60, 25, side * 62, 18, 14, 10)
+        c.hu[mastoid] = np.where(c.texture(4)[mastoid] > 0, -900, 300)
+    c.paint(c.ball(-20, -84, 0, 14, 8, 26), -1000)
+    c.paint(c.tube((-150, -30, 0), (-85, -50, 0), 9), -1000)
+    c.paint(c.tube((-85, -50, 0), (-80, -110, 0), 9), -1000)
+
+
 THIN = ((150, 256, 256), (2.0, 1.4, 1.4))
+COARSE = ((100, 180, 180), (3.0, 2.0, 2.0))
 
 
-def case(name):
-    """voxels, spacing, truth, verdict of a named phantom."""
-    shape, spacing = THIN
+def case(name, grid=THIN):
+    """voxels, spacing, truth, never, verdict of a named phantom."""
+    shape, spacing = grid
     verdict = 0
     scale = 1.0
     if name == "thick-slices":
@@ -163,18 +182,21 @@ def case(name):
             c.paint(c.ball(z, y, x, 40, 28, 34), -995)
         stool = c.ball(-10, 20, -100, 60, 25, 25)
         c.hu[stool] = np.where(c.texture(8)[stool] > 0, -800, -50)
-        return finish(c), c.spacing, c.truth, 1
+        return finish(c), c.spacing, c.truth, c.never, 1
+    if name == "head":
+        paint_head(c)
+        return finish(c), c.spacing, c.truth, c.never, 1
     if name == "air":
-        return finish(c), c.spacing, c.truth, 1
+        return finish(c), c.spacing, c.truth, c.never, 1
     if name == "water":
         c.paint(c.ellipse(0, 0, 100, 100), 0)
-        return finish(c, padding=-3024, radius=178), c.spacing, c.truth, 1
+        return finish(c, padding=-3024, radius=178), c.spacing, c.truth, c.never, 1
     if name == "legs":
         for x in (-70, 70):
             c.paint(c.ellipse(x, 0, 68, 68), 40)
             c.paint(c.ellipse(x, 0, 16, 16), 900)
         paint_table(c)
-        return finish(c), c.spacing, c.truth, 1
+        return finish(c), c.spacing, c.truth, c.never, 1
     if name == "touching":
         paint_chest(c, gap=1.5)
         c.hu[(np.abs(c.x) < 1.5) & (c.truth > 0)] = -640
@@ -218,29 +240,31 @@ def case(name):
         padding, radius = -3024, 146
     if name == "half":
         z = c.hu.shape[0]
-        c.hu, c.truth = c.hu[z // 2 - 30:z // 2 + 20], c.truth[z // 2 - 30:z // 2 + 20]
+        part = slice(z * 3 // 10, z * 19 // 30)
+        c.hu, c.truth, c.never, c.z = c.hu[part], c.truth[part], c.never[part], c.z[part]
         verdict = 2
-        c.z = c.z[z // 2 - 30:z // 2 + 20]
     voxels = finish(c, noise, padding, radius)
     if name == "half":
         c.truth[:] = 0
-    return voxels, c.spacing, c.truth, verdict
+    return voxels, c.spacing, c.truth, c.never, verdict
 
 
 READ = ("plain", "touching", "touching-thick", "no-septum", "thick-slices", "emphysema", "dense", "noisy", "bowel", "table", "everything", "arms", "mouth", "edge",
         "right-only", "left-only", "child")
-NOT_READ = ("half", "abdomen", "air", "water", "legs")
+NOT_READ = ("half", "abdomen", "head", "air", "water", "legs")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--coarse", action="store_true", help="a third of the voxels, 3 x 2 x 2 mm, of those that have no grid of their own")
     parser.add_argument("names", nargs="*", help=f"of {', '.join(READ + NOT_READ)}; all if none")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.names or READ + NOT_READ:
-        voxels, spacing, truth, verdict = case(name)
-        np.savez_compressed(arguments.out / f"{name}.npz", voxels=voxels, spacing=spacing, truth=truth, verdict=np.int64(verdict))
+        voxels, spacing, truth, never, verdict = case(name, COARSE if arguments.coarse else THIN)
+        arrays = {"voxels": voxels, "spacing": spacing, "truth": truth, "never": never, "verdict": np.int64(verdict)}
+        np.savez_compressed(arguments.out / f"{name}.npz", **arrays)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ thresholds until they burst, and lungs told apart by a watershed on the distance
 
     scipy_densitometry.py SERIES                     a folder of one CT series: prints the measurements as JSON
     scipy_densitometry.py SERIES --seg SEG.dcm       also compares with a Segmentation (segment 1 right lung, 2 left lung)
+    scipy_densitometry.py SERIES --seg SEG.dcm --report SR.dcm    and with the numbers of a report
     scipy_densitometry.py CASE.npz                   arrays voxels, spacing in the model's orientation; compares with mask and metrics where there
+    scipy_densitometry.py CASE.npz --mask MASK --metrics JSON     the mask from a file of bytes, one a voxel
 
 Exits with 1 where a comparison is outside the limits: Dice 0.98 and volume 2 % for each lung, Perc15 2 HU.
 """
@@ -287,11 +289,29 @@ def read_segmentation(path, shape, index, flips):
     return np.flip(mask, flips)
 
 
+def read_report(path):
+    """The numbers of a TID 1500 report in the order of `measure`, by side. A number that the report lacks is an error."""
+    import highdicom
+
+    # Volume; attenuation coefficient as its mean; LAA-950; attenuation coefficient as its 15th percentile.
+    wanted = (("118565006", None), ("112031", "373098007"), ("LAA-950", None), ("112031", "PERC15"))
+    content = highdicom.sr.srread(path).content
+    groups = content.get_volumetric_roi_measurement_groups() + content.get_image_measurement_groups()
+    found = {}
+    for group in groups:
+        derived = [(m, None if m.derivation is None else m.derivation.value) for m in group.get_measurements()]
+        numbers = {(m.name.value, derivation): m.value for m, derivation in derived}
+        found[str(group.tracking_identifier).split()[0].lower()] = [float(numbers[key]) for key in wanted]
+    return {name: found[name] for name in NAMES}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", type=Path, help="folder of a series, or an .npz")
     parser.add_argument("--seg", type=Path, help="Segmentation to compare with")
     parser.add_argument("--metrics", type=json.loads, help='JSON {"right": [cm3, HU, %%, HU], "left": …, "both": …} to compare with')
+    parser.add_argument("--report", type=Path, help="report whose numbers to compare with")
+    parser.add_argument("--mask", type=Path, help="label map to compare with: a byte for each voxel of CASE.npz")
     arguments = parser.parse_args()
     mask, metrics = None, arguments.metrics
     if arguments.case.suffix == ".npz":
@@ -300,10 +320,14 @@ def main():
         mask = case["mask"] if "mask" in case else None
         if "metrics" in case:
             metrics = {name: [None if np.isnan(v) else float(v) for v in row] for name, row in zip(NAMES, case["metrics"])}
+        if arguments.mask:
+            mask = np.fromfile(arguments.mask, np.uint8).reshape(hu.shape)
     else:
         hu, spacing, index, flips = read_series(arguments.case)
         if arguments.seg:
             mask = read_segmentation(arguments.seg, hu.shape, index, flips)
+        if arguments.report:
+            metrics = read_report(arguments.report)
     ours = densitometry(hu, spacing)
     out = {"verdict": ours["verdict"], "metrics": ours["metrics"]}
     wrong = []

@@ -21,6 +21,8 @@ pub(crate) mod receiver;
 
 pub(crate) mod running_node;
 
+pub(crate) mod shared_data;
+
 pub(crate) mod signals;
 
 pub(crate) mod site;

@@ -10,7 +10,8 @@ use super::node::TITLE;
 use super::peers::{Judgement, Server, judge, root, wait_for};
 use super::signals;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_overread");
+/// The binary under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_overread");
 
 /// A node in a process of its own.
 pub(crate) struct RunningNode {
