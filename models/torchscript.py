@@ -60,6 +60,10 @@ def state_dict(paths: list[Path]) -> dict[str, torch.Tensor]:
 
 def load(module: nn.Module, tensors: dict[str, torch.Tensor], unused: str = "") -> None:
     """Copies tensors into a module. Every parameter must be there in its shape; what is left over must match the pattern `unused`."""
+    own = module.state_dict()
+    shapes = [f"{name} {list(tensors[name].shape)}, not {list(own[name].shape)}" for name in own if name in tensors and tensors[name].shape != own[name].shape]
+    if shapes:
+        raise SystemExit(f"these weights are of a network of another size\n  {'; '.join(shapes[:8])}")
     missing, left = module.load_state_dict(tensors, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     left = [name for name in left if not (unused and re.match(unused, name))]
@@ -179,15 +183,22 @@ def changed(manifest: str, changes: dict[str, str]) -> str:
     return manifest
 
 
-def write_full(folder: Path, files: dict[str, bytes], origin: str) -> None:
-    """Writes the modules of the full-size package and puts origin and hashes into its model.toml."""
+def write_full(folder: Path, files: dict[str, bytes], random: list[str]) -> None:
+    """Writes the modules of the full-size package and puts origin and hashes into its model.toml. `random`: the modules that were given no
+    weights. One of them is enough to make the package untrained: its answers mean nothing, and must not leave as if they did. A module that the
+    manifest does not name, because its owner has taken it out, is left out."""
     manifest = (folder / "model.toml").read_text()
-    manifest = re.sub(r'(?m)^origin = "(trained|untrained)"', f'origin = "{origin}"', manifest, count=1)
+    files = {name: content for name, content in files.items() if re.search(rf'(?m)^(?:weights|tokenizer) = "{re.escape(name)}"', manifest)}
+    random = [name for name in random if f"{name}.pt" in files]
+    manifest, count = re.subn(r'(?m)^origin = "(?:trained|untrained)"', f'origin = "{"untrained" if random else "trained"}"', manifest)
+    if count != 1:
+        raise SystemExit(f"model.toml says its origin {count} times")
     manifest = with_hashes(manifest, files)
     for name, content in files.items():
         (folder / name).write_bytes(content)
         print(f"{name}: {len(content) / 1e6:.1f} MB, sha256 {hashlib.sha256(content).hexdigest()}")
     (folder / "model.toml").write_text(manifest)
+    print(f"the package stays untrained, random weights in: {', '.join(random)}" if random else "the package is trained: every module has weights")
 
 
 def write_tiny(folder: Path, files: dict[str, bytes], changes: dict[str, str], golden: dict[str, np.ndarray]) -> None:

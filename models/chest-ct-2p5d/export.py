@@ -85,7 +85,7 @@ def export(folder: Path, doc: str) -> None:
         ts.one_channel(tensors, variant.stem, own.shape[1])
         ts.load(net, tensors)
     compiled = ts.traced(net, variant.layout(torch.zeros(variant.slices, SIDE, SIDE)))
-    ts.write_full(folder, {"model.pt": ts.archive(compiled)}, "trained" if given.weights else "untrained")
+    ts.write_full(folder, {"model.pt": ts.archive(compiled)}, [] if given.weights else ["model"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python export.py --untrained                             random weights at full size
     python export.py --tiny --seed 0                         the package in tiny/
 
-Heads that are not among the weights are random: exchange them by what train_head.py writes.
+Heads that are not among the weights are random, and the package is untrained until they are exchanged by what train_head.py writes.
 """
 
 import re
@@ -72,23 +72,29 @@ def tiny() -> None:
     ts.write_tiny(HERE, {name: ts.archive(module) for name, module in compiled.items()}, TINY, {name: value.numpy() for name, value in golden.items()})
 
 
+def filled(parts: dict[str, nn.Module], tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Puts a checkpoint into the modules; names those that it has nothing for, which stay random."""
+    tensors = {re.sub(r"^(trained_model|clip)\.", "", name): value for name, value in tensors.items()}
+    random = []
+    for name, pattern in (("binary", r"^binary\.(.*)"), ("findings", r"^(?:findings\.)?(classifier\..*)")):
+        found = {match[1]: tensors.pop(key) for key in list(tensors) if (match := re.match(pattern, key))}
+        if found:
+            ts.load(parts[name], found)
+        else:
+            random.append(name)
+    ts.load(parts["backbone"], tensors, unused=NOT_USED)
+    return random
+
+
 def main() -> None:
     given = ts.arguments(__doc__)
     if given.tiny:
         tiny()
         return
     parts = build(small=False)
-    if given.weights:
-        tensors = {re.sub(r"^(trained_model|clip)\.", "", name): value for name, value in ts.state_dict(given.weights).items()}
-        for name, head, pattern in (("findings", parts["findings"], r"^(?:findings\.)?(classifier\..*)"), ("binary", parts["binary"], r"^binary\.(.*)")):
-            found = {match[1]: tensors.pop(key) for key in list(tensors) if (match := re.match(pattern, key))}
-            if found:
-                ts.load(head, found)
-            else:
-                print(f"no weights for the head «{name}»: it is random until it is exchanged")
-        ts.load(parts["backbone"], tensors, unused=NOT_USED)
+    random = filled(parts, ts.state_dict(given.weights)) if given.weights else list(parts)
     files = {name: ts.archive(module) for name, module in modules(Size(), parts).items()}
-    ts.write_full(HERE, files, "trained" if given.weights else "untrained")
+    ts.write_full(HERE, files, random)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def main() -> None:
         tensors = ts.state_dict(given.weights)
         ts.one_channel(tensors, "stem.0.weight", 1)
         ts.load(net, tensors)
-    ts.write_full(HERE, {"model.pt": ts.archive(ts.traced(net, torch.zeros(1, 1, *SIZE)))}, "trained" if given.weights else "untrained")
+    ts.write_full(HERE, {"model.pt": ts.archive(ts.traced(net, torch.zeros(1, 1, *SIZE)))}, [] if given.weights else ["model"])
 
 
 if __name__ == "__main__":

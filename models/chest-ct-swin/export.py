@@ -4,7 +4,8 @@
     python export.py --untrained                                    random weights at full size
     python export.py --tiny --seed 0                                the package in tiny/
 
-With --weights, tokenizer.json of the decoder must lie in this folder: it is hashed into model.toml.
+With --weights, tokenizer.json of the decoder must lie in this folder: it is hashed into model.toml. Modules that are not among the weights
+are random, and the package is untrained.
 """
 
 import re
@@ -131,6 +132,27 @@ def tiny() -> None:
     ts.write_tiny(HERE, files, TINY, golden)
 
 
+def filled(parts: dict[str, torch.nn.Module], tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Puts weights into the parts; names the modules that they have nothing for, which stay random."""
+    found = {"bridge.": {}, "decoder.": {}, "": {}}
+    for name, value in tensors.items():
+        name = re.sub(r"^(model\.)?(shared|decoder\.embed_tokens)\.weight$", "decoder.decoder.embed_tokens.weight", name)
+        name = re.sub(r"^model\.decoder\.", "decoder.decoder.", name)
+        name = re.sub(r"^final_logits_bias$", "decoder.final_logits_bias", name)
+        if re.match(r"(model\.)?encoder\.(embed|layer)|lm_head\.", name):
+            continue
+        prefix = next(prefix for prefix in found if name.startswith(prefix))
+        found[prefix][name.removeprefix(prefix)] = value
+    ts.load(parts["backbone"], found[""])
+    random = []
+    for name, made in (("bridge", ["bridge"]), ("decoder", ["memory", "decoder"])):
+        if found[f"{name}."]:
+            ts.load(parts[name], found[f"{name}."])
+        else:
+            random += made
+    return random
+
+
 def main() -> None:
     given = ts.arguments(__doc__)
     if given.tiny:
@@ -138,27 +160,15 @@ def main() -> None:
         return
     parts = build(small=False)
     if given.weights:
-        tensors = ts.state_dict(given.weights)
-        found = {"bridge.": {}, "decoder.": {}, "": {}}
-        for name, value in tensors.items():
-            name = re.sub(r"^(model\.)?(shared|decoder\.embed_tokens)\.weight$", "decoder.decoder.embed_tokens.weight", name)
-            name = re.sub(r"^model\.decoder\.", "decoder.decoder.", name)
-            name = re.sub(r"^final_logits_bias$", "decoder.final_logits_bias", name)
-            if re.match(r"(model\.)?encoder\.(embed|layer)|lm_head\.", name):
-                continue
-            prefix = next(prefix for prefix in found if name.startswith(prefix))
-            found[prefix][name.removeprefix(prefix)] = value
-        ts.load(parts["backbone"], found[""])
-        for name in ("bridge", "decoder"):
-            if found[f"{name}."]:
-                ts.load(parts[name], found[f"{name}."])
-            else:
-                print(f"no weights for the {name}: it is random")
+        random = filled(parts, ts.state_dict(given.weights))
+        if not (HERE / "tokenizer.json").exists():
+            raise SystemExit(f"{HERE / 'tokenizer.json'} is not there: with --weights it must be that of the decoder's vocabulary")
         words = {"tokenizer.json": (HERE / "tokenizer.json").read_bytes()}
     else:
+        random = ["backbone", "bridge", "memory", "decoder"]
         words = {"tokenizer.json": placeholder_tokenizer().to_str(pretty=True).encode()}
     files = {name: ts.archive(module) for name, module in modules(parts, WINDOW, PATCH_WIDTH).items()}
-    ts.write_full(HERE, files | words, "trained" if given.weights else "untrained")
+    ts.write_full(HERE, files | words, random)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python export.py --untrained                  random weights at full size
     python export.py --tiny --seed 0              the package in tiny/
 
-Heads that are not among the weights are random: exchange them by what train_head.py writes.
+Heads that are not among the weights are random, and the package is untrained until they are exchanged by what train_head.py writes.
 """
 
 import re
@@ -109,22 +109,28 @@ def tiny() -> None:
     ts.write_tiny(HERE, {name: ts.archive(module) for name, module in compiled.items()}, TINY, golden)
 
 
+def filled(parts: dict[str, nn.Module], tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Puts weights into the modules; names those that they have nothing for, which stay random."""
+    of_backbone = {name: value for name, value in tensors.items() if not name.startswith(("findings.", "regions."))}
+    ts.load(parts["backbone"].vit, timm_names(of_backbone), unused=r"head\.|fc_norm\.")
+    random = []
+    for name in ("findings", "regions"):
+        if found := part(tensors, f"{name}."):
+            ts.load(parts[name], found)
+        else:
+            random.append(name)
+    return random
+
+
 def main() -> None:
     given = ts.arguments(__doc__)
     if given.tiny:
         tiny()
         return
     parts = build(small=False)
-    if given.weights:
-        tensors = ts.state_dict(given.weights)
-        ts.load(parts["backbone"].vit, timm_names({name: value for name, value in tensors.items() if not name.startswith(("findings.", "regions."))}), unused=r"head\.|fc_norm\.")
-        for name in ("findings", "regions"):
-            if found := part(tensors, f"{name}."):
-                ts.load(parts[name], found)
-            else:
-                print(f"no weights for the head «{name}»: it is random until it is exchanged")
+    random = filled(parts, ts.state_dict(given.weights)) if given.weights else list(parts)
     files = {name: ts.archive(module) for name, module in modules(parts, SIDE).items()}
-    ts.write_full(HERE, files, "trained" if given.weights else "untrained")
+    ts.write_full(HERE, files, random)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
     python tests/python/exporters.py      exit code 0 where all is as it must be
 """
 
+import contextlib
 import importlib
+import io
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -23,11 +26,11 @@ import torchscript as ts  # noqa: E402
 PATHS = re.compile(rb"(/home/|/root/|/Users/|/work/|/tmp/|site-packages|[A-Z]:\\\\)")
 
 
-def code(folder: str, name: str):
+def code(folder: str, name: str, models: Path = MODELS):
     """A Python file of a package."""
     for known in ("model", "export", "published", "decoder"):
         sys.modules.pop(known, None)
-    sys.path.insert(0, str(MODELS / folder))
+    sys.path.insert(0, str(models / folder))
     try:
         return importlib.import_module(name)
     finally:
@@ -129,8 +132,83 @@ def what_ct_clip_holds_beside_the_image_branch_is_known() -> None:
         raise AssertionError("a checkpoint without its projection was taken")
 
 
+def smaller(folder: str, models: Path):
+    """The exporter of a package in a copy of models/, whose full size is its tiny one: all else is as in a user's export."""
+    export = code(folder, "export", models)
+    build = export.build
+    export.build = lambda small: build(small=True)
+    if folder == "chest-ct-clip":
+        export.Size = lambda: export.TINY_SIZE
+    elif folder == "cxr-vit":
+        export.SIDE = export.TINY_SIDE
+    else:
+        export.WINDOW, export.PATCH_WIDTH = export.TINY_WINDOW, 96
+    return export
+
+
+def exported(export, tensors: dict[str, torch.Tensor], *more: str) -> tuple[dict, str]:
+    """What export.py --weights makes of a checkpoint: the manifest and the last line that it prints."""
+    said, before = io.StringIO(), sys.argv
+    weights = export.HERE / "checkpoint.pt"
+    torch.save(tensors, weights)
+    sys.argv = ["export.py", "--weights", str(weights), *more]
+    try:
+        with contextlib.redirect_stdout(said):
+            export.main()
+    finally:
+        sys.argv = before
+    return tomllib.loads((export.HERE / "model.toml").read_text()), said.getvalue().splitlines()[-1]
+
+
+def checkpoint(folder: str, export) -> dict[str, dict[str, torch.Tensor]]:
+    """Weights for every module of a small exporter, by part, under the names that a checkpoint has."""
+    parts = export.build(small=True)
+    named = {part: module.state_dict() for part, module in parts.items()}
+    if folder == "cxr-vit":
+        named["backbone"] = parts["backbone"].vit.state_dict()
+    in_front = {"chest-ct-clip": {"binary": "binary."}, "cxr-vit": {"findings": "findings.", "regions": "regions."},
+                "chest-ct-swin": {"bridge": "bridge.", "decoder": "decoder."}}[folder]
+    return {part: {in_front.get(part, "") + name: value for name, value in tensors.items()} for part, tensors in named.items()}
+
+
+def a_package_is_trained_only_where_every_module_has_weights() -> None:
+    """A random head among trained modules would answer without saying that it is random."""
+    # Which part is left out, and which modules are random then.
+    without = {"chest-ct-clip": ("binary", "binary"), "cxr-vit": ("regions", "regions"), "chest-ct-swin": ("decoder", "memory, decoder")}
+    with tempfile.TemporaryDirectory() as work:
+        models = Path(work) / "models"
+        shutil.copytree(MODELS, models, ignore=shutil.ignore_patterns("__pycache__", "tiny"))
+        for folder, (part, modules) in without.items():
+            export = smaller(folder, models)
+            if folder == "chest-ct-swin":
+                (export.HERE / "tokenizer.json").write_text(export.tiny_tokenizer().to_str())
+            parts = checkpoint(folder, export)
+            for left_out in (None, part):
+                tensors = {name: value for of, tensors in parts.items() if of != left_out for name, value in tensors.items()}
+                manifest, said = exported(export, tensors)
+                assert manifest["origin"] == ("untrained" if left_out else "trained"), (folder, left_out, manifest["origin"])
+                assert said.endswith(f"untrained, random weights in: {modules}" if left_out else "every module has weights"), said
+            if folder == "chest-ct-clip":
+                # No checkpoint that is published has this head: its owner takes it out of the manifest.
+                path = export.HERE / "model.toml"
+                path.write_text(without_binary_head(path.read_text()))
+                (export.HERE / "binary.pt").unlink()
+                manifest, _ = exported(export, tensors)
+                assert manifest["origin"] == "trained" and not (export.HERE / "binary.pt").exists(), manifest["origin"]
+
+
+def without_binary_head(manifest: str) -> str:
+    """The manifest of chest-ct-clip with the findings alone."""
+    for first, after in (('[[modules]]\nname = "binary"', '[[modules]]\nname = "findings"'),
+                         ('[[output.classification]]\ntensor = "binary_logits"', '[[output.classification]]\ntensor = "finding_logits"')):
+        begin, end = manifest.index(first), manifest.index(after)
+        manifest = manifest[:begin] + manifest[end:]
+    return manifest
+
+
 def main() -> None:
-    for check in (a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
+    for check in (a_package_is_trained_only_where_every_module_has_weights,
+                  a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
                   what_ct_clip_holds_beside_the_image_branch_is_known, archives_name_no_machine, tiny_packages_are_what_the_exporters_make):
         check()
         print(f"{check.__name__}: ok")
