@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -95,18 +96,22 @@ def new_heads(width: int, hidden: int, side: int) -> dict[str, nn.Module]:
     return {"findings": FindingsHead(width, hidden, len(FINDINGS)), "regions": PatchHead(width, len(REGIONS), side // 14, side // 14)}
 
 
-def tiny() -> None:
-    """Writes tiny/."""
-    compiled = modules(build(small=True), TINY_SIDE)
-    grey = ts.phantom(1, 1, TINY_SIDE, TINY_SIDE)
+def case(compiled: dict[str, torch.jit.ScriptModule], side: int) -> dict[str, np.ndarray]:
+    """What the modules give for an image."""
+    grey = ts.phantom(1, 1, side, side)
     pixels = grey.repeat(1, 3, 1, 1) * 4 - 2
     tokens = dict(zip(RESULTS, compiled["backbone.pt"](pixels)))
     results = tokens | {
         "finding_logits": compiled["findings.pt"](tokens["cls_last"], tokens["patches_last"]),
         "region_probabilities": compiled["regions.pt"](tokens["patches_last"]),
     }
-    golden = {"voxels": pixels.numpy()} | {name: ts.rounded(tensor.numpy(), 16) for name, tensor in results.items()}
-    ts.write_tiny(HERE, {name: ts.archive(module) for name, module in compiled.items()}, TINY, golden)
+    return {"voxels": pixels.numpy()} | {name: ts.rounded(tensor.numpy(), 16) for name, tensor in results.items()}
+
+
+def tiny() -> None:
+    """Writes tiny/."""
+    compiled = modules(build(small=True), TINY_SIDE)
+    ts.write_tiny(HERE, {name: ts.archive(module) for name, module in compiled.items()}, TINY, case(compiled, TINY_SIDE))
 
 
 def filled(parts: dict[str, nn.Module], tensors: dict[str, torch.Tensor]) -> list[str]:
@@ -129,8 +134,9 @@ def main() -> None:
         return
     parts = build(small=False)
     random = filled(parts, ts.state_dict(given.weights)) if given.weights else list(parts)
-    files = {name: ts.archive(module) for name, module in modules(parts, SIDE).items()}
-    ts.write_full(HERE, files, random)
+    compiled = modules(parts, SIDE)
+    golden = case(compiled, SIDE) if given.weights else {}
+    ts.write_full(HERE, {name: ts.archive(module) for name, module in compiled.items()}, random, golden)
 
 
 if __name__ == "__main__":

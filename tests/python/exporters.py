@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import hashlib
 import importlib
 import io
 import re
@@ -15,6 +16,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -143,6 +145,8 @@ def smaller(folder: str, models: Path):
         export.SIDE = export.TINY_SIDE
     else:
         export.WINDOW, export.PATCH_WIDTH = export.TINY_WINDOW, 96
+        inference = {"window": export.TINY_WINDOW, "overlap": 0.25, "sigma_scale": 0.125, "padding_value": -1.0}
+        export.full_case = lambda parts, compiled: export.case(parts, compiled, export.TINY_CASE, inference, export.TINY_SEARCH)
     return export
 
 
@@ -197,6 +201,109 @@ def a_package_is_trained_only_where_every_module_has_weights() -> None:
                 assert manifest["origin"] == "trained" and not (export.HERE / "binary.pt").exists(), manifest["origin"]
 
 
+def a_classifier_of_20_findings_becomes_20_labels() -> None:
+    """From the checkpoint's rows and a CSV; without names for them nothing is written, and what to fill in is said."""
+    with tempfile.TemporaryDirectory() as work:
+        models = Path(work) / "models"
+        shutil.copytree(MODELS, models, ignore=shutil.ignore_patterns("__pycache__", "tiny"))
+        export = smaller("chest-ct-clip", models)
+        parts = checkpoint("chest-ct-clip", export)
+        parts["findings"] = {"classifier.weight": torch.randn(20, export.TINY_SIZE.latent), "classifier.bias": torch.randn(20)}
+        tensors = {name: value for tensors in parts.values() for name, value in tensors.items()}
+        before = (export.HERE / "model.toml").read_text()
+        try:
+            exported(export, tensors)
+        except SystemExit as refused:
+            for word in ("20 findings", "names 18", "--labels", "[[output.classification.labels]]", "threshold", '"finding_logits"'):
+                assert word in str(refused), (word, str(refused))
+        else:
+            raise AssertionError("20 findings were exported under 18 names")
+        assert (export.HERE / "model.toml").read_text() == before and not (export.HERE / "findings.pt").exists()
+        published = [label["label"] for label in tomllib.loads(before)["output"]["classification"][1]["labels"]]
+        names = ["Pneumothorax", *published[::-1], 'Mass, "spiculated"']
+        listed = Path(work) / "findings.csv"
+        rows = ["label,threshold,concept", 'Pneumothorax,0.25,"36118008, SCT, Pneumothorax"', *(f"{name},," for name in names[1:-1]), '"Mass, ""spiculated""",0.75,']
+        listed.write_text("\n".join(rows) + "\n")
+        manifest, said = exported(export, tensors, "--labels", str(listed))
+        binary, findings = manifest["output"]["classification"]
+        labels = findings["labels"]
+        assert [label["label"] for label in labels] == names and len(binary["labels"]) == 2, labels
+        assert (labels[0]["concept"], labels[0]["threshold"], labels[-1]["threshold"]) == ("36118008, SCT, Pneumothorax", 0.25, 0.75)
+        old = {label["label"]: label for label in tomllib.loads(before)["output"]["classification"][1]["labels"]}
+        assert all(label == old[label["label"]] for label in labels[1:-1]), "what was known of a label stays with it"
+        assert labels[-1]["concept"] == 'MASSSPICULATED, 99OVERREAD, Mass, "spiculated"' and said.endswith("every module has weights")
+        head = torch.jit.load(export.HERE / "findings.pt")
+        latent = torch.randn(1, export.TINY_SIZE.latent)
+        expected = torch.relu(latent) @ parts["findings"]["classifier.weight"].T + parts["findings"]["classifier.bias"]
+        assert torch.allclose(head(latent), expected, atol=1e-5)
+
+
+def a_users_own_export_comes_with_a_golden_case() -> None:
+    """With the input and every output that the manifest reads, and nothing else; random weights at full size have none."""
+    from torchvision.models import resnet18
+
+    with tempfile.TemporaryDirectory() as work:
+        models = Path(work) / "models"
+        shutil.copytree(MODELS, models, ignore=shutil.ignore_patterns("__pycache__", "tiny"))
+        for folder in ("chest-ct-clip", "cxr-vit", "chest-ct-swin"):
+            export = smaller(folder, models)
+            if folder == "chest-ct-swin":
+                (export.HERE / "tokenizer.json").write_text(export.tiny_tokenizer().to_str())
+            tensors = {name: value for tensors in checkpoint(folder, export).values() for name, value in tensors.items()}
+            manifest, _ = exported(export, tensors)
+            assert manifest["golden"] == {"case": "golden/export.npz", "float_tolerance": 1e-3}, manifest["golden"]
+            assert set(np.load(export.HERE / manifest["golden"]["case"]).files) == ts.outputs((export.HERE / "model.toml").read_text()) | {"voxels"}, folder
+        # One network at its own size, from the command line, twice: the case is that of the weights.
+        folder, logits = models / "chest-ct-2p5d-mean", []
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            net = resnet18(weights=None, num_classes=1)
+            torch.save({"state_dict": net.state_dict()}, folder / "own.pth")
+            done = subprocess.run([sys.executable, "-W", "ignore", "export.py", "--weights", "own.pth"], cwd=folder, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            case = np.load(folder / "golden" / "export.npz")
+            with torch.no_grad():
+                expected = net.eval()(torch.from_numpy(case["voxels"]).repeat(1, 3, 1, 1))
+            assert np.allclose(case["logits"], expected.numpy(), atol=1e-4), "grey answers as colour did"
+            logits.append(case["logits"])
+        assert (folder / "model.toml").read_text().count("[golden]") == 1 and not np.allclose(*logits)
+        done = subprocess.run([sys.executable, "-W", "ignore", "export.py", "--untrained"], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0 and not (folder / "golden" / "export.npz").exists(), done.stderr
+        assert (folder / "model.toml").read_text().replace("\n", "") == re.sub(r'sha256 = "0+"', f'sha256 = "{digest(folder / "model.pt")}"', (MODELS / folder.name / "model.toml").read_text()).replace("\n", "")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def a_golden_case_is_no_larger_than_is_read() -> None:
+    """And tolerances that a manifest names stay with it."""
+    manifest = '[output.verdict]\ntensor = "verdict"\n\n[golden]\ncase = "golden/own.npz"\nhalf_tolerance = 0.1\n'
+    with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(io.StringIO()) as said:
+        small = ts.write_case(Path(work), manifest, {"voxels": np.zeros(4, np.float32), "verdict": np.zeros((), np.int64), "other": np.zeros(9)})
+        assert tomllib.loads(small)["golden"] == {"case": "golden/export.npz", "float_tolerance": 1e-3, "half_tolerance": 0.1}, small
+        assert set(np.load(Path(work) / "golden/export.npz").files) == {"voxels", "verdict"}
+        large = ts.write_case(Path(work), small, {"voxels": np.zeros(ts.LARGEST_CASE + 1, np.uint8)})
+        assert "golden" not in tomllib.loads(large) and not (Path(work) / "golden/export.npz").exists()
+    assert "no golden case: its arrays have 256 MiB, 256 are read" in said.getvalue(), said.getvalue()
+
+
+def a_head_of_another_size_is_refused_by_name() -> None:
+    """And not by a trace of PyTorch's."""
+    export = code("cxr-vit", "export")
+    parts = export.build(small=True)
+    tensors = {f"findings.{name}": value for name, value in parts["findings"].state_dict().items()} | dict(parts["backbone"].vit.state_dict())
+    last = max(name for name in tensors if re.match(r"findings\..*weight$", name) and tensors[name].dim() == 2)
+    tensors[last] = torch.zeros(20, tensors[last].shape[1])
+    try:
+        export.filled(parts, tensors)
+    except SystemExit as refused:
+        assert last.removeprefix("findings.") in str(refused) and "[20," in str(refused), str(refused)
+    else:
+        raise AssertionError("20 rows were taken for 15")
+
+
 def without_binary_head(manifest: str) -> str:
     """The manifest of chest-ct-clip with the findings alone."""
     for first, after in (('[[modules]]\nname = "binary"', '[[modules]]\nname = "findings"'),
@@ -207,8 +314,9 @@ def without_binary_head(manifest: str) -> str:
 
 
 def main() -> None:
-    for check in (a_package_is_trained_only_where_every_module_has_weights,
-                  a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
+    for check in (a_package_is_trained_only_where_every_module_has_weights, a_classifier_of_20_findings_becomes_20_labels,
+                  a_users_own_export_comes_with_a_golden_case, a_golden_case_is_no_larger_than_is_read,
+                  a_head_of_another_size_is_refused_by_name, a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
                   what_ct_clip_holds_beside_the_image_branch_is_known, archives_name_no_machine, tiny_packages_are_what_the_exporters_make):
         check()
         print(f"{check.__name__}: ok")
