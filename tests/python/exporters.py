@@ -117,6 +117,18 @@ def barts_decoder_is_transformers() -> None:
         assert torch.allclose(traced(ids, memory), expected, atol=1e-4), (batch, tokens)
 
 
+def a_report_that_reaches_its_limit_ends_as_it_is() -> None:
+    """The published search adds no last token of its own: what overread gives is compared with it."""
+    export = code("chest-ct-swin", "export")
+    published = sys.modules["published"]
+    torch.manual_seed(0)
+    decoder = export.build(small=True)["decoder"]
+    with torch.no_grad():
+        decoder.final_logits_bias[0, 2] = -20.0
+    ids = published.generated(decoder, torch.randn(1, 6, 32), export.Search(longest=9))
+    assert ids.shape == (1, 9) and int(ids[0, -1]) != 2, ids
+
+
 def what_ct_clip_holds_beside_the_image_branch_is_known() -> None:
     """Names of the published checkpoint that are left out, and one that must not be."""
     export = code("chest-ct-clip", "export")
@@ -316,7 +328,7 @@ def without_binary_head(manifest: str) -> str:
 def main() -> None:
     for check in (a_package_is_trained_only_where_every_module_has_weights, a_classifier_of_20_findings_becomes_20_labels,
                   a_users_own_export_comes_with_a_golden_case, a_golden_case_is_no_larger_than_is_read,
-                  a_head_of_another_size_is_refused_by_name, a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
+                  a_head_of_another_size_is_refused_by_name, a_report_that_reaches_its_limit_ends_as_it_is, a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
                   what_ct_clip_holds_beside_the_image_branch_is_known, archives_name_no_machine, tiny_packages_are_what_the_exporters_make):
         check()
         print(f"{check.__name__}: ok")
