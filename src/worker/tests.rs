@@ -31,6 +31,7 @@ fn worker(bench: &Bench, attempts: u32) -> Worker {
         gates: Arc::default(),
         writing: Arc::new(Writing::of(&config::Results::default())),
         report_failures: true,
+        allow_untrained: true,
         early: Arc::new(EarlySlices::new(0)),
         exhausted: CancellationToken::new(),
     }
@@ -99,6 +100,20 @@ async fn a_job_of_which_a_slice_cannot_be_looked_up_is_reported() {
     assert_eq!(bench.job_states().await, "good 3 failed ");
     assert_eq!(made(&bench).await, ("failure report".to_owned(), 2));
     assert!(bench.text("SELECT cause FROM job").await.contains("the series could not be looked up"));
+}
+
+#[tokio::test]
+async fn what_an_untrained_package_makes_goes_to_nobody_where_that_is_not_allowed() {
+    for (allow_untrained, deliveries) in [(true, 2), (false, 0)] {
+        let bench = Bench::new().await;
+        bench.complete(&["good"]).await;
+        let worker = Worker { allow_untrained, ..worker(&bench, 3) };
+        let job = bench.claim().await.unwrap();
+        let files = worker.prepare(&job).await.unwrap().files;
+        worker.not_done(job, ReadingError::Unreadable, &files, &CancellationToken::new()).await;
+        assert_eq!(made(&bench).await, ("failure report".to_owned(), deliveries), "allowed: {allow_untrained}");
+        assert_eq!(bench.number("SELECT untrained FROM job").await, 1);
+    }
 }
 
 #[tokio::test]
