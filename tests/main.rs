@@ -26,6 +26,7 @@ mod imports_bundles;
 mod inference;
 mod interoperates;
 mod keeps_embeddings;
+mod knows_body_parts;
 mod lists_models;
 mod reads_by_packages;
 mod reads_folders;
