@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import re
+import tomllib
 import warnings
 import zipfile
 from pathlib import Path
@@ -22,16 +23,20 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
 
 DAY_ONE = (1980, 1, 1, 0, 0, 0)
+# Bytes of all arrays of a golden case together: more is not read.
+LARGEST_CASE = 256 << 20
 
 
-def arguments(doc: str) -> argparse.Namespace:
-    """The command line that all exporters share."""
+def arguments(doc: str, **files: str) -> argparse.Namespace:
+    """The command line that all exporters share. `files`: further options that name a file, and what they are for."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--weights", type=Path, nargs="+", metavar="FILE", help="PyTorch weights (.pt, .pth, .bin, .safetensors)")
     what.add_argument("--untrained", action="store_true", help="random weights at full size")
     what.add_argument("--tiny", action="store_true", help="the package in tiny/: random weights, a few hundred kB, with golden case")
     parser.add_argument("--seed", type=int, default=0, help="of random weights")
+    for name, purpose in files.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=purpose)
     given = parser.parse_args()
     torch.manual_seed(given.seed)
     if given.tiny:
@@ -60,6 +65,10 @@ def state_dict(paths: list[Path]) -> dict[str, torch.Tensor]:
 
 def load(module: nn.Module, tensors: dict[str, torch.Tensor], unused: str = "") -> None:
     """Copies tensors into a module. Every parameter must be there in its shape; what is left over must match the pattern `unused`."""
+    own = module.state_dict()
+    shapes = [f"{name} {list(tensors[name].shape)}, not {list(own[name].shape)}" for name in own if name in tensors and tensors[name].shape != own[name].shape]
+    if shapes:
+        raise SystemExit(f"these weights are of a network of another size\n  {'; '.join(shapes[:8])}")
     missing, left = module.load_state_dict(tensors, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     left = [name for name in left if not (unused and re.match(unused, name))]
@@ -152,8 +161,14 @@ def npz(arrays: dict[str, np.ndarray]) -> bytes:
     return out.getvalue()
 
 
-def phantom(*shape: int) -> torch.Tensor:
-    """Smooth values between 0 and 1 on a grid, multiples of 1/256, drawn from formulas: what golden cases are computed on."""
+def phantom(*shape: int, block: int = 1) -> torch.Tensor:
+    """Smooth values between 0 and 1 on a grid, multiples of 1/256, drawn from formulas: what golden cases are computed on. With blocks of equal
+    values along every axis a large one packs well."""
+    if block > 1:
+        values = phantom(*[-(-n // block) for n in shape])
+        for axis, n in enumerate(shape):
+            values = values.repeat_interleave(block, dim=axis).narrow(axis, 0, n)
+        return values.contiguous()
     grids = torch.meshgrid(*[torch.linspace(0, 1, n, dtype=torch.float64) for n in shape], indexing="ij")
     wave = sum(torch.cos((3 + 2 * axis) * grid * (1 + grids[0])) for axis, grid in enumerate(grids)) / len(grids)
     return (torch.round((wave + 1) * 128) / 256).clamp(0, 1).float()
@@ -179,15 +194,62 @@ def changed(manifest: str, changes: dict[str, str]) -> str:
     return manifest
 
 
-def write_full(folder: Path, files: dict[str, bytes], origin: str) -> None:
-    """Writes the modules of the full-size package and puts origin and hashes into its model.toml."""
-    manifest = (folder / "model.toml").read_text()
-    manifest = re.sub(r'(?m)^origin = "(trained|untrained)"', f'origin = "{origin}"', manifest, count=1)
+def with_case(manifest: str, case: str | None) -> str:
+    """The manifest with this golden case, or none. Tolerances that it names already stay."""
+    golden = tomllib.loads(manifest).get("golden", {})
+    manifest = re.sub(r"(?m)\n?^\[golden\].*\n(?:(?!\[).*\n?)*", "", manifest)
+    if case is None:
+        return manifest
+    tolerances = {"float_tolerance": 1e-3} | {key: value for key, value in golden.items() if key != "case"}
+    return manifest.rstrip("\n") + f'\n\n[golden]\ncase = "{case}"\n' + "".join(f"{key} = {toml_float(value)}\n" for key, value in tolerances.items())
+
+
+def toml_float(value: float) -> str:
+    """A share as people write it: 1e-3."""
+    return re.sub(r"e-0*", "e-", f"{value:.0e}") if 0 < value < 0.01 and float(f"{value:.0e}") == value else repr(float(value))
+
+
+def outputs(manifest: str) -> set[str]:
+    """The tensors that the manifest's outputs read."""
+    kinds = tomllib.loads(manifest)["output"].values()
+    return {output["tensor"] for kind in kinds for output in (kind if isinstance(kind, list) else [kind])}
+
+
+def write_case(folder: Path, manifest: str, golden: dict[str, np.ndarray]) -> str:
+    """Writes golden/export.npz with `voxels` and what the manifest's outputs read, and gives the manifest that names it. Without arrays, or where
+    they are too many, there is none."""
+    path = folder / "golden" / "export.npz"
+    path.unlink(missing_ok=True)
+    wanted = outputs(manifest) | {"voxels"}
+    golden = {name: array for name, array in golden.items() if name in wanted}
+    size = sum(array.nbytes for array in golden.values())
+    if size > LARGEST_CASE:
+        print(f"no golden case: its arrays have {size >> 20} MiB, {LARGEST_CASE >> 20} are read")
+    if not golden or size > LARGEST_CASE:
+        return with_case(manifest, None)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(npz(golden))
+    print(f"golden/export.npz: {path.stat().st_size / 1e6:.1f} MB, for overread models check")
+    return with_case(manifest, "golden/export.npz")
+
+
+def write_full(folder: Path, files: dict[str, bytes], random: list[str], golden: dict[str, np.ndarray], manifest: str | None = None) -> None:
+    """Writes the modules of the full-size package and puts origin and hashes into its model.toml. `random`: the modules that were given no
+    weights. One of them is enough to make the package untrained: its answers mean nothing, and must not leave as if they did. A module that the
+    manifest does not name, because its owner has taken it out, is left out. `golden`: voxels and what PyTorch gives for them, which is to come
+    out of overread too. `manifest`: in the place of that in the folder."""
+    manifest = manifest or (folder / "model.toml").read_text()
+    files = {name: content for name, content in files.items() if re.search(rf'(?m)^(?:weights|tokenizer) = "{re.escape(name)}"', manifest)}
+    random = [name for name in random if f"{name}.pt" in files]
+    manifest, count = re.subn(r'(?m)^origin = "(?:trained|untrained)"', f'origin = "{"untrained" if random else "trained"}"', manifest)
+    if count != 1:
+        raise SystemExit(f"model.toml says its origin {count} times")
     manifest = with_hashes(manifest, files)
     for name, content in files.items():
         (folder / name).write_bytes(content)
         print(f"{name}: {len(content) / 1e6:.1f} MB, sha256 {hashlib.sha256(content).hexdigest()}")
-    (folder / "model.toml").write_text(manifest)
+    (folder / "model.toml").write_text(write_case(folder, manifest, golden))
+    print(f"the package stays untrained, random weights in: {', '.join(random)}" if random else "the package is trained: every module has weights")
 
 
 def write_tiny(folder: Path, files: dict[str, bytes], changes: dict[str, str], golden: dict[str, np.ndarray]) -> None:
@@ -199,8 +261,7 @@ def write_tiny(folder: Path, files: dict[str, bytes], changes: dict[str, str], g
     manifest = re.sub(r"(?s)\A(#[^\n]*\n)+", "# Made by export.py --tiny from ../model.toml: the same package at a size for tests. Random weights: its answers mean nothing.\n", manifest)
     manifest = with_hashes(manifest, files)
     case = npz(golden)
-    if not re.search(r"(?m)^\[golden\]", manifest):
-        manifest += '\n[golden]\ncase = "golden/phantom.npz"\nfloat_tolerance = 1e-3\n'
+    manifest = with_case(manifest, "golden/phantom.npz")
     for name, content in (files | {"golden/phantom.npz": case, "model.toml": manifest.encode()}).items():
         (tiny / name).write_bytes(content)
     print(json.dumps({name: len(content) for name, content in files.items()} | {"golden/phantom.npz": len(case)}))

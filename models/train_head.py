@@ -28,9 +28,12 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import head_report  # noqa: E402
+import labels  # noqa: E402
 import torchscript as ts  # noqa: E402
 
 PARTS = ("train", "validation", "test")
+# What the head gives, as the manifest calls it.
+RESULT = "finding_logits"
 NOT_LABELS = ("study_uid", "series_uid", "patient_id", "split")
 
 
@@ -83,14 +86,14 @@ def pooled(tensor: np.ndarray) -> np.ndarray:
     return tensor.reshape(-1, tensor.shape[-1]).mean(axis=0)
 
 
-def read(folder: Path, labels: Path, tensors: list[str], wanted: list[str] | None, seed: int) -> Table:
+def read(folder: Path, truth: Path, tensors: list[str], wanted: list[str] | None, seed: int) -> Table:
     """Embeddings and labels side by side. Series without labels, and labels without series, are counted and left out."""
     with open(folder / "index.csv", newline="") as file:
         index = list(csv.DictReader(file))
-    with open(labels, newline="") as file:
+    with open(truth, newline="", encoding="utf-8-sig") as file:
         given = list(csv.DictReader(file))
     if not given or "patient_id" not in given[0]:
-        raise SystemExit(f"{labels} needs the column patient_id: parts are made by patients")
+        raise SystemExit(f"{truth} needs the column patient_id: parts are made by patients")
     key = "series_uid" if "series_uid" in given[0] else "study_uid"
     names = wanted or [name for name in given[0] if name not in NOT_LABELS]
     by_uid = {row[key]: row for row in given}
@@ -171,15 +174,14 @@ def train(table: Table, given: argparse.Namespace) -> tuple[Head, list[tuple[flo
     return head.eval(), losses
 
 
-def manifest_lines(table: Table, tensors: list[str], sha256: str, thresholds: list[float]) -> str:
-    """What goes into model.toml in place of the old head's tables."""
-    names = ", ".join(f'"{name}"' for name in tensors)
-    lines = ["[[modules]]", 'name = "findings"', 'weights = "findings.pt"', f'sha256 = "{sha256}"', f"arguments = [{names}]", 'results = ["finding_logits"]', "",
-             "[[output.classification]]", 'tensor = "finding_logits"', 'activation = "sigmoid"']
-    for name, threshold in zip(table.names, thresholds):
-        code = "".join(letter for letter in name.upper() if letter.isalnum() and letter.isascii())[:16] or "FINDING"
-        lines += ["", "[[output.classification.labels]]", f'label = "{name}"', f'concept = "{code}, 99OVERREAD, {name}"    # a standard code where there is one', f"threshold = {threshold:.4f}"]
-    return "\n".join(lines) + "\n"
+def manifest_lines(names: list[str], tensors: list[str], sha256: str, thresholds: list[float], manifest: str) -> str:
+    """What goes into model.toml in place of the old head's tables. `manifest`: that of the package, of which a label that it knows keeps
+    concept, site and whether it is the answer."""
+    listed = ", ".join(labels.text(name) for name in tensors)
+    found = [{"label": name, "threshold": round(threshold, 4)} for name, threshold in zip(names, thresholds)]
+    lines = ["[[modules]]", 'name = "findings"', 'weights = "findings.pt"', f'sha256 = "{sha256}"', f"arguments = [{listed}]", f'results = ["{RESULT}"]', "",
+             "[[output.classification]]", f'tensor = "{RESULT}"', 'activation = "sigmoid"', ""]
+    return "\n".join(lines) + "\n" + labels.tables(labels.completed(found, labels.known(manifest, RESULT)))
 
 
 def arguments() -> argparse.Namespace:
@@ -198,8 +200,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weight-decay", type=float, default=1e-2)
     parser.add_argument("--bootstrap", type=int, default=1000, help="samples of patients for the 95 %% intervals")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--manifest", type=Path, help="model.toml of the package, for what it knows of the labels; without it that in the model's folder beside this file")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
+
+
+def manifest_of(given: argparse.Namespace, model: str) -> str:
+    """The manifest of the package that gave the embeddings; nothing where there is none."""
+    path = given.manifest or Path(__file__).resolve().parent / model / "model.toml"
+    return path.read_text() if given.manifest or path.exists() else ""
 
 
 def main() -> None:
@@ -214,10 +223,12 @@ def main() -> None:
     thresholds, metrics = head_report.write(given.out, table, probabilities, losses, given.bootstrap, given.seed)
     archive = ts.archive(ts.traced(head, *table.examples))
     (given.out / "head.pt").write_bytes(archive)
-    lines = manifest_lines(table, given.tensor, hashlib.sha256(archive).hexdigest(), thresholds)
+    lines = manifest_lines(table.names, given.tensor, hashlib.sha256(archive).hexdigest(), thresholds, manifest_of(given, table.model))
     (given.out / "head.toml").write_text(lines)
     print(json.dumps(metrics["macro"], indent=1))
     print(f"copy {given.out / 'head.pt'} to the package as findings.pt and put this into its model.toml:\n\n{lines}")
+    if unfit := [name for name in table.names if not labels.fits(name)]:
+        print(f"reports hold labels word for word and in ASCII; in the lines above write otherwise: {', '.join(unfit)}")
 
 
 if __name__ == "__main__":

@@ -186,6 +186,7 @@ fn worker(
         gates: Arc::new(Gates::of_workers(config.jobs.workers)),
         writing: Arc::new(Writing::of(&config.results)),
         report_failures: config.results.send_failures,
+        allow_untrained: config.results.allow_untrained,
         early: early.clone(),
         exhausted: exhausted.clone(),
     }
@@ -239,6 +240,7 @@ fn delivery(config: &NodeConfig, store: &Store, clock: &Clock) -> Delivery {
             longest_retry: config.delivery.longest_retry,
             give_up: config.delivery.give_up,
         },
+        allow_untrained: config.results.allow_untrained,
     }
 }
 

@@ -16,11 +16,15 @@ fn dense_in(slices: std::ops::Range<i16>) -> Volume {
     volume([9, 2, 3], Voxels::I16((0..54).map(value).collect()))
 }
 
+fn prepared(volume: Volume) -> Prepared {
+    Prepared::Subject { subject: volume.into(), remarks: vec!["Its headers leave that open.".to_owned()] }
+}
+
 fn ask(gates: &Gates, volume: Volume) -> Prediction {
     let engine = engine(&["modules/slices-over-gate", "models/good"]);
     let manifest = engine.manifest("slices-over-gate").unwrap();
     let asked = Asked { engine: &engine, gates, per_slice: false };
-    match infer(Prepared::Subject(volume.into()), manifest, &asked).unwrap() {
+    match infer(prepared(volume), manifest, &asked).unwrap() {
         Inferred::Predicted { prediction, .. } => *prediction,
         Inferred::NotSuitable { .. } => panic!(),
     }
@@ -31,7 +35,8 @@ fn what_the_gate_finds_not_suitable_is_not_read_and_the_gates_reason_is_given() 
     let found = ask(&Gates::default(), dense_in(0..0));
     let Verdict::NotSuitable { code, reason } = &found.verdict else { panic!("{found:?}") };
     assert_eq!((code.as_str(), reason.as_str()), ("nothing-dense", "Nothing in the series is dense."));
-    assert!(found.findings.is_empty() && found.warnings[0].starts_with("good decided"), "{:?}", found.warnings);
+    assert!(found.findings.is_empty() && found.warnings[1].starts_with("good decided"), "{:?}", found.warnings);
+    assert_eq!(found.warnings[0], "Its headers leave that open.");
 }
 
 #[test]
@@ -41,6 +46,7 @@ fn slices_are_chosen_from_the_gates_label_map() {
     let logit: f64 = (20.0 + 80.0 + 180.0) / 100.0;
     let probability = 1.0 / (1.0 + (-logit).exp());
     assert!((found.findings[0].probability - probability).abs() < 1e-5, "{:?}", found.findings);
+    assert!(found.warnings.contains(&"Its headers leave that open.".to_owned()), "{:?}", found.warnings);
 }
 
 /// The same series UID, in this study, with instances up to this number.
@@ -90,6 +96,6 @@ fn a_label_map_of_another_grid_is_not_used() {
     let manifest = engine.manifest("slices-over-gate").unwrap();
     let asked = Asked { engine: &engine, gates: &gates, per_slice: false };
     let other = of("1.2.3", 9, volume([8, 2, 3], Voxels::I16(vec![10; 48])));
-    let error = infer(Prepared::Subject(other.into()), manifest, &asked).unwrap_err();
+    let error = infer(prepared(other), manifest, &asked).unwrap_err();
     assert!(error.to_string().contains("label map is [9, 2, 3], the series is [8, 2, 3]"), "{error}");
 }

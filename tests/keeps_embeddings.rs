@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests and what they share")]
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use overread::store::{EmbeddingFile, JobState};
@@ -140,4 +140,73 @@ fn read_by_python(folder: &Path, values: &[f32], series: &str) {
     assert_eq!(tensor["shape"], serde_json::json!([1, values.len()]));
     let numbers: Vec<f32> = serde_json::from_value(tensor["values"].clone()).unwrap();
     assert_eq!(numbers, values);
+}
+
+/// The small CLIP package in a folder of its own, without its golden case: what a test changes in its manifest it could not prove.
+fn own_package(site: &Site) -> PathBuf {
+    let source = root().join("models/chest-ct-clip/tiny");
+    let target = site.data().with_file_name("models").join(MODEL);
+    std::fs::create_dir(&target).unwrap();
+    for entry in std::fs::read_dir(&source).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        std::fs::copy(entry.path(), target.join(entry.file_name())).unwrap();
+    }
+    let manifest = target.join("model.toml");
+    change(&manifest, |text| text.split("[golden]").next().unwrap().to_owned());
+    manifest
+}
+
+fn change(manifest: &Path, to: impl Fn(&str) -> String) {
+    let text = std::fs::read_to_string(manifest).unwrap();
+    let changed = to(&text);
+    assert_ne!(changed, text);
+    std::fs::write(manifest, changed).unwrap();
+}
+
+/// What stands from one line up to another one that is its like.
+fn without(text: &str, from: &str, to: &str) -> String {
+    let (before, rest) = text.split_once(from).unwrap();
+    format!("{before}{to}{}", rest.split_once(to).unwrap().1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_head_leaves_embeddings_comparable_and_another_step_does_not() {
+    let receiver = Receiver::start();
+    let site = Site::new()
+        .with("results.allow_untrained", "true")
+        .with_peer("PACS", receiver.address)
+        .with_model("models/lung-densitometry")
+        .with_route(MODEL, &["PACS"], "");
+    let manifest = own_package(&site);
+    let series = ["first", "other head", "other step"].map(|name| chest(name, 40));
+    for (at, one) in series.iter().enumerate() {
+        match at {
+            0 => {}
+            1 => change(&manifest, |text| {
+                let text = without(text, "[[modules]]\nname = \"binary\"", "[[modules]]\nname = \"findings\"");
+                let classification = "[[output.classification]]\ntensor = ";
+                without(
+                    &text,
+                    &format!("{classification}\"binary_logits\""),
+                    &format!("{classification}\"finding_logits\""),
+                )
+            }),
+            _ => change(&manifest, |text| text.replacen("range = [-1000, 1000]", "range = [-1000, 900]", 1)),
+        }
+        let mut node = site.start().await;
+        node.push("CT1", &one.files()).await;
+        eventually("the job is done", async || {
+            let job = site.series(&one.series).await?.jobs.pop()?;
+            (job.state == JobState::Done).then_some(())
+        })
+        .await;
+        assert_eq!(site.series(&one.series).await.unwrap().embeddings.len(), 1, "{}", node.text());
+        node.terminate();
+        node.exit_code().await;
+    }
+    let [first, other_head, other_step] = &series;
+    let (code, stdout, stderr) = said(&site, &["similar", &other_head.series, "--json"]).await;
+    assert_eq!(code, DONE, "{stderr}");
+    assert!(stdout.contains(&first.study) && !stdout.contains(&other_step.study), "{stdout}");
+    let (code, stdout, stderr) = said(&site, &["similar", &other_step.series]).await;
+    assert_eq!((code, stdout.contains(&first.study)), (NOTHING, false), "{stdout}{stderr}");
 }

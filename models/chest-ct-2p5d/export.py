@@ -84,8 +84,10 @@ def export(folder: Path, doc: str) -> None:
         own = net.state_dict()[variant.stem]
         ts.one_channel(tensors, variant.stem, own.shape[1])
         ts.load(net, tensors)
-    compiled = ts.traced(net, variant.layout(torch.zeros(variant.slices, SIDE, SIDE)))
-    ts.write_full(folder, {"model.pt": ts.archive(compiled)}, "trained" if given.weights else "untrained")
+    voxels = variant.layout(ts.phantom(variant.slices, SIDE, SIDE))
+    compiled = ts.traced(net, torch.zeros_like(voxels))
+    golden = {"voxels": voxels.numpy(), "logits": compiled(voxels).numpy()} if given.weights else {}
+    ts.write_full(folder, {"model.pt": ts.archive(compiled)}, [] if given.weights else ["model"], golden)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ def build(small: bool) -> dict[str, torch.nn.Module]:
 def main() -> None:
     given = ts.arguments(__doc__)
     net = build(given.tiny)["model"]
+    voxels = ts.phantom(1, 1, *(TINY_SIZE if given.tiny else SIZE))
     if given.tiny:
         compiled = ts.traced(net, torch.zeros(1, 1, *TINY_SIZE))
-        voxels = ts.phantom(1, 1, *TINY_SIZE)
         golden = {"voxels": voxels.numpy(), "logits": compiled(voxels).numpy()}
         ts.write_tiny(HERE, {"model.pt": ts.archive(compiled)}, TINY, golden)
         return
@@ -49,7 +49,9 @@ def main() -> None:
         tensors = ts.state_dict(given.weights)
         ts.one_channel(tensors, "stem.0.weight", 1)
         ts.load(net, tensors)
-    ts.write_full(HERE, {"model.pt": ts.archive(ts.traced(net, torch.zeros(1, 1, *SIZE)))}, "trained" if given.weights else "untrained")
+    compiled = ts.traced(net, torch.zeros(1, 1, *SIZE))
+    golden = {"voxels": voxels.numpy(), "logits": compiled(voxels).numpy()} if given.weights else {}
+    ts.write_full(HERE, {"model.pt": ts.archive(compiled)}, [] if given.weights else ["model"], golden)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,17 @@
     python export.py --untrained                                    random weights at full size
     python export.py --tiny --seed 0                                the package in tiny/
 
-With --weights, tokenizer.json of the decoder must lie in this folder: it is hashed into model.toml.
+With --weights, tokenizer.json of the decoder must lie in this folder: it is hashed into model.toml. Modules that are not among the weights
+are random, and the package is untrained.
 """
 
 import re
 import sys
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -27,7 +31,11 @@ SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 # BART base.
 DECODER = {"vocabulary": 50265, "width": 768, "heads": 12, "inner": 3072, "layers": 6, "longest": 1024}
 
+# A golden case of two windows: smaller than one along the slices and rows, so that there is padding too.
+CASE = (64, 72, 108)
+
 TINY_WINDOW = (16, 16, 16)
+TINY_CASE = (14, 16, 24)
 TINY_SEARCH = Search(longest=24, shortest=6, beams=4, length_penalty=0.8, no_repeat_ngram=3, repetition_penalty=1.2)
 TINY = {
     'name = "chest-ct-swin"': 'name = "chest-ct-swin-tiny"',
@@ -115,20 +123,54 @@ def build(small: bool) -> dict[str, torch.nn.Module]:
     return {"backbone": swin, "bridge": bridge, "decoder": decoder}
 
 
+def case(parts: dict[str, torch.nn.Module], compiled: dict[str, torch.jit.ScriptModule], shape: tuple[int, int, int], inference: dict, search: Search) -> dict[str, np.ndarray]:
+    """What the modules give for some voxels, with MONAI's windows, as the manifest's `inference` has them, and transformers' search."""
+    voxels = ts.phantom(1, 1, *shape) * 2 - 1
+    scores, patches, places = windows(voxels, compiled["backbone.pt"], tuple(inference["window"]), inference["overlap"], inference["sigma_scale"], inference["padding_value"])
+    logits, study, memory, attention = compiled["bridge.pt"](patches, places)
+    results = {"finding_logits": logits, "study": study, "attention": attention, "scores": scores}
+    golden = {"voxels": voxels.numpy(), "report_ids": generated(parts["decoder"], memory, search).numpy()}
+    return golden | {name: ts.rounded(value.numpy(), 12 if name == "scores" else 16) for name, value in results.items()}
+
+
+def full_case(parts: dict[str, torch.nn.Module], compiled: dict[str, torch.jit.ScriptModule]) -> dict[str, np.ndarray]:
+    """By the windows and the search that model.toml has now."""
+    manifest = tomllib.loads((HERE / "model.toml").read_text())
+    generate = next(module["generate"] for module in manifest["modules"] if "generate" in module)
+    # What a key that is not there means.
+    generate = {"forced_first_token": None, "beams": 1, "no_repeat_ngram": 0, "early_stopping": False} | {field.name: generate[field.name] for field in fields(Search) if field.name in generate}
+    return case(parts, compiled, CASE, manifest["inference"], Search(**generate))
+
+
 def tiny() -> None:
     """Writes tiny/."""
     tokenizer, parts = tiny_tokenizer(), build(small=True)
     compiled = modules(parts, TINY_WINDOW, 96)
-    # Smaller than the window along the slices: the golden case has padding too.
-    voxels = ts.phantom(1, 1, 14, 16, 24) * 2 - 1
-    scores, patches, places = windows(voxels, compiled["backbone.pt"], TINY_WINDOW, 0.25, 0.125, -1.0)
-    logits, study, memory, attention = compiled["bridge.pt"](patches, places)
-    results = {"finding_logits": logits, "study": study, "attention": attention, "scores": scores}
-    golden = {"voxels": voxels.numpy(), "report_ids": generated(parts["decoder"], memory, TINY_SEARCH).numpy()}
-    golden |= {name: ts.rounded(value.numpy(), 12 if name == "scores" else 16) for name, value in results.items()}
+    golden = case(parts, compiled, TINY_CASE, {"window": TINY_WINDOW, "overlap": 0.25, "sigma_scale": 0.125, "padding_value": -1.0}, TINY_SEARCH)
     print(tokenizer.decode(golden["report_ids"][0].tolist()))
     files = {name: ts.archive(module) for name, module in compiled.items()} | {"tokenizer.json": tokenizer.to_str(pretty=True).encode()}
     ts.write_tiny(HERE, files, TINY, golden)
+
+
+def filled(parts: dict[str, torch.nn.Module], tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Puts weights into the parts; names the modules that they have nothing for, which stay random."""
+    found = {"bridge.": {}, "decoder.": {}, "": {}}
+    for name, value in tensors.items():
+        name = re.sub(r"^(model\.)?(shared|decoder\.embed_tokens)\.weight$", "decoder.decoder.embed_tokens.weight", name)
+        name = re.sub(r"^model\.decoder\.", "decoder.decoder.", name)
+        name = re.sub(r"^final_logits_bias$", "decoder.final_logits_bias", name)
+        if re.match(r"(model\.)?encoder\.(embed|layer)|lm_head\.", name):
+            continue
+        prefix = next(prefix for prefix in found if name.startswith(prefix))
+        found[prefix][name.removeprefix(prefix)] = value
+    ts.load(parts["backbone"], found[""])
+    random = []
+    for name, made in (("bridge", ["bridge"]), ("decoder", ["memory", "decoder"])):
+        if found[f"{name}."]:
+            ts.load(parts[name], found[f"{name}."])
+        else:
+            random += made
+    return random
 
 
 def main() -> None:
@@ -138,27 +180,16 @@ def main() -> None:
         return
     parts = build(small=False)
     if given.weights:
-        tensors = ts.state_dict(given.weights)
-        found = {"bridge.": {}, "decoder.": {}, "": {}}
-        for name, value in tensors.items():
-            name = re.sub(r"^(model\.)?(shared|decoder\.embed_tokens)\.weight$", "decoder.decoder.embed_tokens.weight", name)
-            name = re.sub(r"^model\.decoder\.", "decoder.decoder.", name)
-            name = re.sub(r"^final_logits_bias$", "decoder.final_logits_bias", name)
-            if re.match(r"(model\.)?encoder\.(embed|layer)|lm_head\.", name):
-                continue
-            prefix = next(prefix for prefix in found if name.startswith(prefix))
-            found[prefix][name.removeprefix(prefix)] = value
-        ts.load(parts["backbone"], found[""])
-        for name in ("bridge", "decoder"):
-            if found[f"{name}."]:
-                ts.load(parts[name], found[f"{name}."])
-            else:
-                print(f"no weights for the {name}: it is random")
+        random = filled(parts, ts.state_dict(given.weights))
+        if not (HERE / "tokenizer.json").exists():
+            raise SystemExit(f"{HERE / 'tokenizer.json'} is not there: with --weights it must be that of the decoder's vocabulary")
         words = {"tokenizer.json": (HERE / "tokenizer.json").read_bytes()}
     else:
+        random = ["backbone", "bridge", "memory", "decoder"]
         words = {"tokenizer.json": placeholder_tokenizer().to_str(pretty=True).encode()}
-    files = {name: ts.archive(module) for name, module in modules(parts, WINDOW, PATCH_WIDTH).items()}
-    ts.write_full(HERE, files | words, "trained" if given.weights else "untrained")
+    compiled = modules(parts, WINDOW, PATCH_WIDTH)
+    golden = full_case(parts, compiled) if given.weights else {}
+    ts.write_full(HERE, {name: ts.archive(module) for name, module in compiled.items()} | words, random, golden)
 
 
 if __name__ == "__main__":

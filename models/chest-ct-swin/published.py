@@ -68,13 +68,15 @@ def bart(decoder: ReportDecoder) -> BartForConditionalGeneration:
         model.model.decoder.load_state_dict(inner.state_dict(), strict=True)
         model.lm_head.weight.copy_(inner.embed_tokens.weight)
         model.final_logits_bias.copy_(decoder.final_logits_bias)
+    # A forced last token, which BART's own configuration has, cuts a long report into one that looks whole: off. In the settings of a search
+    # nothing stands for what the model has, so it is taken out here.
+    model.generation_config.forced_eos_token_id = None
     return model
 
 
 def generated(decoder: ReportDecoder, memory: torch.Tensor, search: Search) -> torch.Tensor:
     """Token ids [1, T] of `generate`, start token included."""
     model = bart(decoder)
-    # A forced last token, which BART's own configuration has, cuts a long report into one that looks whole: off.
     settings = GenerationConfig(
         decoder_start_token_id=search.start_token, bos_token_id=search.forced_first_token, eos_token_id=search.end_token, pad_token_id=search.pad_token,
         forced_bos_token_id=search.forced_first_token, forced_eos_token_id=None, max_length=search.longest, min_length=search.shortest,

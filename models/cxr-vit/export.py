@@ -4,13 +4,14 @@
     python export.py --untrained                  random weights at full size
     python export.py --tiny --seed 0              the package in tiny/
 
-Heads that are not among the weights are random: exchange them by what train_head.py writes.
+Heads that are not among the weights are random, and the package is untrained until they are exchanged by what train_head.py writes.
 """
 
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -95,18 +96,35 @@ def new_heads(width: int, hidden: int, side: int) -> dict[str, nn.Module]:
     return {"findings": FindingsHead(width, hidden, len(FINDINGS)), "regions": PatchHead(width, len(REGIONS), side // 14, side // 14)}
 
 
-def tiny() -> None:
-    """Writes tiny/."""
-    compiled = modules(build(small=True), TINY_SIDE)
-    grey = ts.phantom(1, 1, TINY_SIDE, TINY_SIDE)
+def case(compiled: dict[str, torch.jit.ScriptModule], side: int) -> dict[str, np.ndarray]:
+    """What the modules give for an image."""
+    grey = ts.phantom(1, 1, side, side)
     pixels = grey.repeat(1, 3, 1, 1) * 4 - 2
     tokens = dict(zip(RESULTS, compiled["backbone.pt"](pixels)))
     results = tokens | {
         "finding_logits": compiled["findings.pt"](tokens["cls_last"], tokens["patches_last"]),
         "region_probabilities": compiled["regions.pt"](tokens["patches_last"]),
     }
-    golden = {"voxels": pixels.numpy()} | {name: ts.rounded(tensor.numpy(), 16) for name, tensor in results.items()}
-    ts.write_tiny(HERE, {name: ts.archive(module) for name, module in compiled.items()}, TINY, golden)
+    return {"voxels": pixels.numpy()} | {name: ts.rounded(tensor.numpy(), 16) for name, tensor in results.items()}
+
+
+def tiny() -> None:
+    """Writes tiny/."""
+    compiled = modules(build(small=True), TINY_SIDE)
+    ts.write_tiny(HERE, {name: ts.archive(module) for name, module in compiled.items()}, TINY, case(compiled, TINY_SIDE))
+
+
+def filled(parts: dict[str, nn.Module], tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Puts weights into the modules; names those that they have nothing for, which stay random."""
+    of_backbone = {name: value for name, value in tensors.items() if not name.startswith(("findings.", "regions."))}
+    ts.load(parts["backbone"].vit, timm_names(of_backbone), unused=r"head\.|fc_norm\.")
+    random = []
+    for name in ("findings", "regions"):
+        if found := part(tensors, f"{name}."):
+            ts.load(parts[name], found)
+        else:
+            random.append(name)
+    return random
 
 
 def main() -> None:
@@ -115,16 +133,10 @@ def main() -> None:
         tiny()
         return
     parts = build(small=False)
-    if given.weights:
-        tensors = ts.state_dict(given.weights)
-        ts.load(parts["backbone"].vit, timm_names({name: value for name, value in tensors.items() if not name.startswith(("findings.", "regions."))}), unused=r"head\.|fc_norm\.")
-        for name in ("findings", "regions"):
-            if found := part(tensors, f"{name}."):
-                ts.load(parts[name], found)
-            else:
-                print(f"no weights for the head «{name}»: it is random until it is exchanged")
-    files = {name: ts.archive(module) for name, module in modules(parts, SIDE).items()}
-    ts.write_full(HERE, files, "trained" if given.weights else "untrained")
+    random = filled(parts, ts.state_dict(given.weights)) if given.weights else list(parts)
+    compiled = modules(parts, SIDE)
+    golden = case(compiled, SIDE) if given.weights else {}
+    ts.write_full(HERE, {name: ts.archive(module) for name, module in compiled.items()}, random, golden)
 
 
 if __name__ == "__main__":

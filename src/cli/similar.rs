@@ -10,7 +10,7 @@ use crate::store::{EmbeddingFile, KeptEmbeddings, Store, StoreError};
 /// Find the studies that a model sees as most like this one, by the cosine of their embeddings
 ///
 /// A table of vectors counts by its mean vector, a study with several series by the pair that is most alike. Only
-/// embeddings of the same model, version and weights are compared.
+/// embeddings of the same model and version are compared, made by the same weights of the same input.
 #[derive(Debug, clap::Args)]
 pub(super) struct Similar {
     #[command(flatten)]
@@ -48,7 +48,7 @@ impl From<StoreError> for Stop {
 
 /// What is looked for.
 struct Question {
-    /// The series asked about, all of one model, version and weights.
+    /// The series asked about, all of one model, version and space.
     of: Vec<KeptEmbeddings>,
     tensor: String,
     /// Their vectors, each of length 1.
@@ -124,7 +124,7 @@ async fn question(store: &Store, arguments: &Similar) -> Result<Question, Stop> 
     Ok(Question { tensor: tensor.to_owned(), of, vectors })
 }
 
-/// Those of the newest version and weights of the model that is meant, of rows that come the newest first.
+/// Those of the newest version and space of the model that is meant, of rows that come the newest first.
 fn of_one_model(all: Vec<KeptEmbeddings>, model: Option<&WhichModel>) -> Result<Vec<KeptEmbeddings>, String> {
     let meant: Vec<KeptEmbeddings> =
         all.into_iter().filter(|kept| model.is_none_or(|model| model.made(kept))).collect();
@@ -138,11 +138,11 @@ fn of_one_model(all: Vec<KeptEmbeddings>, model: Option<&WhichModel>) -> Result<
     Ok(meant.into_iter().filter(|kept| same_space(kept, &newest)).collect())
 }
 
-/// Whether the same weights gave both: only then do their vectors mean the same.
+/// Whether the same modules gave both of the same input: only then do their vectors mean the same.
 fn same_space(one: &KeptEmbeddings, other: &KeptEmbeddings) -> bool {
     one.model_name == other.model_name
         && one.model_version == other.model_version
-        && one.weights_sha256 == other.weights_sha256
+        && one.space_sha256 == other.space_sha256
 }
 
 /// Goes through all files, one at a time; holds the nearest `count`.

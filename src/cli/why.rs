@@ -168,7 +168,7 @@ fn tell_job(lines: &mut Lines, job: &JobStory, now: Timestamp) {
         tell_attempt(lines, attempt);
     }
     for result in &job.results {
-        tell_result(lines, result, now);
+        tell_result(lines, job, result, now);
     }
 }
 
@@ -185,10 +185,13 @@ fn tell_attempt(lines: &mut Lines, attempt: &AttemptStory) {
     lines.add(3, format!("attempt {} at {}: {ending}{cause}", attempt.attempt, shown_time(attempt.started_at)));
 }
 
-fn tell_result(lines: &mut Lines, result: &ResultStory, now: Timestamp) {
+fn tell_result(lines: &mut Lines, job: &JobStory, result: &ResultStory, now: Timestamp) {
     lines.add(3, format!("{} {}", result.kind, result.sop_instance_uid));
     if result.deliveries.is_empty() {
-        lines.add(4, "goes to nobody");
+        let withheld = job.untrained && !job.destinations.is_empty();
+        let why =
+            if withheld { ": the model that read it is untrained, and results.allow_untrained was false" } else { "" };
+        lines.add(4, format!("goes to nobody{why}"));
     }
     for delivery in &result.deliveries {
         lines.add(4, tell_delivery(delivery, now));

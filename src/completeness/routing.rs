@@ -93,7 +93,9 @@ impl Routing {
 
     fn destinations(&self, route: &Route, series: &ReceivingSeries, model: &Manifest) -> (Vec<AeTitle>, String) {
         if model.identity().untrained && !self.allow_untrained {
-            return (Vec::new(), "the series fits; nothing is sent, since the model is untrained".into());
+            let reason =
+                "the series fits; nothing is sent: the model is untrained, and results.allow_untrained is false";
+            return (Vec::new(), reason.into());
         }
         let mut titles: Vec<AeTitle> = Vec::new();
         let mut unknown = Vec::new();

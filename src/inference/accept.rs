@@ -1,5 +1,6 @@
 //! Whether a model reads a series: decided from the series' facts alone, before anything is decoded.
 
+use super::body_part::BodyPart;
 use crate::dicom::uid::SopClassUid;
 use crate::inference::manifest::{Accepts, Manifest};
 use crate::volume::facts::StackFacts;
@@ -20,21 +21,28 @@ fn refuse(code: &'static str, reason: String) -> Result<(), NotAccepted> {
 }
 
 impl Manifest {
-    /// Whether the model reads the series. Pure.
+    /// Whether the model reads the series. Pure. What the facts leave to its pixels comes as a remark for the reader of the result,
+    /// one sentence.
     ///
     /// # Errors
     /// The first reason why not; where the series is no volume although the model needs one, the reason for that.
-    pub fn accepts(&self, facts: &SeriesFacts) -> Result<(), NotAccepted> {
+    pub fn accepts(&self, facts: &SeriesFacts) -> Result<Option<String>, NotAccepted> {
         let SeriesFacts { modality, sop_class_uids, image_types, .. } = facts.clone();
         self.accepts_kind(&SeriesKind { modality, sop_class_uids, image_types })?;
-        body_part(&self.accepts, facts)?;
+        let remark = body_part(&self.accepts, self.looks(), facts)?;
         if self.input.is_image() {
-            return Ok(());
+            return Ok(remark);
         }
         match &facts.stack {
-            Ok(stack) => grid(&self.accepts, stack),
-            Err(refusal) => refuse(refusal.code(), refusal.to_string()),
+            Ok(stack) => grid(&self.accepts, stack)?,
+            Err(refusal) => refuse(refusal.code(), refusal.to_string())?,
         }
+        Ok(remark)
+    }
+
+    /// Whether it is decided by the pixels too what the model reads: by its gate, or by itself.
+    fn looks(&self) -> bool {
+        self.accepts.gate.is_some() || self.output.verdict.is_some()
     }
 
     /// Whether the model looks at series of this kind at all: by modality, SOP class and Image Type. Pure.
@@ -69,16 +77,25 @@ fn kind(accepts: &Accepts, facts: &SeriesKind) -> Result<(), NotAccepted> {
     Ok(())
 }
 
-fn body_part(accepts: &Accepts, facts: &SeriesFacts) -> Result<(), NotAccepted> {
+/// `looks`: whether the pixels are asked too. Then what does not speak for the series speaks against it only where it is plain: the word
+/// is often a protocol's, or a department's own.
+fn body_part(accepts: &Accepts, looks: bool, facts: &SeriesFacts) -> Result<Option<String>, NotAccepted> {
     let part = facts.body_part_examined.as_deref().unwrap_or_default().trim();
-    let known = accepts.body_parts.iter().any(|name| name.eq_ignore_ascii_case(part));
-    if known || part.is_empty() || accepts.body_parts.is_empty() {
-        return Ok(());
+    if part.is_empty() || accepts.body_parts.is_empty() {
+        return Ok(None);
     }
-    refuse(
-        "body-part",
-        format!("The series is of body part {part}, the model reads {}.", accepts.body_parts.join(", ")),
-    )
+    let named = accepts.body_parts.join(", ");
+    match BodyPart::of(part, &accepts.body_parts) {
+        BodyPart::Named => Ok(None),
+        BodyPart::Unclear if looks => Ok(Some(format!(
+            "The series is of body part {part}, which is none of those that the model names ({named}): whether it is \
+             suitable was decided by its pixels alone."
+        ))),
+        BodyPart::Unclear | BodyPart::Elsewhere => {
+            let reason = format!("The series is of body part {part}, the model reads {named}.");
+            Err(NotAccepted { code: "body-part", reason })
+        }
+    }
 }
 
 fn grid(accepts: &Accepts, stack: &StackFacts) -> Result<(), NotAccepted> {
@@ -171,14 +188,33 @@ mod tests {
 
     #[test]
     fn a_chest_ct_is_read_with_and_without_a_body_part() {
-        assert_eq!(model().accepts(&chest()), Ok(()));
+        assert_eq!(model().accepts(&chest()), Ok(None));
         let unnamed = SeriesFacts { body_part_examined: None, ..chest() };
-        assert_eq!(model().accepts(&unnamed), Ok(()));
+        assert_eq!(model().accepts(&unnamed), Ok(None));
         let mut mixed = chest();
         mixed.image_types.insert("ORIGINAL\\PRIMARY\\LOCALIZER".to_owned());
-        assert_eq!(model().accepts(&mixed), Ok(()), "a localizer among the slices");
+        assert_eq!(model().accepts(&mixed), Ok(None), "a localizer among the slices");
         let blank = SeriesFacts { body_part_examined: Some(" ".to_owned()), ..chest() };
-        assert_eq!(model().accepts(&blank), Ok(()));
+        assert_eq!(model().accepts(&blank), Ok(None));
+    }
+
+    #[test]
+    fn a_body_part_that_is_not_named_is_left_to_the_pixels_where_they_are_asked_but_for_the_head_and_limbs() {
+        let text = include_str!("manifest/example.toml");
+        let verdict = &text[text.find("[output.verdict]").unwrap()..text.find("[golden]").unwrap()];
+        let blind = text.replace(verdict, "").replace("gate = ", "# gate = ");
+        let (looks, blind) = (model(), Manifest::parse(&blind).unwrap());
+        assert!(looks.looks() && !blind.looks());
+        let of = |part: &str| SeriesFacts { body_part_examined: Some(part.to_owned()), ..chest() };
+        for part in ["ABDOMEN", "CAP", "Brustkorb"] {
+            let remark = looks.accepts(&of(part)).unwrap().unwrap();
+            assert!(remark.contains(part) && remark.contains("decided by its pixels alone"), "{remark}");
+            assert_eq!(blind.accepts(&of(part)).unwrap_err().code, "body-part");
+        }
+        for part in ["PORT CHEST", "chest_to_pelvis"] {
+            assert_eq!((looks.accepts(&of(part)), blind.accepts(&of(part))), (Ok(None), Ok(None)), "{part}");
+        }
+        assert_eq!(looks.accepts(&of("HEAD")).unwrap_err().code, "body-part");
     }
 
     #[test]
@@ -196,6 +232,25 @@ mod tests {
         assert_eq!(refused_stack(|s| s.spacing[2] = 2.1), "pixel-spacing");
         assert_eq!(refused_stack(|s| s.spacing[1] = f64::NAN), "pixel-spacing");
         assert_eq!(refused_stack(|s| s.extent = 72.5), "extent");
+    }
+
+    #[test]
+    fn the_radiograph_package_reads_every_grey_class_that_becomes_an_image_and_no_capture_of_any_other_kind() {
+        const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
+        let model = Manifest::parse(include_str!("../../models/cxr-vit/model.toml")).unwrap();
+        let series = |modality: &str, class: &str| SeriesFacts {
+            modality: Some(modality.to_owned()),
+            sop_class_uids: [SopClassUid::parse(class).unwrap()].into(),
+            stack: Err(Refusal::NoGeometry),
+            ..chest()
+        };
+        for class in ["1", "1.1", "1.1.1", "7", "7.2", "7.3"] {
+            let class = format!("1.2.840.10008.5.1.4.1.1.{class}");
+            assert_eq!(model.accepts(&series("DX", &class)), Ok(None), "{class}");
+        }
+        assert_eq!(model.accepts(&series("OT", SECONDARY_CAPTURE)).unwrap_err().code, "modality");
+        let colour = format!("{SECONDARY_CAPTURE}.4");
+        assert_eq!(model.accepts(&series("DX", &colour)).unwrap_err().code, "sop-class");
     }
 
     #[test]

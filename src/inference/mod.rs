@@ -15,6 +15,8 @@ pub mod subject;
 
 pub mod accept;
 
+mod body_part;
+
 pub mod orientation;
 
 pub mod steps;

@@ -58,6 +58,8 @@ pub(super) async fn drain(
         let begun = Instant::now();
         end.last_attempt = delivery.clock.now();
         let attempt = match delivery.peers.iter().find(|peer| peer.ae_title == *destination) {
+            // It may have been allowed when the job ended, and is decided by what is configured now.
+            _ if claimed.untrained && !delivery.allow_untrained => Attempt::Untrained,
             Some(peer) => tokio::select! {
                 attempt = lane.send(delivery, peer, &claimed) => attempt,
                 () = drained.cancelled() => Attempt::Broken { cause: "the node was stopped meanwhile".to_owned() },
@@ -186,6 +188,9 @@ async fn record(
             (None, cause.clone())
         }
         Attempt::Unknown => (None, "no [[peer]] has this AE title".to_owned()),
+        Attempt::Untrained => {
+            (None, "not offered: its model is untrained, and results.allow_untrained is false".to_owned())
+        }
     };
     let (id, destination, number) = (claimed.id(), claimed.destination.clone(), claimed.attempt);
     let uid = claimed.instance.sop_instance_uid().clone();

@@ -38,6 +38,8 @@ pub struct Delivery {
     pub timers: Timers,
     /// How often and how long it is tried.
     pub patience: Patience,
+    /// Whether results of untrained models may leave.
+    pub allow_untrained: bool,
 }
 
 /// The lanes that are open.

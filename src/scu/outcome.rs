@@ -35,6 +35,8 @@ pub enum Attempt {
     },
     /// The configuration names no peer with the destination's title.
     Unknown,
+    /// It was not offered: its model is untrained, and the configuration does not allow that to leave.
+    Untrained,
 }
 
 /// What becomes of a delivery after an attempt.
@@ -82,6 +84,9 @@ pub fn outcome(attempt: &Attempt, attempts: u32, created_at: Timestamp, now: Tim
             reason: "the peer accepts neither Explicit nor Implicit VR Little Endian for this SOP class".into(),
         },
         Attempt::Unknown => Outcome::Dead { reason: "no [[peer]] of the configuration has this AE title".into() },
+        Attempt::Untrained => {
+            Outcome::Dead { reason: "its model is untrained, and results.allow_untrained is false".into() }
+        }
         Attempt::Answered { .. }
         | Attempt::NoAssociation { .. }
         | Attempt::Broken { .. }
@@ -106,7 +111,11 @@ pub fn rest(attempt: &Attempt, patience: Patience) -> Option<Duration> {
     match attempt {
         Attempt::NoAssociation { in_a_row, .. } => Some(backoff(*in_a_row, patience.retry, patience.longest_retry)),
         Attempt::Broken { .. } => Some(patience.retry),
-        Attempt::Answered { .. } | Attempt::NoContext | Attempt::Unreadable { .. } | Attempt::Unknown => None,
+        Attempt::Answered { .. }
+        | Attempt::NoContext
+        | Attempt::Unreadable { .. }
+        | Attempt::Unknown
+        | Attempt::Untrained => None,
     }
 }
 
@@ -162,6 +171,13 @@ mod tests {
         let said = Attempt::Answered { status: 0xA900, comment: Some("Doe^Jane is locked".into()) };
         let Outcome::Dead { reason } = after(&said, 1, 0) else { panic!() };
         assert!(reason.contains("A900H") && !reason.contains("Doe"), "{reason}");
+    }
+
+    #[test]
+    fn what_may_not_leave_is_dead_and_its_destination_does_not_rest() {
+        let Outcome::Dead { reason } = after(&Attempt::Untrained, 1, 0) else { panic!() };
+        assert!(reason.contains("results.allow_untrained"), "{reason}");
+        assert_eq!(rest(&Attempt::Untrained, PATIENCE), None);
     }
 
     #[test]

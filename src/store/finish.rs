@@ -235,13 +235,14 @@ async fn record_end(
         .execute(&mut *connection)
         .await?;
     sqlx::query(
-        "UPDATE job SET state = $1, outcome = $2, cause = $3, ended_at = $4, lease_token = NULL, \
-         lease_owner = NULL, lease_expires_at = NULL WHERE job_id = $5",
+        "UPDATE job SET state = $1, outcome = $2, cause = $3, ended_at = $4, untrained = $5, lease_token = NULL, \
+         lease_owner = NULL, lease_expires_at = NULL WHERE job_id = $6",
     )
     .bind(state)
     .bind(outcome)
     .bind(cause)
     .bind(now.0)
+    .bind(job.untrained)
     .bind(job.id)
     .execute(&mut *connection)
     .await?;

@@ -53,6 +53,8 @@ pub struct ClaimedJob {
     pub alone: bool,
     /// Why it was not done the last time; empty where it has not been tried.
     pub cause: String,
+    /// Whether the weights of the package that reads it are untrained: who ends it says so.
+    pub untrained: bool,
 }
 
 /// What renews a job's time while it is being ended, which takes the job itself, and ends it where that failed.

@@ -24,6 +24,8 @@ pub struct ClaimedDelivery {
     pub attempt: u32,
     /// When it was put into the outbox, or put in again by a person.
     pub created_at: Timestamp,
+    /// Whether the weights of the model that made it are untrained.
+    pub untrained: bool,
 }
 
 impl ClaimedDelivery {
@@ -152,7 +154,8 @@ impl Store {
             .await?;
         let Some(id) = claimed else { return Ok(None) };
         let sql = format!(
-            "SELECT {COLUMNS}, delivery.attempts, delivery.created_at FROM {TABLES} \
+            "SELECT {COLUMNS}, delivery.attempts, delivery.created_at, \
+             coalesce((SELECT untrained FROM job WHERE job.job_id = delivery.job_id), 0) AS untrained FROM {TABLES} \
              JOIN delivery ON delivery.instance_key = instance.instance_key WHERE delivery.delivery_id = $1"
         );
         let row = sqlx::query(AssertSqlSafe(sql)).bind(id).fetch_one(&mut *transaction).await;
@@ -164,6 +167,7 @@ impl Store {
                 instance: from_row(&row, &self.inner.layout)?,
                 attempt: row.try_get("attempts")?,
                 created_at: Timestamp(row.try_get("created_at")?),
+                untrained: row.try_get("untrained")?,
             })
         });
         let delivery = match claimed {

@@ -125,6 +125,10 @@ pub struct JobStory {
     pub outcome: String,
     /// Why it failed last, empty where it did not.
     pub cause: String,
+    /// To whom its results go, as its routes said when it was queued.
+    pub destinations: Vec<String>,
+    /// Whether it was ended by a package whose weights are untrained.
+    pub untrained: bool,
     /// When it was queued.
     pub created_at: Timestamp,
     /// When it was done or failed.

@@ -15,14 +15,13 @@ pub fn embeddings_of(
     revision: Option<i64>,
     model: &Manifest,
 ) -> EmbeddingOf {
-    let model = model.identity();
     EmbeddingOf {
         study_instance_uid: study.clone(),
         series_instance_uid: series.clone(),
         revision,
-        model_name: model.name,
-        model_version: model.version,
-        weights_sha256: model.weights_sha256,
+        model_name: model.name.clone(),
+        model_version: model.version.clone(),
+        space_sha256: model.embeddings_sha256(),
     }
 }
 
@@ -42,6 +41,6 @@ pub(super) fn new_embeddings(of: EmbeddingOf, embeddings: &[Embedding]) -> Resul
     }
     let tensors: Vec<_> = embeddings.iter().map(tensor).collect();
     let file = Bytes::from(embedding_file(&of, &tensors)?);
-    let EmbeddingOf { model_name, model_version, weights_sha256, .. } = of;
-    Ok(Some(NewEmbeddings { model_name, model_version, weights_sha256, file }))
+    let EmbeddingOf { model_name, model_version, space_sha256, .. } = of;
+    Ok(Some(NewEmbeddings { model_name, model_version, space_sha256, file }))
 }

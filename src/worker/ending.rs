@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::reading::{self, Reading, ReadingError, Signature};
 use super::{AFTER_ERROR, Worker, kind_word};
 use crate::clock::{backoff, milliseconds};
+use crate::dicom::ae::AeTitle;
 use crate::dicom::uid::SeriesInstanceUid;
 use crate::inference::error::EngineError;
+use crate::inference::manifest::Origin;
 use crate::results::{ResultObject, ResultSet};
 use crate::store::{ClaimedJob, JobEnd, JobId, Lease, NewEmbeddings, NewResult, StoreError};
 
@@ -72,9 +74,11 @@ impl Worker {
         let (lease, model, series) = (job.lease(), job.model_name.clone(), job.series_instance_uid.clone());
         let Reading { outcome, results, times, decoded_early, .. } = reading;
         let count = results.objects.len();
+        let (job, withheld) = self.marked(job);
         let error = match self.store.finish_job(job, &outcome, new_results(results), embeddings, self.clock.now()).await
         {
             Ok(_) => {
+                told_withheld(&lease, &model, &withheld);
                 return tracing::info!(
                     job.id = %lease.job(), model.name = model, series.uid = %series, outcome,
                     results = count, assemble_ms = milliseconds(times.assemble), infer_ms = milliseconds(times.infer),
@@ -129,10 +133,14 @@ impl Worker {
             let is_outdated = self.store.is_outdated(&job).await.unwrap_or(false);
             let report = if is_outdated { None } else { self.failure_report(&job, error, files).await };
             if let Some(report) = report {
+                let (job, withheld) = self.marked(job);
                 let saved =
                     self.store.fail_job_with_report(job, &not_done.cause, new_results(report), self.clock.now());
                 match saved.await {
-                    Ok(_) => return told(&not_done, JobEnd::Failed),
+                    Ok(_) => {
+                        told_withheld(&not_done.lease, &not_done.model, &withheld);
+                        return told(&not_done, JobEnd::Failed);
+                    }
                     Err(StoreError::LeaseLost(_)) => return lost(&not_done.lease),
                     Err(error) => {
                         tracing::error!(job.id = %not_done.lease.job(), %error, "the report of the failure could not be saved");
@@ -185,6 +193,15 @@ impl Worker {
         }
     }
 
+    /// The job with what the package that is served now says of its weights, which another one may have said when the job was
+    /// queued. Where untrained results may not leave it goes to nobody; who would have got them comes beside it.
+    fn marked(&self, mut job: ClaimedJob) -> (ClaimedJob, Vec<AeTitle>) {
+        job.untrained = self.engine.manifest(&job.model_name).is_some_and(|model| model.origin == Origin::Untrained);
+        let withheld = job.untrained && !self.allow_untrained;
+        let withheld = if withheld { std::mem::take(&mut job.destinations) } else { Vec::new() };
+        (job, withheld)
+    }
+
     fn is_last(&self, not_done: &NotDone) -> bool {
         !not_done.may_pass || not_done.tries >= self.jobs.attempts
     }
@@ -217,6 +234,17 @@ fn not_put_back(job: JobId, error: &StoreError) {
 /// Says that a job is another's by now.
 pub(super) fn lost(lease: &Lease) {
     tracing::warn!(job.id = %lease.job(), "the job's lease was lost; its results are dropped");
+}
+
+/// Says that results stay here although somebody waits for them.
+fn told_withheld(lease: &Lease, model: &str, withheld: &[AeTitle]) {
+    if !withheld.is_empty() {
+        let destinations: Vec<&str> = withheld.iter().map(AeTitle::as_str).collect();
+        tracing::warn!(
+            job.id = %lease.job(), model.name = model, ?destinations,
+            "results are not sent: the model is untrained, and results.allow_untrained is false"
+        );
+    }
 }
 
 /// Says how a job ended.

@@ -48,6 +48,8 @@ pub struct Worker {
     pub writing: Arc<Writing>,
     /// Whether a job that failed for good leaves a report that says so.
     pub report_failures: bool,
+    /// Whether results of untrained models may leave.
+    pub allow_untrained: bool,
     /// What was decoded while it arrived.
     pub early: Arc<EarlySlices>,
     /// Cancelled when the engine takes no more work: then only a new process helps.

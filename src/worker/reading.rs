@@ -181,8 +181,8 @@ pub struct Asked<'a> {
 /// # Errors
 /// [`ReadingError::Engine`].
 pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Result<Inferred, ReadingError> {
-    let subject = match prepared {
-        Prepared::Subject(subject) => subject,
+    let (subject, remarks) = match prepared {
+        Prepared::Subject { subject, remarks } => (subject, remarks),
         Prepared::NotSuitable { source, code, reason } => return Ok(Inferred::NotSuitable { source, code, reason }),
     };
     let described = subject.described();
@@ -192,13 +192,15 @@ pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Resu
         let answer = asked.gates.ask(asked.engine, gate, &subject)?;
         if answer.verdict != Verdict::Suitable {
             let warning = format!("{gate} decided that the series is not suitable; the model itself did not run.");
-            let prediction = Box::new(Prediction { warnings: vec![warning], ..Prediction::of(answer.verdict) });
+            let warnings = remarks.into_iter().chain([warning]).collect();
+            let prediction = Box::new(Prediction { warnings, ..Prediction::of(answer.verdict) });
             return Ok(Inferred::Predicted { described, prediction, forward: answer.forward });
         }
         context.gate = answer.label_map;
         forward = answer.forward;
     }
-    let (prediction, times) = asked.engine.predict_timed(&manifest.name, subject, &context)?;
+    let (mut prediction, times) = asked.engine.predict_timed(&manifest.name, subject, &context)?;
+    prediction.warnings.extend(remarks);
     Ok(Inferred::Predicted { described, prediction: Box::new(prediction), forward: forward + times.computing })
 }
 

@@ -32,6 +32,7 @@ fn worker(bench: &Bench, attempts: u32) -> Worker {
         gates: Arc::default(),
         writing: Arc::new(Writing::of(&config::Results::default())),
         report_failures: true,
+        allow_untrained: true,
         early: Arc::new(EarlySlices::new(0)),
         exhausted: CancellationToken::new(),
     }
@@ -113,6 +114,20 @@ async fn a_job_whose_series_could_not_be_looked_up_at_its_last_attempt_is_report
         worker(&bench, attempts).not_prepared(job, StoreError::Closed, &CancellationToken::new()).await;
         assert_eq!((bench.text("SELECT state FROM job").await.as_str(), made(&bench).await), (state, results));
         assert!(bench.text("SELECT cause FROM job").await.contains("the series could not be looked up"));
+    }
+}
+
+#[tokio::test]
+async fn what_an_untrained_package_makes_goes_to_nobody_where_that_is_not_allowed() {
+    for (allow_untrained, deliveries) in [(true, 2), (false, 0)] {
+        let bench = Bench::new().await;
+        bench.complete(&["good"]).await;
+        let worker = Worker { allow_untrained, ..worker(&bench, 3) };
+        let job = bench.claim().await.unwrap();
+        let files = worker.prepare(&job).await.unwrap().files;
+        worker.not_done(job, ReadingError::Unreadable, &files, &CancellationToken::new()).await;
+        assert_eq!(made(&bench).await, ("failure report".to_owned(), deliveries), "allowed: {allow_untrained}");
+        assert_eq!(bench.number("SELECT untrained FROM job").await, 1);
     }
 }
 

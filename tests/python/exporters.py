@@ -3,15 +3,20 @@
     python tests/python/exporters.py      exit code 0 where all is as it must be
 """
 
+import contextlib
+import hashlib
 import importlib
+import io
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -23,11 +28,11 @@ import torchscript as ts  # noqa: E402
 PATHS = re.compile(rb"(/home/|/root/|/Users/|/work/|/tmp/|site-packages|[A-Z]:\\\\)")
 
 
-def code(folder: str, name: str):
+def code(folder: str, name: str, models: Path = MODELS):
     """A Python file of a package."""
     for known in ("model", "export", "published", "decoder"):
         sys.modules.pop(known, None)
-    sys.path.insert(0, str(MODELS / folder))
+    sys.path.insert(0, str(models / folder))
     try:
         return importlib.import_module(name)
     finally:
@@ -112,6 +117,18 @@ def barts_decoder_is_transformers() -> None:
         assert torch.allclose(traced(ids, memory), expected, atol=1e-4), (batch, tokens)
 
 
+def a_report_that_reaches_its_limit_ends_as_it_is() -> None:
+    """The published search adds no last token of its own: what overread gives is compared with it."""
+    export = code("chest-ct-swin", "export")
+    published = sys.modules["published"]
+    torch.manual_seed(0)
+    decoder = export.build(small=True)["decoder"]
+    with torch.no_grad():
+        decoder.final_logits_bias[0, 2] = -20.0
+    ids = published.generated(decoder, torch.randn(1, 6, 32), export.Search(longest=9))
+    assert ids.shape == (1, 9) and int(ids[0, -1]) != 2, ids
+
+
 def what_ct_clip_holds_beside_the_image_branch_is_known() -> None:
     """Names of the published checkpoint that are left out, and one that must not be."""
     export = code("chest-ct-clip", "export")
@@ -165,6 +182,191 @@ def main() -> None:
     for check in (a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
                   what_ct_clip_holds_beside_the_image_branch_is_known, archives_name_no_machine, tiny_packages_are_what_the_exporters_make,
                   convolutions_by_slices_are_pytorchs, attention_by_windows_is_monais):
+def smaller(folder: str, models: Path):
+    """The exporter of a package in a copy of models/, whose full size is its tiny one: all else is as in a user's export."""
+    export = code(folder, "export", models)
+    build = export.build
+    export.build = lambda small: build(small=True)
+    if folder == "chest-ct-clip":
+        export.Size = lambda: export.TINY_SIZE
+    elif folder == "cxr-vit":
+        export.SIDE = export.TINY_SIDE
+    else:
+        export.WINDOW, export.PATCH_WIDTH = export.TINY_WINDOW, 96
+        inference = {"window": export.TINY_WINDOW, "overlap": 0.25, "sigma_scale": 0.125, "padding_value": -1.0}
+        export.full_case = lambda parts, compiled: export.case(parts, compiled, export.TINY_CASE, inference, export.TINY_SEARCH)
+    return export
+
+
+def exported(export, tensors: dict[str, torch.Tensor], *more: str) -> tuple[dict, str]:
+    """What export.py --weights makes of a checkpoint: the manifest and the last line that it prints."""
+    said, before = io.StringIO(), sys.argv
+    weights = export.HERE / "checkpoint.pt"
+    torch.save(tensors, weights)
+    sys.argv = ["export.py", "--weights", str(weights), *more]
+    try:
+        with contextlib.redirect_stdout(said):
+            export.main()
+    finally:
+        sys.argv = before
+    return tomllib.loads((export.HERE / "model.toml").read_text()), said.getvalue().splitlines()[-1]
+
+
+def checkpoint(folder: str, export) -> dict[str, dict[str, torch.Tensor]]:
+    """Weights for every module of a small exporter, by part, under the names that a checkpoint has."""
+    parts = export.build(small=True)
+    named = {part: module.state_dict() for part, module in parts.items()}
+    if folder == "cxr-vit":
+        named["backbone"] = parts["backbone"].vit.state_dict()
+    in_front = {"chest-ct-clip": {"binary": "binary."}, "cxr-vit": {"findings": "findings.", "regions": "regions."},
+                "chest-ct-swin": {"bridge": "bridge.", "decoder": "decoder."}}[folder]
+    return {part: {in_front.get(part, "") + name: value for name, value in tensors.items()} for part, tensors in named.items()}
+
+
+def a_package_is_trained_only_where_every_module_has_weights() -> None:
+    """A random head among trained modules would answer without saying that it is random."""
+    # Which part is left out, and which modules are random then.
+    without = {"chest-ct-clip": ("binary", "binary"), "cxr-vit": ("regions", "regions"), "chest-ct-swin": ("decoder", "memory, decoder")}
+    with tempfile.TemporaryDirectory() as work:
+        models = Path(work) / "models"
+        shutil.copytree(MODELS, models, ignore=shutil.ignore_patterns("__pycache__", "tiny"))
+        for folder, (part, modules) in without.items():
+            export = smaller(folder, models)
+            if folder == "chest-ct-swin":
+                (export.HERE / "tokenizer.json").write_text(export.tiny_tokenizer().to_str())
+            parts = checkpoint(folder, export)
+            for left_out in (None, part):
+                tensors = {name: value for of, tensors in parts.items() if of != left_out for name, value in tensors.items()}
+                manifest, said = exported(export, tensors)
+                assert manifest["origin"] == ("untrained" if left_out else "trained"), (folder, left_out, manifest["origin"])
+                assert said.endswith(f"untrained, random weights in: {modules}" if left_out else "every module has weights"), said
+            if folder == "chest-ct-clip":
+                # No checkpoint that is published has this head: its owner takes it out of the manifest.
+                path = export.HERE / "model.toml"
+                path.write_text(without_binary_head(path.read_text()))
+                (export.HERE / "binary.pt").unlink()
+                manifest, _ = exported(export, tensors)
+                assert manifest["origin"] == "trained" and not (export.HERE / "binary.pt").exists(), manifest["origin"]
+
+
+def a_classifier_of_20_findings_becomes_20_labels() -> None:
+    """From the checkpoint's rows and a CSV; without names for them nothing is written, and what to fill in is said."""
+    with tempfile.TemporaryDirectory() as work:
+        models = Path(work) / "models"
+        shutil.copytree(MODELS, models, ignore=shutil.ignore_patterns("__pycache__", "tiny"))
+        export = smaller("chest-ct-clip", models)
+        parts = checkpoint("chest-ct-clip", export)
+        parts["findings"] = {"classifier.weight": torch.randn(20, export.TINY_SIZE.latent), "classifier.bias": torch.randn(20)}
+        tensors = {name: value for tensors in parts.values() for name, value in tensors.items()}
+        before = (export.HERE / "model.toml").read_text()
+        try:
+            exported(export, tensors)
+        except SystemExit as refused:
+            for word in ("20 findings", "names 18", "--labels", "[[output.classification.labels]]", "threshold", '"finding_logits"'):
+                assert word in str(refused), (word, str(refused))
+        else:
+            raise AssertionError("20 findings were exported under 18 names")
+        assert (export.HERE / "model.toml").read_text() == before and not (export.HERE / "findings.pt").exists()
+        published = [label["label"] for label in tomllib.loads(before)["output"]["classification"][1]["labels"]]
+        names = ["Pneumothorax", *published[::-1], 'Mass, "spiculated"']
+        listed = Path(work) / "findings.csv"
+        rows = ["label,threshold,concept", 'Pneumothorax,0.25,"36118008, SCT, Pneumothorax"', *(f"{name},," for name in names[1:-1]), '"Mass, ""spiculated""",0.75,']
+        listed.write_text("\n".join(rows) + "\n")
+        manifest, said = exported(export, tensors, "--labels", str(listed))
+        binary, findings = manifest["output"]["classification"]
+        labels = findings["labels"]
+        assert [label["label"] for label in labels] == names and len(binary["labels"]) == 2, labels
+        assert (labels[0]["concept"], labels[0]["threshold"], labels[-1]["threshold"]) == ("36118008, SCT, Pneumothorax", 0.25, 0.75)
+        old = {label["label"]: label for label in tomllib.loads(before)["output"]["classification"][1]["labels"]}
+        assert all(label == old[label["label"]] for label in labels[1:-1]), "what was known of a label stays with it"
+        assert labels[-1]["concept"] == 'MASSSPICULATED, 99OVERREAD, Mass, "spiculated"' and said.endswith("every module has weights")
+        head = torch.jit.load(export.HERE / "findings.pt")
+        latent = torch.randn(1, export.TINY_SIZE.latent)
+        expected = torch.relu(latent) @ parts["findings"]["classifier.weight"].T + parts["findings"]["classifier.bias"]
+        assert torch.allclose(head(latent), expected, atol=1e-5)
+
+
+def a_users_own_export_comes_with_a_golden_case() -> None:
+    """With the input and every output that the manifest reads, and nothing else; random weights at full size have none."""
+    from torchvision.models import resnet18
+
+    with tempfile.TemporaryDirectory() as work:
+        models = Path(work) / "models"
+        shutil.copytree(MODELS, models, ignore=shutil.ignore_patterns("__pycache__", "tiny"))
+        for folder in ("chest-ct-clip", "cxr-vit", "chest-ct-swin"):
+            export = smaller(folder, models)
+            if folder == "chest-ct-swin":
+                (export.HERE / "tokenizer.json").write_text(export.tiny_tokenizer().to_str())
+            tensors = {name: value for tensors in checkpoint(folder, export).values() for name, value in tensors.items()}
+            manifest, _ = exported(export, tensors)
+            assert manifest["golden"] == {"case": "golden/export.npz", "float_tolerance": 1e-3}, manifest["golden"]
+            assert set(np.load(export.HERE / manifest["golden"]["case"]).files) == ts.outputs((export.HERE / "model.toml").read_text()) | {"voxels"}, folder
+        # One network at its own size, from the command line, twice: the case is that of the weights.
+        folder, logits = models / "chest-ct-2p5d-mean", []
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            net = resnet18(weights=None, num_classes=1)
+            torch.save({"state_dict": net.state_dict()}, folder / "own.pth")
+            done = subprocess.run([sys.executable, "-W", "ignore", "export.py", "--weights", "own.pth"], cwd=folder, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            case = np.load(folder / "golden" / "export.npz")
+            with torch.no_grad():
+                expected = net.eval()(torch.from_numpy(case["voxels"]).repeat(1, 3, 1, 1))
+            assert np.allclose(case["logits"], expected.numpy(), atol=1e-4), "grey answers as colour did"
+            logits.append(case["logits"])
+        assert (folder / "model.toml").read_text().count("[golden]") == 1 and not np.allclose(*logits)
+        done = subprocess.run([sys.executable, "-W", "ignore", "export.py", "--untrained"], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0 and not (folder / "golden" / "export.npz").exists(), done.stderr
+        assert (folder / "model.toml").read_text().replace("\n", "") == re.sub(r'sha256 = "0+"', f'sha256 = "{digest(folder / "model.pt")}"', (MODELS / folder.name / "model.toml").read_text()).replace("\n", "")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def a_golden_case_is_no_larger_than_is_read() -> None:
+    """And tolerances that a manifest names stay with it."""
+    manifest = '[output.verdict]\ntensor = "verdict"\n\n[golden]\ncase = "golden/own.npz"\nhalf_tolerance = 0.1\n'
+    with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(io.StringIO()) as said:
+        small = ts.write_case(Path(work), manifest, {"voxels": np.zeros(4, np.float32), "verdict": np.zeros((), np.int64), "other": np.zeros(9)})
+        assert tomllib.loads(small)["golden"] == {"case": "golden/export.npz", "float_tolerance": 1e-3, "half_tolerance": 0.1}, small
+        assert set(np.load(Path(work) / "golden/export.npz").files) == {"voxels", "verdict"}
+        large = ts.write_case(Path(work), small, {"voxels": np.zeros(ts.LARGEST_CASE + 1, np.uint8)})
+        assert "golden" not in tomllib.loads(large) and not (Path(work) / "golden/export.npz").exists()
+    assert "no golden case: its arrays have 256 MiB, 256 are read" in said.getvalue(), said.getvalue()
+
+
+def a_head_of_another_size_is_refused_by_name() -> None:
+    """And not by a trace of PyTorch's."""
+    export = code("cxr-vit", "export")
+    parts = export.build(small=True)
+    tensors = {f"findings.{name}": value for name, value in parts["findings"].state_dict().items()} | dict(parts["backbone"].vit.state_dict())
+    last = max(name for name in tensors if re.match(r"findings\..*weight$", name) and tensors[name].dim() == 2)
+    tensors[last] = torch.zeros(20, tensors[last].shape[1])
+    try:
+        export.filled(parts, tensors)
+    except SystemExit as refused:
+        assert last.removeprefix("findings.") in str(refused) and "[20," in str(refused), str(refused)
+    else:
+        raise AssertionError("20 rows were taken for 15")
+
+
+def without_binary_head(manifest: str) -> str:
+    """The manifest of chest-ct-clip with the findings alone."""
+    for first, after in (('[[modules]]\nname = "binary"', '[[modules]]\nname = "findings"'),
+                         ('[[output.classification]]\ntensor = "binary_logits"', '[[output.classification]]\ntensor = "finding_logits"')):
+        begin, end = manifest.index(first), manifest.index(after)
+        manifest = manifest[:begin] + manifest[end:]
+    return manifest
+
+
+def main() -> None:
+    for check in (a_package_is_trained_only_where_every_module_has_weights, a_classifier_of_20_findings_becomes_20_labels,
+                  a_users_own_export_comes_with_a_golden_case, a_golden_case_is_no_larger_than_is_read,
+                  a_head_of_another_size_is_refused_by_name, a_report_that_reaches_its_limit_ends_as_it_is,
+                  a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
+                  what_ct_clip_holds_beside_the_image_branch_is_known, archives_name_no_machine, tiny_packages_are_what_the_exporters_make):
         check()
         print(f"{check.__name__}: ok")
 

@@ -8,13 +8,16 @@ import json
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-TRAIN = Path(__file__).resolve().parents[2] / "models" / "train_head.py"
+MODELS = Path(__file__).resolve().parents[2] / "models"
+TRAIN = MODELS / "train_head.py"
+sys.path.insert(0, str(MODELS))
 PATIENTS, SERIES_EACH, WIDTH = 160, 2, 24
 
 
@@ -63,7 +66,36 @@ def check_head(embeddings: Path, out: Path, tensors: tuple[str, ...]) -> None:
         assert abs(float(found[0, 0]) - float(row["Seen"])) < 1e-5, (found, row)
 
 
+def check_lines() -> None:
+    """The lines are TOML; a label keeps what the old manifest says of it; no two labels share a code."""
+    import train_head
+
+    old = (MODELS / "cxr-vit" / "model.toml").read_text()
+    long = "Calcified granuloma of the left upper lobe"
+    names = ["Nodule", "Any finding", 'Mass, "spiculated"', long, long.replace("upper", "lower"), "Плевральный выпот", "Пневмоторакс", "A+B", "AB"]
+    text = train_head.manifest_lines(names, ["cls_last"], "0" * 64, [0.25, 1.0, *[0.5] * 7], old)
+    output, = tomllib.loads(text)["output"]["classification"]
+    found = output["labels"]
+    assert [label["label"] for label in found] == names, found
+    known = {label["label"]: label for label in tomllib.loads(old)["output"]["classification"][0]["labels"]}
+    assert found[0] == known["Nodule"] | {"threshold": 0.25} and "site" in found[0], found[0]
+    assert found[1] == known["Any finding"] | {"threshold": 1.0} and found[1]["pathology"], found[1]
+    assert [name for name, label in zip(names, found) if label.get("pathology")] == ["Any finding"]
+    codes = [label["concept"].split(",")[0] for label in found]
+    assert len(set(codes)) == len(codes) and all(len(code) <= 16 and code.isascii() and code.isalnum() for code in codes), codes
+    assert text == train_head.manifest_lines(names, ["cls_last"], "0" * 64, [0.25, 1.0, *[0.5] * 7], old), "codes change from run to run"
+    # What a report cannot hold is not passed off as something else: it stays, marked, for whoever fills the manifest in.
+    assert text.count("TODO") == 2 and all(f'label = "{name}"    # TODO' in text for name in ("Плевральный выпот", "Пневмоторакс")), text
+    # Of another output's label the code stays; that it is the answer belongs to that output.
+    clip = (MODELS / "chest-ct-clip" / "model.toml").read_text()
+    other, = tomllib.loads(train_head.manifest_lines(["Pathology"], ["latent"], "0" * 64, [0.5], clip))["output"]["classification"]
+    assert other["labels"] == [{"label": "Pathology", "concept": "263654008, SCT, Abnormal", "threshold": 0.5}], other
+    alone, = tomllib.loads(train_head.manifest_lines(["Nodule"], ["latent"], "0" * 64, [0.5], ""))["output"]["classification"]
+    assert alone["labels"][0]["concept"] == "NODULE, 99OVERREAD, Nodule", alone
+
+
 def main() -> None:
+    check_lines()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         embeddings, labels = synthetic(folder)
@@ -80,12 +112,19 @@ def main() -> None:
             assert np.sum(found["Noise"]["confusion"]) * 2 == np.sum(found["Seen"]["confusion"]), "labels that are not known were counted"
             assert sum(metrics["patients"].values()) == PATIENTS, metrics["patients"]
             assert 'arguments = ["cls", "patches"]' in done.stdout and 'label = "Rare"' in done.stdout
+            assert "pathology = true" not in done.stdout
             for plot in ("roc", "precision_recall", "confusion", "losses"):
                 assert (out / f"{plot}.png").stat().st_size > 5000, plot
             check_head(embeddings, out, ("cls", "patches"))
         again = folder / "again"
         run(embeddings, labels, again, "--tensor", "cls", "--tensor", "patches", "--kind", "linear", "--hidden", "32")
         assert (again / "head.pt").read_bytes() == (folder / "linear" / "head.pt").read_bytes(), "the same seed gave another head"
+        own = folder / "own.toml"
+        own.write_text('[[output.classification]]\ntensor = "finding_logits"\n[[output.classification.labels]]\nlabel = "Seen"\nconcept = "1, SCT, Seen"\npathology = true\n')
+        done = run(embeddings, labels, folder / "named", "--tensor", "cls", "--manifest", str(own))
+        assert done.returncode == 0, done.stderr
+        named = tomllib.loads((folder / "named" / "head.toml").read_text())["output"]["classification"][0]["labels"]
+        assert [(label["concept"], label.get("pathology")) for label in named][:2] == [("1, SCT, Seen", True), ("RARE, 99OVERREAD, Rare", None)], named
         rows = [line.split(",") for line in labels.read_text().split()]
         write(folder / "leaks.csv", [*rows[0], "split"], [[*row, ("train", "test", "validation")[at % 3]] for at, row in enumerate(rows[1:])])
         leaking = run(embeddings, folder / "leaks.csv", folder / "leaks", "--tensor", "cls")

@@ -32,6 +32,8 @@ pub(crate) struct Series {
     pub(crate) image_type: &'static str,
     /// Hounsfield value of the body around the lungs.
     pub(crate) body: i32,
+    /// Body Part Examined (0018,0015), where the series has it.
+    pub(crate) body_part: Option<&'static str>,
     /// Number of Series Related Instances (0020,1209) in every instance: with the last one the series is complete.
     pub(crate) announces: bool,
 }
@@ -47,6 +49,7 @@ impl Series {
             slices: 14,
             image_type: "ORIGINAL\\PRIMARY\\AXIAL",
             body: 40,
+            body_part: None,
             announces: false,
         }
     }
@@ -90,6 +93,9 @@ impl Series {
         ds.put_text(tags::SERIES_DESCRIPTION, VR::LO, "Thorax 8 mm");
         ds.put_text(tags::PATIENT_NAME, VR::PN, "Phantom^Chest");
         ds.put_text(tags::PATIENT_ID, VR::LO, "PH-17");
+        if let Some(part) = self.body_part {
+            ds.put_text(tags::BODY_PART_EXAMINED, VR::CS, part);
+        }
         ds.put_text(tags::SLICE_THICKNESS, VR::DS, "8");
         ds.put_text(tags::CONVOLUTION_KERNEL, VR::SH, "B60f");
         ds.put_uid(tags::STUDY_INSTANCE_UID, &self.study);

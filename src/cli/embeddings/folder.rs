@@ -90,7 +90,7 @@ mod tests {
             revision: None,
             model_name: "some-vit".to_owned(),
             model_version: "1.0.0".to_owned(),
-            weights_sha256: "00".to_owned(),
+            space_sha256: "00".to_owned(),
         }
     }
 

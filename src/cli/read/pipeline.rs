@@ -117,7 +117,7 @@ impl Inferring<'_> {
         let Decoded { series, prepared, time } = decoded;
         let began = *self.began.get_or_insert_with(Instant::now);
         let started = Instant::now();
-        let ran = prepared.iter().any(|prepared| matches!(prepared, Ok(Prepared::Subject(_))));
+        let ran = prepared.iter().any(|prepared| matches!(prepared, Ok(Prepared::Subject { .. })));
         let models = self.models;
         let answers = models.iter().zip(prepared).map(|(model, prepared)| self.model(model, prepared?)).collect();
         let inferring = started.elapsed();
@@ -131,7 +131,7 @@ impl Inferring<'_> {
     /// end those of all other models too.
     fn model(&self, model: &Manifest, prepared: Prepared) -> Result<Inferred, ReadingError> {
         let engine = self.engine;
-        if matches!(prepared, Prepared::Subject(_)) {
+        if matches!(prepared, Prepared::Subject { .. }) {
             let gate = model.accepts.gate.as_deref().filter(|gate| engine.hangs(gate));
             let hung = gate.map(|gate| format!("its gate {gate}"));
             if let Some(hung) = hung.or_else(|| engine.hangs(&model.name).then(|| "it".to_owned())) {

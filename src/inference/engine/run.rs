@@ -1,7 +1,6 @@
 //! The modules of a package, run in order, each once.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tch::{CModule, Device, IValue, Tensor};
@@ -13,7 +12,9 @@ use super::ladder::Rung;
 use super::limit::Limit;
 use super::returned::{Named, results as of_call, widened};
 use crate::inference::libtorch::{self, Autocast};
-use crate::inference::manifest::{Manifest, Module, Over, Precision, SPACING, VOXELS, WINDOW_POSITIONS, Window};
+use crate::inference::manifest::{
+    Manifest, Module, Over, Precision, SPACING, VOXELS, WINDOW_POSITIONS, Window, needed,
+};
 use crate::inference::sliding_window::Plan;
 use crate::inference::sliding_window::blend::{Pace, Take, over_windows, positions};
 
@@ -189,19 +190,6 @@ pub(super) fn add(spent: &Cell<Duration>, time: Duration) {
     spent.set(spent.get() + time);
 }
 
-/// Indices of the modules that make `wanted`, and of those that they depend on.
-fn needed(modules: &[Module], wanted: &[&str]) -> BTreeSet<usize> {
-    let mut names: BTreeSet<&str> = wanted.iter().copied().collect();
-    let mut needed = BTreeSet::new();
-    for (index, module) in modules.iter().enumerate().rev() {
-        if module.results.iter().any(|name| names.contains(name.as_str())) {
-            needed.insert(index);
-            names.extend(module.arguments.iter().map(String::as_str));
-        }
-    }
-    needed
-}
-
 /// Inputs and results of a run, by name.
 struct Store {
     tensors: Named,
@@ -262,6 +250,8 @@ fn unchanged(names: &[String], arguments: &[Tensor]) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::inference::npz;
 

@@ -35,6 +35,7 @@ pub use fault::ManifestError;
 pub use generate::{Cache, Generate};
 pub use inference::{Blending, Inference, MemoryMb, Precision, Precisions, Window};
 pub use input::{Input, InputKind, Layout, PerSlice, SlicesOver, VoxelType};
+pub(in crate::inference) use modules::needed;
 pub use modules::{Gather, INPUTS, Module, Over, SPACING, VOXELS, WINDOW_POSITIONS};
 pub use output::{
     Activation, AttentionOutput, AttentionOver, ClassLabel, ClassificationOutput, GroupRow, MeasurementColumn,
@@ -108,7 +109,7 @@ pub struct Accepts {
     pub pixel_spacing_mm: Option<[f64; 2]>,
     /// From the first to the last slice, mm.
     pub extent_mm: Option<[f64; 2]>,
-    /// Body Part Examined (0018,0015); a series that names none passes.
+    /// Body Part Examined (0018,0015) in whatever words, one of which suffices; a series that says none passes.
     pub body_parts: Vec<String>,
     /// Values of Image Type (0008,0008): a series whose images all carry one of them is not read.
     pub exclude_image_types: Vec<String>,
@@ -149,6 +150,33 @@ impl Manifest {
         let mut lines: Vec<_> = self.modules.iter().map(|m| format!("{} {}\n", m.name, m.sha256)).collect();
         lines.extend(text.map(|text| format!("tokenizer {}\n", text.tokenizer_sha256)));
         Sha256::digest(lines.concat()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A hash of all that the embeddings depend on: what becomes of the series before the modules, and those modules that make
+    /// them, directly or not, with their weights. Another head beside these is another package and the same space. Lower-case hex.
+    #[must_use]
+    pub fn embeddings_sha256(&self) -> String {
+        let wanted: Vec<&str> = self.output.embeddings.iter().map(String::as_str).collect();
+        let modules: Vec<&Module> =
+            needed(&self.modules, &wanted).into_iter().filter_map(|index| self.modules.get(index)).collect();
+        let mut input = self.input.clone();
+        if let InputKind::Volume { per_slice, .. } = &mut input.kind {
+            *per_slice = None;
+        }
+        let mut lines = vec![format!("{input:?}")];
+        let sees_windows = |module: &&Module| {
+            module.over != Over::Input || module.arguments.iter().any(|argument| argument == WINDOW_POSITIONS)
+        };
+        if modules.iter().any(sees_windows) {
+            lines.push(format!("{:?}", self.inference.window));
+        }
+        // Under whatever name and in whatever file.
+        let of_module = |module: &&Module| {
+            let Module { sha256, arguments, results, over, generate, .. } = module;
+            format!("{sha256} {arguments:?} {results:?} {over:?} {generate:?}")
+        };
+        lines.extend(modules.iter().map(of_module));
+        Sha256::digest(lines.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// How long all slices may take where each is scored by itself: what `input.per_slice` says, else as long as a run.

@@ -55,6 +55,19 @@ pub enum Gather {
     Collect,
 }
 
+/// Indices of the modules that make `wanted`, and of those that they depend on.
+pub(in crate::inference) fn needed(modules: &[Module], wanted: &[&str]) -> BTreeSet<usize> {
+    let mut names: BTreeSet<&str> = wanted.iter().copied().collect();
+    let mut needed = BTreeSet::new();
+    for (index, module) in modules.iter().enumerate().rev() {
+        if module.results.iter().any(|name| names.contains(name.as_str())) {
+            needed.insert(index);
+            names.extend(module.arguments.iter().map(String::as_str));
+        }
+    }
+    needed
+}
+
 /// The tables `[[modules]]`, where there are any. `window`: whether `inference.window` is given.
 pub(super) fn modules(top: &Table<'_>, window: bool) -> Option<Vec<Module>> {
     let tables = top.tables("modules");

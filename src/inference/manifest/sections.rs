@@ -191,7 +191,8 @@ fn accepts(table: Table<'_>, image: Option<bool>) -> Option<Accepts> {
     let pixel_spacing_mm = range_mm(&table, "pixel_spacing_mm");
     let extent_mm = range_mm(&table, "extent_mm");
     let code_strings = |list: &Vec<String>| list.iter().try_for_each(|text| code_string(text));
-    let body_parts = table.optional_checked("body_parts", code_strings);
+    let body_parts =
+        table.optional_checked("body_parts", |list: &Vec<String>| list.iter().try_for_each(|text| body_part(text)));
     let exclude_image_types = table.optional_checked("exclude_image_types", code_strings);
     table.finish();
     Some(Accepts {
@@ -283,6 +284,17 @@ fn code_string(text: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("«{text}» is not a code string: up to 16 upper-case letters, digits, spaces, underscores"))
+    }
+}
+
+/// What a scanner may have written into Body Part Examined: a defined term, or words of any language.
+fn body_part(text: &str) -> Result<(), String> {
+    at_most(text, 64)?;
+    let plain = !text.chars().any(|c| c.is_control() || c == '\\') && text.chars().any(char::is_alphanumeric);
+    if plain {
+        Ok(())
+    } else {
+        Err(format!("«{text}» must hold a letter, and neither backslashes nor control characters"))
     }
 }
 

@@ -30,8 +30,8 @@ pub struct EmbeddingOf {
     pub model_name: String,
     /// Its version.
     pub model_version: String,
-    /// SHA-256 of its weights, lower-case hex.
-    pub weights_sha256: String,
+    /// Of what they depend on, input and weights, lower-case hex: only those of one space can be compared.
+    pub space_sha256: String,
 }
 
 impl EmbeddingOf {
@@ -238,7 +238,7 @@ impl EmbeddingOf {
             ("series_uid", self.series_instance_uid.to_string()),
             ("model", self.model_name.clone()),
             ("version", self.model_version.clone()),
-            ("weights_sha256", self.weights_sha256.clone()),
+            ("space_sha256", self.space_sha256.clone()),
         ];
         let revision = self.revision.map(|revision| ("revision", revision.to_string()));
         known.into_iter().chain(revision).map(|(key, value)| (key.to_owned(), value)).collect()
@@ -255,7 +255,8 @@ impl EmbeddingOf {
             revision: revision.map_err(|error| format!("revision: {error}"))?,
             model_name: text("model")?.clone(),
             model_version: text("version")?.clone(),
-            weights_sha256: text("weights_sha256")?.clone(),
+            // Earlier files name all weights of the package.
+            space_sha256: metadata.get("space_sha256").map_or_else(|| text("weights_sha256"), Ok)?.clone(),
         })
     }
 }

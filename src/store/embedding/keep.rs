@@ -21,8 +21,8 @@ pub struct NewEmbeddings {
     pub model_name: String,
     /// Its version as it ran.
     pub model_version: String,
-    /// SHA-256 of its weights as they ran, lower-case hex.
-    pub weights_sha256: String,
+    /// Of what they depend on, lower-case hex: only those of one space can be compared.
+    pub space_sha256: String,
     /// The whole file, of [`super::embedding_file`].
     pub file: Bytes,
 }
@@ -54,7 +54,7 @@ pub(super) struct Row<'a> {
     pub(super) series: SeriesKey,
     pub(super) model_name: &'a str,
     pub(super) model_version: &'a str,
-    pub(super) weights_sha256: &'a str,
+    pub(super) space_sha256: &'a str,
     pub(super) revision: i64,
     pub(super) path: &'a str,
     pub(super) created_at: Timestamp,
@@ -81,7 +81,7 @@ pub(in crate::store) async fn keep_embeddings(
         series: job.series,
         model_name: &new.model_name,
         model_version: &new.model_version,
-        weights_sha256: &new.weights_sha256,
+        space_sha256: &new.space_sha256,
         revision: job.revision,
         path: &path,
         created_at: now,
@@ -92,15 +92,15 @@ pub(in crate::store) async fn keep_embeddings(
 /// Makes the row, or renews it.
 pub(super) async fn write_row(connection: &mut SqliteConnection, row: &Row<'_>) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO embedding (series_key, model_name, model_version, weights_sha256, revision, path, created_at) \
+        "INSERT INTO embedding (series_key, model_name, model_version, space_sha256, revision, path, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (series_key, model_name, model_version) DO UPDATE \
-         SET weights_sha256 = excluded.weights_sha256, revision = excluded.revision, path = excluded.path, \
+         SET space_sha256 = excluded.space_sha256, revision = excluded.revision, path = excluded.path, \
          created_at = excluded.created_at",
     )
     .bind(row.series)
     .bind(row.model_name)
     .bind(row.model_version)
-    .bind(row.weights_sha256)
+    .bind(row.space_sha256)
     .bind(row.revision)
     .bind(row.path)
     .bind(row.created_at.0)

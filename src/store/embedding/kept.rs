@@ -29,8 +29,8 @@ pub struct KeptEmbeddings {
     pub model_name: String,
     /// Its version.
     pub model_version: String,
-    /// SHA-256 of its weights, lower-case hex.
-    pub weights_sha256: String,
+    /// Of what they depend on, lower-case hex: only those of one space can be compared.
+    pub space_sha256: String,
     /// Which revision of the series was read.
     pub revision: i64,
     /// The file.
@@ -76,7 +76,7 @@ impl Store {
             series_instance_uid: row.try_get("series_instance_uid")?,
             model_name: row.try_get("model_name")?,
             model_version: row.try_get("model_version")?,
-            weights_sha256: row.try_get("weights_sha256")?,
+            space_sha256: row.try_get("space_sha256")?,
             revision: row.try_get("revision")?,
             path: self.inner.layout.root().join(&path_in_data),
             path_in_data,

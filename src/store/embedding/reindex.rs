@@ -80,7 +80,7 @@ async fn keep(connection: &mut SqliteConnection, file: &Found) -> Result<bool, S
         series,
         model_name: &file.of.model_name,
         model_version: &file.of.model_version,
-        weights_sha256: &file.of.weights_sha256,
+        space_sha256: &file.of.space_sha256,
         revision: file.revision,
         path: &file.path,
         created_at: file.modified,

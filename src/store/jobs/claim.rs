@@ -224,5 +224,6 @@ fn claimed_job(row: &SqliteRow, token: String) -> Result<ClaimedJob, StoreError>
         created_at: Timestamp(row.try_get("created_at")?),
         alone: row.try_get("alone")?,
         cause: row.try_get("cause")?,
+        untrained: row.try_get("untrained")?,
     })
 }

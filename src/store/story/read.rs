@@ -195,6 +195,7 @@ fn route_story(row: &SqliteRow) -> Result<RouteStory, StoreError> {
 }
 
 fn job_story(row: &SqliteRow) -> Result<JobStory, StoreError> {
+    let destinations: &str = row.try_get("destinations")?;
     Ok(JobStory {
         id: row.try_get("job_id")?,
         revision: row.try_get("revision")?,
@@ -203,6 +204,8 @@ fn job_story(row: &SqliteRow) -> Result<JobStory, StoreError> {
         state: JobState::from_word(row.try_get("state")?)?,
         outcome: row.try_get("outcome")?,
         cause: row.try_get("cause")?,
+        destinations: destinations.split('\\').filter(|title| !title.is_empty()).map(str::to_owned).collect(),
+        untrained: row.try_get("untrained")?,
         created_at: at(row, "created_at")?,
         ended_at: maybe_at(row, "ended_at")?,
         attempts: Vec::new(),

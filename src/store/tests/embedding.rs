@@ -12,7 +12,7 @@ fn file(revision: i64, model_version: &str, values: &[f32]) -> Vec<u8> {
         revision: Some(revision),
         model_name: "vit".to_owned(),
         model_version: model_version.to_owned(),
-        weights_sha256: "ab".to_owned(),
+        space_sha256: "ab".to_owned(),
     };
     embedding_file(&of, &[EmbeddingTensor { name: "cls", shape: &[1, values.len()], values }]).unwrap()
 }
@@ -21,7 +21,7 @@ fn vectors(job: &ClaimedJob, values: &[f32]) -> Option<NewEmbeddings> {
     Some(NewEmbeddings {
         model_name: "vit".to_owned(),
         model_version: "1.0.0".to_owned(),
-        weights_sha256: "ab".to_owned(),
+        space_sha256: "ab".to_owned(),
         file: file(job.revision, "1.0.0", values).into(),
     })
 }
@@ -167,7 +167,7 @@ async fn rebuilding_the_index_finds_embeddings_and_drops_rows_whose_file_is_gone
     assert_eq!((report.embeddings, report.lost_embeddings), (1, 0));
     let after = bench.store.embeddings_of("1.2.1").await.unwrap();
     let known = |found: &[KeptEmbeddings]| {
-        found.iter().map(|k| (k.path.clone(), k.revision, k.weights_sha256.clone())).collect::<Vec<_>>()
+        found.iter().map(|k| (k.path.clone(), k.revision, k.space_sha256.clone())).collect::<Vec<_>>()
     };
     assert_eq!(known(&after), known(&before));
 

@@ -16,7 +16,12 @@ use crate::volume::{AssembleError, AssembleOptions, InstanceSource, Refusal, Ser
 #[derive(Debug, Clone)]
 pub enum Prepared {
     /// The model reads it.
-    Subject(Subject),
+    Subject {
+        /// What it is run on.
+        subject: Subject,
+        /// What its headers leave to its pixels, in sentences for the reader of the result.
+        remarks: Vec<String>,
+    },
     /// The model does not read it: a result and no failure.
     NotSuitable {
         /// What a report can say of the series.
@@ -62,7 +67,7 @@ impl SeriesInstances {
     pub fn prepare(&mut self, manifest: &Manifest, engine: &Engine) -> Result<Prepared, ReadingError> {
         let gate = manifest.accepts.gate.as_ref().and_then(|gate| engine.manifest(gate));
         match self.accepted(manifest, gate) {
-            Ok(subject) => Ok(Prepared::Subject(subject)),
+            Ok((subject, remarks)) => Ok(Prepared::Subject { subject, remarks }),
             Err(NoVolume::File(cause)) => Err(ReadingError::File(cause)),
             Err(NoVolume::NotSuitable { code, reason }) => {
                 let source = Box::new(self.source()?);
@@ -90,13 +95,21 @@ impl SeriesInstances {
         Ok(SourceSeries::of(first, &headers))
     }
 
-    fn accepted(&mut self, manifest: &Manifest, gate: Option<&Manifest>) -> Result<Subject, NoVolume> {
-        let options = assemble_options(manifest);
+    /// What the model is run on, and what its headers leave to its pixels.
+    fn accepted(&mut self, manifest: &Manifest, gate: Option<&Manifest>) -> Result<(Subject, Vec<String>), NoVolume> {
         let series = Series::read(self.sources.clone())?;
+        let mut remarks = Vec::new();
         for manifest in [Some(manifest), gate].into_iter().flatten() {
             let accepted = manifest.accepts(&series.facts(&assemble_options(manifest)));
-            accepted.map_err(|refusal| NoVolume::NotSuitable { code: refusal.code, reason: refusal.reason })?;
+            let remark =
+                accepted.map_err(|refusal| NoVolume::NotSuitable { code: refusal.code, reason: refusal.reason })?;
+            remarks.extend(remark.filter(|remark| !remarks.contains(remark)));
         }
+        Ok((self.subject(manifest, series)?, remarks))
+    }
+
+    fn subject(&mut self, manifest: &Manifest, series: Series) -> Result<Subject, NoVolume> {
+        let options = assemble_options(manifest);
         if let InputKind::Image { voi } = manifest.input.kind {
             let options = RadiographOptions { voi, ..RadiographOptions::default() };
             return Ok(series.radiograph(&options)?.into());

@@ -36,6 +36,43 @@ fn the_example_is_read_whole() {
     assert_ne!(manifest.weights_sha256(), "0".repeat(64));
 }
 
+#[test]
+fn embeddings_are_of_another_space_where_their_input_or_a_module_that_they_depend_on_is_another() {
+    let of = |changes: &[(&str, &str)]| {
+        let text = changes.iter().fold(MODULES.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1)
+        });
+        Manifest::parse(&text).unwrap().embeddings_sha256()
+    };
+    let space = of(&[]);
+    // `patches`, the one embedding, comes from the backbone alone.
+    let weights = |module: &str, digit: &str| {
+        format!(
+            "weights = \"{module}.pt\"{}\nsha256 = \"{}\"",
+            match module {
+                "backbone" => "             # a TorchScript file in the package's folder",
+                _ => "",
+            },
+            digit.repeat(64)
+        )
+    };
+    let other = |module: &str| of(&[(&weights(module, "0"), &weights(module, "e"))]);
+    assert_eq!((other("head"), other("decoder")), (space.clone(), space.clone()));
+    assert_ne!(other("backbone"), space);
+    for (from, to) in [("weights = \"head.pt\"", "weights = \"new.pt\""), ("stride = 1", "stride = 2")] {
+        assert_eq!(of(&[(from, to)]), space, "{from}");
+    }
+    for (from, to) in [
+        ("rounding = \"nearest\"", "rounding = \"floor\""),
+        ("{ do = \"clip\", range = [-1000, 1000] }", "{ do = \"clip\", range = [-1000, 999] }"),
+        ("axes = \"SPL\"", "axes = \"IPL\""),
+        ("overlap = 0.25", "overlap = 0.5"),
+    ] {
+        assert_ne!(of(&[(from, to)]), space, "{from}");
+    }
+}
+
 /// What is changed, to what, the key of the one fault that follows, and a part of its message.
 type Change = (&'static str, &'static str, &'static str, &'static str);
 
