@@ -201,6 +201,7 @@ mod tests {
             modality: any(),
             calling_ae: any(),
             series_description: any(),
+            key: "route[0]".into(),
         };
         let watch = Watch {
             store: bench.store.clone(),

@@ -37,6 +37,15 @@ fn all_errors_come_at_once_with_file_line_and_key() {
 }
 
 #[test]
+fn a_peer_with_a_wrong_port_is_still_one_that_routes_may_name() {
+    let text = "[[peer]]\nae_title = \"PACS\"\nhost = \"10.0.0.1\"\nport = 70000\n\n\
+                [[route]]\nmodel = \"x\"\nsend_to = [\"PACS\"]\n";
+    let errors = load(text, &[]).unwrap_err();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("etc/overread.toml:4: peer[0].port: "), "{errors:?}");
+}
+
+#[test]
 fn a_pacs_that_is_down_is_never_called_without_a_pause() {
     let errors = load("[delivery]\nretry_seconds = 0\nlongest_retry_seconds = 0\n", &[]).unwrap_err();
     let keys: Vec<bool> = errors.iter().map(|e| e.contains("_seconds: should be a whole number from 1 to")).collect();
@@ -84,6 +93,7 @@ fn routes_say_which_condition_fails() {
         modality: vec!["CT".into()],
         calling_ae: vec![],
         series_description: vec!["*lung*".into(), "thor?x*".into()],
+        key: "route[0]".into(),
     };
     assert_eq!(route.matches("CT", "X", "Soft LUNG 1.0"), Ok(()));
     assert_eq!(route.matches("MR", "X", "lung").unwrap_err(), "modality «MR» is none of CT");
