@@ -10,6 +10,7 @@
 
 mod testkit;
 
+mod administers;
 mod answers_queries;
 mod architecture;
 mod asks_gates;
@@ -27,6 +28,7 @@ mod inference;
 mod interoperates;
 mod keeps_embeddings;
 mod lists_models;
+mod logs;
 mod reads_by_packages;
 mod reads_folders;
 mod reads_series;

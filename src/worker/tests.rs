@@ -112,7 +112,7 @@ async fn an_outdated_job_that_fails_leaves_the_word_to_that_of_the_later_revisio
         if is_outdated {
             bench.complete_late(4, &["good"]).await;
         }
-        worker.not_done(job, ReadingError::Unreadable, &files, &CancellationToken::new()).await;
+        worker.not_done(job, ReadingError::Unreadable, (Instant::now(), &files), &CancellationToken::new()).await;
         assert_eq!(bench.text("SELECT state FROM job WHERE revision = 3").await, "failed");
         assert_eq!(made(&bench).await, results, "outdated: {is_outdated}");
     }
