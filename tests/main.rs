@@ -16,6 +16,7 @@ mod architecture;
 mod asks_gates;
 mod assembles_volumes;
 mod associations;
+mod bounds_memory;
 mod character_sets;
 mod checks;
 mod completes_series;

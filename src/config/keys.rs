@@ -86,7 +86,7 @@ fn device_name(text: &str) -> Result<String, String> {
 }
 
 fn read_association(s: &Section<'_>) -> Option<Association> {
-    let max_associations = s.whole("max_associations", Some(100), 1, 10_000);
+    let max_associations = s.whole("max_associations", Some(400), 1, 10_000);
     let max_pdu = s.whole("max_pdu", Some(131_072), 4096, 1 << 20);
     let max_instance_mb = s.whole("max_instance_mb", Some(4096), 1, 1 << 20);
     let artim = at_least_a_second(s, "artim_seconds", 30);
