@@ -124,12 +124,7 @@ fn read_completeness(s: &Section<'_>) -> Option<Completeness> {
         other => Destination::parse(other).map(Some),
     });
     let count_patience = seconds(s, "count_patience_seconds", 300);
-    let late = s.parsed("late", Some("rerun"), |text| match text {
-        "ignore" => Ok(Late::Ignore),
-        "rerun" => Ok(Late::Rerun),
-        "hold" => Ok(Late::Hold),
-        other => Err(format!("should be ignore, rerun or hold, is «{other}»")),
-    });
+    let late = s.parsed("late", Some("rerun"), Late::parse);
     s.note_unknown();
     Some(Completeness {
         quiet: quiet?,

@@ -98,8 +98,23 @@ pub enum Late {
     Hold,
 }
 
+impl Late {
+    /// As written in the configuration.
+    ///
+    /// # Errors
+    /// The words that are known.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "ignore" => Ok(Self::Ignore),
+            "rerun" => Ok(Self::Rerun),
+            "hold" => Ok(Self::Hold),
+            other => Err(format!("should be ignore, rerun or hold, is «{other}»")),
+        }
+    }
+}
+
 /// When a series is complete.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completeness {
     /// Quiet time, where nothing more special applies.
     pub quiet: Duration,
@@ -115,6 +130,20 @@ pub struct Completeness {
     pub count_patience: Duration,
     /// What a late instance does.
     pub late: Late,
+}
+
+impl Completeness {
+    /// What holds for the series of a route: its own words go first.
+    #[must_use]
+    pub fn of_route(&self, route: &Route) -> Self {
+        let mut own = self.clone();
+        if let Some(quiet) = route.quiet {
+            own = Self { quiet, quiet_by_modality: Vec::new(), quiet_by_calling_ae: Vec::new(), ..own };
+        }
+        own.on_release = route.on_release.unwrap_or(own.on_release);
+        own.late = route.late.unwrap_or(own.late);
+        own
+    }
 }
 
 /// How jobs are tried.

@@ -1,7 +1,9 @@
 //! Peers and routes: who may call, whom we call, and which model reads what for whom.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use super::Late;
 use super::section::Section;
 use crate::dicom::ae::{AeTitle, AeTitleError};
 
@@ -78,6 +80,12 @@ pub struct Route {
     pub calling_ae: Vec<String>,
     /// Series descriptions, with wildcards; empty: any.
     pub series_description: Vec<String>,
+    /// Quiet time of its series, where `[completeness]` does not say it.
+    pub quiet: Option<Duration>,
+    /// Whether a release completes its series, likewise.
+    pub on_release: Option<bool>,
+    /// What a late instance does, likewise.
+    pub late: Option<Late>,
     /// Its key in the configuration, `route[0]`, by which its place there is found.
     pub key: String,
 }
@@ -190,10 +198,24 @@ pub(super) fn read_routes(root: &Section<'_>, peers: &[AeTitle]) -> Vec<Route> {
         let modality = s.texts("modality", &[]);
         let calling_ae = s.texts("calling_ae", &[]);
         let series_description = s.texts("series_description", &[]);
+        let quiet = s.is_given("quiet_seconds").then(|| s.whole("quiet_seconds", None, 0, 86_400)).flatten();
+        let on_release = s.is_given("on_release").then(|| s.flag("on_release", false));
+        let late = s.is_given("late").then(|| s.parsed("late", None, Late::parse)).flatten();
         s.note_unknown();
         if let Some(model) = model {
             let key = s.path().to_owned();
-            routes.push(Route { model, send_to, modality, calling_ae, series_description, key });
+            let quiet = quiet.map(Duration::from_secs);
+            routes.push(Route {
+                model,
+                send_to,
+                modality,
+                calling_ae,
+                series_description,
+                quiet,
+                on_release,
+                late,
+                key,
+            });
         }
     }
     routes

@@ -60,6 +60,11 @@ impl<'a> Section<'a> {
         self.table?.get(name)
     }
 
+    /// Whether the table has this key.
+    pub(super) fn is_given(&self, name: &'static str) -> bool {
+        self.value(name).is_some()
+    }
+
     /// Notes that `name` is wrong.
     pub(super) fn wrong(&self, name: &str, message: impl Into<String>) {
         self.errors.add(self.tree, &self.key(name), message);
