@@ -4,6 +4,7 @@
     seeds.py CORPUS_FOLDER
 
 data_set/  pydicom's small test files, without preamble and file meta, behind a byte that names the layout
+scan/      the same, behind a further byte for the size of the pieces
 pdu/       association PDUs as pynetdicom encodes them
 command/   DIMSE command sets, Implicit VR Little Endian
 manifest/  the manifests of the model packages in this project and the commented example
@@ -39,6 +40,11 @@ def data_sets():
         if "TransferSyntaxUID" in meta and "FileMetaInformationGroupLength" in meta:
             start = 132 + 12 + meta.FileMetaInformationGroupLength
             yield path.stem, bytes([LAYOUTS.get(meta.TransferSyntaxUID, 1)]) + content[start:]
+
+
+def data_sets_in_pieces():
+    for number, (name, content) in enumerate(data_sets()):
+        yield name, content[:1] + bytes([number * 37 % 256]) + content[1:]
 
 
 def associate(result=None):
@@ -122,8 +128,8 @@ def manifests():
 
 def main():
     corpus = Path(sys.argv[1])
-    for target, seeds in (("data_set", data_sets()), ("pdu", pdus()), ("command", commands()),
-                          ("manifest", manifests())):
+    for target, seeds in (("data_set", data_sets()), ("scan", data_sets_in_pieces()), ("pdu", pdus()),
+                          ("command", commands()), ("manifest", manifests())):
         folder = corpus / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in seeds:

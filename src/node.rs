@@ -214,12 +214,11 @@ fn watch(config: &NodeConfig, store: &Store, clock: &Clock, models: Vec<Manifest
     Watch {
         store: store.clone(),
         clock: clock.clone(),
-        rule: config.completeness.clone(),
         routing: Routing {
             routes: config.routes.clone(),
             peers: config.peers.iter().map(|peer| peer.ae_title.clone()).collect(),
             models,
-            late: config.completeness.late,
+            completeness: config.completeness.clone(),
             allow_untrained: config.results.allow_untrained,
         },
         own: own(config),

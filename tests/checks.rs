@@ -45,16 +45,64 @@ async fn all_errors_of_the_configuration_are_said_at_once_with_their_keys_and_li
         .with_route("lung-densitometry", &["NOBODY"], "");
     let (code, said) = check(&site).await;
     assert_eq!(code, FAILED, "{said}");
-    let written = std::fs::read_to_string(site.configuration()).unwrap();
-    let keys = ["node.ae_title", "jobs.attempts", "completeness.late", "delivery.surprise"];
-    for key in keys {
-        let number = 1 + written.lines().position(|line| line.starts_with(key)).unwrap();
-        let place = format!("overread.toml:{number}");
-        let line = said.lines().find(|line| line.contains(&format!(" {key}")));
-        assert!(line.is_some_and(|line| line.contains(&place)), "{key} in line {number}: {said}");
+    for key in ["node.ae_title", "jobs.attempts", "completeness.late", "delivery.surprise"] {
+        let place = format!("overread.toml:{}: {key}", line_of(&site, key));
+        assert_eq!(said.lines().filter(|line| line.contains(&place)).count(), 1, "{place}: {said}");
     }
     assert!(said.contains("route[0].send_to") && said.contains("NOBODY"), "{said}");
-    assert!(said.contains("5 errors"), "{said}");
+    assert!(said.contains("route[0].model") && said.contains("«lung-densitometry»"), "{said}");
+    assert!(said.contains("6 errors"), "{said}");
+}
+
+/// The line of the configuration that begins so.
+fn line_of(site: &Site, beginning: &str) -> usize {
+    let written = std::fs::read_to_string(site.configuration()).unwrap();
+    1 + written.lines().position(|line| line.starts_with(beginning)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistyped_key_hides_no_broken_model_and_no_dead_peer() {
+    let down = Receiver::closed();
+    let site = Site::new()
+        .with("jobs.attemps", "3")
+        .with("node.device", "\"gpu\"")
+        .with_peer("DOWN", down.address)
+        .with_changed_model("raises", &[("memory_mb = 100", "memory_mb = \"much\"")])
+        .with_model("tests/fixtures/models/good")
+        .with("jobs.per_slice", "[\"good\"]")
+        .with_route("good", &["DOWN"], "")
+        .with_route("goood", &["DOWN"], "");
+    let (code, said) = check(&site).await;
+    assert_eq!(code, FAILED, "{said}");
+    let manifest = std::fs::read_to_string(site.data().with_file_name("models").join("raises/model.toml")).unwrap();
+    let memory = 1 + manifest.lines().position(|line| line.starts_with("memory_mb")).unwrap();
+    let misspelt = line_of(&site, "model = \"goood\"");
+    let config = |line: usize, says: &str| format!("overread.toml:{line}: {says}");
+    for words in [
+        config(line_of(&site, "jobs.attemps"), "jobs.attemps: is unknown"),
+        config(line_of(&site, "node.device"), "node.device: should be"),
+        config(line_of(&site, "[[peer]]"), &format!("peer[0]: peer DOWN@{}: ", down.address)),
+        config(misspelt, "route[1].model: there is no usable model «goood»"),
+        config(line_of(&site, "jobs.per_slice"), "jobs.per_slice: «good»: its manifest has no [input.per_slice]"),
+        format!("raises/model.toml:{memory}: inference.memory_mb"),
+    ] {
+        let wrong = said.lines().filter(|line| line.starts_with("wrong") && line.contains(&words));
+        assert_eq!(wrong.count(), 1, "«{words}» is not in: {said}");
+    }
+    assert!(said.contains("6 errors"), "{said}");
+    assert!(said.contains("ok      model good 1.0.0: golden case passed"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_wrong_key_stands_in_the_way_of_is_skipped_and_not_called_wrong() {
+    let receiver = Receiver::start();
+    let site = Site::measuring_for(&receiver).with("node.ae_title", "\"A TITLE THAT IS TOO LONG\"");
+    let (code, said) = check(&site.with("node.models", "7")).await;
+    assert_eq!((code, receiver.associations()), (FAILED, 0), "{said}");
+    assert!(said.contains("2 errors"), "{said}");
+    for words in ["skipped models: node.models", &format!("skipped peer PACS@{}: not called", receiver.address)] {
+        assert!(said.contains(words), "«{words}» is not in: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,8 +123,8 @@ async fn models_that_are_missing_or_broken_and_peers_that_do_not_answer_are_all_
         &["raises/model.toml", "inference.memory_mb"][..],
         &["model truncated"],
         &["model golden-differs", "golden case"],
-        &["route[0].model", "no-such-model"],
-        &["peer DOWN@", "refused"],
+        &["overread.toml:", "route[0].model", "no-such-model"],
+        &["overread.toml:", "peer DOWN@", "refused"],
         &["jobs.per_slice: «greedy»", "[input.per_slice]"],
         &["jobs.per_slice: «absent»", "no usable model"],
     ] {

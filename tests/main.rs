@@ -10,11 +10,13 @@
 
 mod testkit;
 
+mod administers;
 mod answers_queries;
 mod architecture;
 mod asks_gates;
 mod assembles_volumes;
 mod associations;
+mod bounds_memory;
 mod character_sets;
 mod checks;
 mod completes_series;
@@ -29,6 +31,7 @@ mod keeps_embeddings;
 mod knows_body_parts;
 mod lists_models;
 mod measures_lungs;
+mod logs;
 mod reads_by_packages;
 mod reads_folders;
 mod reads_series;

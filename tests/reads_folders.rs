@@ -16,10 +16,10 @@ use overread::dicom::part10::Part10;
 use overread::store::EmbeddingFile;
 
 use crate::testkit::chest::Series;
+use crate::testkit::instance::zipped;
 use crate::testkit::peers::root;
 use crate::testkit::signals::interrupt;
 use crate::testkit::site::overread;
-use archives::zipped;
 
 const DONE: i32 = 0;
 const FAILED: i32 = 1;

@@ -10,7 +10,7 @@ use overread::store::{DeliveryState, JobState, SeriesState};
 
 use crate::testkit::chest::Series;
 use crate::testkit::receiver::{Receiver, Sent, eventually};
-use crate::testkit::site::{Process, Site};
+use crate::testkit::site::{Process, QUICK, Site};
 
 /// What was made of a series, in the order in which it was taken.
 fn results(receiver: &Receiver, series: &Series) -> Vec<Sent> {
@@ -162,4 +162,43 @@ async fn a_late_slice_is_kept_and_not_read_where_the_configuration_says_ignore_o
         let said = story.routes.iter().find(|route| route.revision == 14).unwrap();
         assert!(!said.matched && said.reason.contains(late), "{}", said.reason);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_reads_its_series_by_its_own_signals_and_what_is_late_by_its_own_word() {
+    let receiver = Receiver::start();
+    let site = Site::new()
+        .with_peer("PACS", receiver.address)
+        .with_quick_model()
+        .with("completeness.quiet_seconds", "3600")
+        .with_route(QUICK, &["PACS"], "calling_ae = [\"AT_ONCE\"]\non_release = true\nlate = \"ignore\"")
+        .with_route(QUICK, &["PACS"], "calling_ae = [\"CT*\"]\nquiet_seconds = 1");
+    let node = site.start().await;
+    let (at_once, quiet, other) = (Series::chest("at once"), Series::chest("quiet"), Series::chest("of nobody"));
+    node.push("MR1", &other.files()).await;
+    node.push("AT_ONCE", &at_once.files()[..13]).await;
+    node.push("CT1", &quiet.files()[..13]).await;
+    let signal = async |series: &Series, revision: i64| {
+        let what = format!("revision {revision} of {} is complete", series.series);
+        eventually(&what, async || {
+            let story = site.series(&series.series).await?;
+            (story.revision == revision && story.state == SeriesState::Read).then_some(story.signal)
+        })
+        .await
+    };
+    assert_eq!(signal(&at_once, 13).await, "association released");
+    assert_eq!(signal(&quiet, 13).await, "quiet for 1 s");
+    // A late slice each: the one route has it read, the other does not.
+    node.push("AT_ONCE", &at_once.files()[13..]).await;
+    node.push("CT1", &quiet.files()[13..]).await;
+    assert_eq!(signal(&quiet, 14).await, "quiet for 1 s");
+    let ignored = eventually("the late slice is decided on", async || {
+        let story = site.series(&at_once.series).await?;
+        story.routes.iter().any(|route| route.revision == 14).then_some(story)
+    });
+    let ignored = ignored.await;
+    let why = ignored.routes.iter().find(|route| (route.revision, route.route) == (14, 0)).unwrap();
+    assert!(!why.matched && why.reason.contains("late is ignore"), "{}", why.reason);
+    assert_eq!(ignored.jobs.len(), 1);
+    assert_eq!(site.series(&other.series).await.unwrap().state, SeriesState::Receiving, "it takes no route");
 }

@@ -14,7 +14,7 @@ use overread::dicom::uid::{SopClassUid, TransferSyntaxUid};
 use overread::dicom::{VR, tags};
 use overread::store::StoreOptions;
 
-use crate::testkit::instance::{ct, explicit, file};
+use crate::testkit::instance::{ct, explicit, file, four_gigabytes, ten_thousand_deep};
 use crate::testkit::peers::python;
 use crate::testkit::wire::{
     A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, CT, DATA, EXPLICIT_LE, IMPLICIT_LE, LAST_COMMAND, LAST_DATA, VERIFICATION,
@@ -25,11 +25,7 @@ use crate::testkit::{Node, NodeBuilder, Parrot};
 const CONTEXT: &[(u8, &str, &[&str])] = &[(1, CT, &[EXPLICIT_LE])];
 
 async fn say_store(peer: &mut Parrot, message_id: u16, instance: &str, data_set: &[u8]) {
-    peer.say(&p_data(&[(1, LAST_COMMAND, &store(message_id, instance))])).await;
-    for piece in data_set.chunks(10_000) {
-        peer.say(&p_data(&[(1, DATA, piece)])).await;
-    }
-    peer.say(&p_data(&[(1, LAST_DATA, b"")])).await;
+    peer.say_message(&store(message_id, instance), data_set).await;
 }
 
 #[tokio::test]
@@ -131,15 +127,6 @@ async fn data_sets_that_cannot_be_stored_are_refused_by_their_status_and_leave_n
         change(&mut ds);
         explicit(&ds)
     };
-    let mut four_gigabytes = explicit(&DataSet::new());
-    four_gigabytes.extend([0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0xFF]);
-    four_gigabytes.resize(28, 0);
-    let deep: Vec<u8> = (0..10_000)
-        .flat_map(|_| {
-            let sequence = [0x08, 0, 0x15, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
-            [sequence.as_slice(), &[0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]].concat()
-        })
-        .collect();
     let study = (0x0020, 0x000D);
     let series = (0x0020, 0x000E);
     /// What it is, its bytes, the status that is due, the offending element.
@@ -147,8 +134,8 @@ async fn data_sets_that_cannot_be_stored_are_refused_by_their_status_and_leave_n
     let cases: Vec<Case> = vec![
         ("ends early", whole[..whole.len() - 5].to_vec(), 0xC000, Some((0x7FE0, 0x0010))),
         ("empty", Vec::new(), 0xC000, Some(study)),
-        ("4 GB in 28 bytes", four_gigabytes, 0xC000, Some((0x7FE0, 0x0010))),
-        ("10,000 deep", deep, 0xC000, None),
+        ("4 GB in 28 bytes", four_gigabytes(), 0xC000, Some((0x7FE0, 0x0010))),
+        ("10,000 deep", ten_thousand_deep(), 0xC000, None),
         ("no data set at all", vec![0xAB; 500], 0xC000, None),
         ("other instance", explicit(&ct("1.2.3.4.6")), 0xA900, Some((0x0008, 0x0018))),
         ("other class", with(&|ds| ds.put_uid(tags::SOP_CLASS_UID, "1.2.3")), 0xA900, Some((0x0008, 0x0016))),

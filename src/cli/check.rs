@@ -1,130 +1,143 @@
 //! `overread check`: is everything as it should be? All errors at once, before the node starts.
 
+use std::fmt::Display;
+
 use super::{Caller, WithConfig, echo, exit, print};
 use crate::association::Timers;
 use crate::association::requestor::PeerAddress;
-use crate::config::{NodeConfig, Peer};
+use crate::config::{Inspected, Peer};
 use crate::dicom::status::Status;
 use crate::inference::device::DeviceChoice;
 use crate::inference::engine::{Engine, cuda, libtorch_folder};
-use crate::inference::package::{Packages, packages};
+use crate::inference::manifest::Manifest;
+use crate::inference::package::{Packages, VerifiedModel, packages};
 
 /// Checks the configuration, the model packages, the device and the peers.
 pub(super) async fn check(arguments: WithConfig) -> u8 {
-    let config = match NodeConfig::load(&arguments.config) {
-        Ok(config) => config,
-        Err(errors) => {
-            for error in &errors {
-                print(format_args!("wrong   {error}"));
+    let mut errors = Errors(0);
+    match Inspected::load(&arguments.config) {
+        Ok(configuration) => {
+            configuration.errors.iter().for_each(|error| errors.say(error));
+            if configuration.errors.is_empty() {
+                let (file, title) = (arguments.config.display(), &configuration.config.node.ae_title);
+                print(format_args!("ok      {file}: AE title {title}"));
             }
-            print(format_args!("{} errors in the configuration", errors.len()));
-            return exit::FAILED;
+            check_models(&configuration, &mut errors).await;
+            for peer in &configuration.config.peers {
+                check_peer(&configuration, peer, &mut errors).await;
+            }
         }
-    };
-    print(format_args!("ok      {}: AE title {}", arguments.config.display(), config.node.ae_title));
-    let mut errors = check_models(&config).await;
-    for peer in &config.peers {
-        errors += check_peer(&config, peer).await;
+        Err(faults) => faults.iter().for_each(|error| errors.say(error)),
     }
-    match errors {
-        0 => {
-            print(format_args!("everything is as it should be"));
-            exit::DONE
+    errors.conclude()
+}
+
+/// How many there are so far.
+struct Errors(usize);
+
+impl Errors {
+    fn say(&mut self, error: impl Display) {
+        self.0 += 1;
+        print(format_args!("wrong   {error}"));
+    }
+
+    /// The last line and the exit code.
+    fn conclude(&self) -> u8 {
+        match self.0 {
+            0 => {
+                print(format_args!("everything is as it should be"));
+                return exit::DONE;
+            }
+            1 => print(format_args!("1 error")),
+            n => print(format_args!("{n} errors")),
         }
-        1 => {
-            print(format_args!("1 error"));
-            exit::FAILED
-        }
-        n => {
-            print(format_args!("{n} errors"));
-            exit::FAILED
-        }
+        exit::FAILED
     }
 }
 
-/// Packages, device, golden cases and routes. Gives the number of errors.
-async fn check_models(config: &NodeConfig) -> usize {
+/// Packages, device, golden cases, and what the configuration says of models.
+async fn check_models(configuration: &Inspected, errors: &mut Errors) {
     let libtorch = libtorch_folder().map_or_else(|| "not found".to_owned(), |folder| folder.display().to_string());
     print(format_args!("ok      libtorch in {libtorch}; {}", cuda()));
-    let Packages { models, not_installed, faults } = match packages(&config.node.models) {
-        Ok(found) => found,
-        Err(error) => {
-            print(format_args!("wrong   models in {}: {error}", config.node.models.display()));
-            return 1;
-        }
-    };
-    for fault in &faults {
-        print(format_args!("wrong   {fault}"));
+    if configuration.is_wrong("node.models") {
+        return print(format_args!("skipped models: node.models is wrong"));
     }
+    let folder = &configuration.config.node.models;
+    let Packages { models, not_installed, faults } = packages(folder).unwrap_or_else(|error| {
+        errors.say(configuration.error("node.models", format!("{}: {error}", folder.display())));
+        Packages::default()
+    });
+    faults.iter().for_each(|fault| errors.say(fault));
     for package in &not_installed {
         print(format_args!("absent  {package}"));
     }
-    let mut errors = faults.len();
-    let device: Result<DeviceChoice, String> = config.node.device.parse();
-    let started = match device {
-        Ok(device) => {
-            tokio::task::spawn_blocking(move || Engine::start(device, models)).await.map_err(|e| e.to_string())
-        }
-        Err(error) => Err(error),
-    };
-    let engine = match started.and_then(|engine| engine.map_err(|e| e.to_string())) {
-        Ok(engine) => engine,
+    let installed: Vec<Manifest> = models.iter().map(|package| package.manifest().clone()).collect();
+    let usable = match start(&configuration.config.node.device, models).await {
+        Ok(engine) => served(&engine, errors),
+        // A device that cannot be had says nothing about the packages.
         Err(error) => {
-            print(format_args!("wrong   {error}"));
-            return errors + 1;
+            errors.say(configuration.error("node.device", error));
+            installed
         }
     };
+    check_names(configuration, &usable, errors);
+}
+
+async fn start(device: &str, models: Vec<VerifiedModel>) -> Result<Engine, String> {
+    let device: DeviceChoice = device.parse()?;
+    let started = tokio::task::spawn_blocking(move || Engine::start(device, models)).await;
+    started.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+}
+
+/// The models that the engine serves; of the others it says why not.
+fn served(engine: &Engine, errors: &mut Errors) -> Vec<Manifest> {
     for (package, reason) in engine.refused() {
-        print(format_args!("wrong   model {}: {reason}", package.manifest().name));
-        errors += 1;
+        errors.say(format_args!("model {}: {reason}", package.manifest().name));
     }
     let mut served = Vec::new();
     for package in engine.served() {
         let model = package.manifest();
         let golden = if model.golden.is_some() { "golden case passed" } else { "no golden case" };
         print(format_args!("ok      model {} {}: {golden} on {}", model.name, model.version, engine.device()));
-        served.push(model.name.clone());
+        served.push(model.clone());
     }
-    for (index, route) in config.routes.iter().enumerate() {
-        if !served.contains(&route.model) {
-            print(format_args!("wrong   route[{index}].model: there is no usable model «{}»", route.model));
-            errors += 1;
-        }
-    }
-    errors + check_per_slice(&config.jobs.per_slice, &engine)
+    served
 }
 
-/// Models that are to score each slice must be there and be able to.
-fn check_per_slice(names: &[String], engine: &Engine) -> usize {
-    let mut errors = 0;
-    for name in names {
-        let model = engine.served().map(|package| package.manifest()).find(|model| model.name == *name);
-        let wrong = match model {
+/// Models that routes name must be there; those that are to score each slice must be able to as well.
+fn check_names(configuration: &Inspected, usable: &[Manifest], errors: &mut Errors) {
+    let model = |name: &str| usable.iter().find(|model| model.name == name);
+    for route in &configuration.config.routes {
+        if model(&route.model).is_none() {
+            let message = format!("there is no usable model «{}»", route.model);
+            errors.say(configuration.error(&format!("{}.model", route.key), message));
+        }
+    }
+    for name in &configuration.config.jobs.per_slice {
+        let wrong = match model(name) {
             Some(model) if model.input.per_slice().is_some() => continue,
             Some(_) => "its manifest has no [input.per_slice]",
             None => "there is no usable model of this name",
         };
-        print(format_args!("wrong   jobs.per_slice: «{name}»: {wrong}"));
-        errors += 1;
+        errors.say(configuration.error("jobs.per_slice", format!("«{name}»: {wrong}")));
     }
-    errors
 }
 
-async fn check_peer(config: &NodeConfig, peer: &Peer) -> usize {
+async fn check_peer(configuration: &Inspected, peer: &Peer, errors: &mut Errors) {
+    let config = &configuration.config;
     let address = PeerAddress { ae_title: peer.ae_title.clone(), host: peer.host.clone(), port: peer.port };
+    if configuration.is_wrong("node.ae_title") {
+        // It may take calls of that title only.
+        return print(format_args!("skipped peer {address}: not called, since node.ae_title is wrong"));
+    }
     let caller = Caller { calling: config.node.ae_title.clone() };
     match echo::call(&address, &caller, &Timers::from(&config.association)).await {
         Ok((Status::SUCCESS, implementation)) => {
             print(format_args!("ok      peer {address}: answers C-ECHO ({implementation})"));
-            0
         }
         Ok((status, _)) => {
-            print(format_args!("wrong   peer {address}: answers C-ECHO with {status}"));
-            1
+            errors.say(configuration.error(&peer.key, format!("peer {address} answers C-ECHO with {status}")));
         }
-        Err(cause) => {
-            print(format_args!("wrong   peer {address}: {cause}"));
-            1
-        }
+        Err(cause) => errors.say(configuration.error(&peer.key, format!("peer {address}: {cause}"))),
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Find {
     #[command(flatten)]
     caller: Caller,
     /// What an answer stands for
-    #[arg(long, value_enum, default_value = "study")]
+    #[arg(long, value_enum, default_value = "study", ignore_case = true)]
     level: Level,
     /// One JSON object a line
     #[arg(long)]

@@ -198,6 +198,12 @@ fn shown_time(time: Timestamp) -> String {
     format!("{date} {hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// How many there are, in words: `1 instance`, `2 instances`.
+fn counted(count: impl TryInto<u64>, one: &str, several: &str) -> String {
+    let count = count.try_into().unwrap_or(0);
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 /// A line of what was asked for, on standard output. A reader that is gone is no error of ours.
 fn print(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stdout(), "{line}");

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{WithConfig, exit, load_config, print, say};
+use super::{WithConfig, counted, exit, load_config, print, say};
 use crate::clock::Clock;
 use crate::store::Store;
 
@@ -39,8 +39,12 @@ pub(super) async fn reindex(arguments: Reindex) -> u8 {
     match report {
         Ok(report) => {
             print(format_args!(
-                "{} files: {} added to the index, {} set aside, {} rows without a file removed, {} results are lost",
-                report.files, report.added, report.set_aside, report.removed, report.lost_results
+                "{}: {} added to the index, {} set aside; {} without a file removed; {} lost",
+                counted(report.files, "file", "files"),
+                report.added,
+                report.set_aside,
+                counted(report.removed, "row", "rows"),
+                counted(report.lost_results, "result is", "results are")
             ));
             if report.embeddings + report.lost_embeddings > 0 {
                 print(format_args!(

@@ -1,6 +1,6 @@
 //! `overread reread`: what failed or was held is read again.
 
-use super::{WithConfig, exit, load_config, print, say};
+use super::{WithConfig, counted, exit, load_config, print, say};
 use crate::clock::Clock;
 use crate::dicom::uid::StudyInstanceUid;
 use crate::store::{Store, StoreError};
@@ -21,22 +21,29 @@ pub(super) async fn reread(arguments: Reread) -> u8 {
     let again = async {
         let store = Store::open_beside(&config.node.data, Clock::System).await?;
         let (mut jobs, mut series) = (0, 0);
-        for study in store.why(&arguments.what).await? {
+        let studies = store.why(&arguments.what).await?;
+        let is_known = !studies.is_empty();
+        for study in studies {
             if let Ok(uid) = StudyInstanceUid::parse(&study.study_instance_uid) {
                 let again = store.reread(&uid, Clock::System.now()).await?;
                 jobs += again.jobs;
                 series += again.series;
             }
         }
-        Ok::<_, StoreError>((jobs, series))
+        Ok::<_, StoreError>((is_known, jobs, series))
     };
     match again.await {
-        Ok((0, 0)) => {
+        Ok((false, ..)) => {
+            say(format_args!("nothing is known of «{}»", arguments.what));
+            exit::NOTHING
+        }
+        Ok((true, 0, 0)) => {
             say(format_args!("nothing to read again: no job has failed, no series was left unread"));
             exit::NOTHING
         }
-        Ok((jobs, series)) => {
-            print(format_args!("{jobs} failed jobs are queued again, {series} series are decided on anew"));
+        Ok((true, jobs, series)) => {
+            let jobs = counted(jobs, "failed job is", "failed jobs are");
+            print(format_args!("{jobs} queued again; {} decided on anew", counted(series, "series is", "series are")));
             exit::DONE
         }
         Err(error) => {

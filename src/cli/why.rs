@@ -1,11 +1,11 @@
 //! `overread why`: the whole story of a study, told from the database.
 
-use super::{WithConfig, exit, load_config, print, say, shown_time};
+use super::{WithConfig, counted, exit, load_config, print, say, shown_time};
 use crate::clock::{Clock, Timestamp};
 use crate::store::{
     AttemptStory, DeliveryStory, EmbeddingStory, JobStory, ResultStory, RouteStory, SeriesStory, StudyStory,
 };
-use crate::store::{DeliveryState, Origin, SeriesState, Store};
+use crate::store::{DeliveryState, JobState, Origin, SeriesState, Store};
 
 /// Tell the whole story of a study: what came, what was decided, what was made of it, where it went
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,8 @@ fn story(study: &StudyStory, now: Timestamp) -> String {
         number => format!("accession {number}"),
     };
     lines.add(0, format!("study {}", study.study_instance_uid));
-    lines.add(1, format!("{accession}, {} instances in {} series", study.instances, study.series.len()));
+    let instances = counted(study.instances, "instance", "instances");
+    lines.add(1, format!("{accession}, {instances} in {} series", study.series.len()));
     for series in &study.series {
         tell_series(&mut lines, series, now);
     }
@@ -64,9 +65,9 @@ fn story(study: &StudyStory, now: Timestamp) -> String {
         lines.add(
             2,
             format!(
-                "from {}, {} times, last at {}, in aside/{}",
+                "from {}, {}, last at {}, in aside/{}",
                 aside.calling_ae_title,
-                aside.times_received,
+                counted(aside.times_received, "time", "times"),
                 shown_time(aside.last_received_at),
                 aside.file_name
             ),
@@ -92,15 +93,16 @@ fn tell_series(lines: &mut Lines, series: &SeriesStory, now: Timestamp) {
     lines.add(1, format!("series {}", series.series_instance_uid));
     lines.add(2, format!("{}{number}{what}: {}", or_unknown(&series.modality), series.state));
     if series.origin == Origin::Result {
-        lines.add(2, format!("made here at {}, {} instances", shown_time(series.first_received_at), series.instances));
+        let instances = counted(series.instances, "instance", "instances");
+        lines.add(2, format!("made here at {}, {instances}", shown_time(series.first_received_at)));
         return;
     }
     for source in &series.sources {
         lines.add(
             2,
             format!(
-                "received {} instances from {} at {}, {} to {}{}",
-                source.instances,
+                "received {} from {} at {}, {} to {}{}",
+                counted(source.instances, "instance", "instances"),
                 source.calling_ae_title,
                 source.peer_address,
                 shown_time(source.first_received_at),
@@ -116,7 +118,8 @@ fn tell_series(lines: &mut Lines, series: &SeriesStory, now: Timestamp) {
     match (series.state, series.completed_at) {
         (SeriesState::Receiving, _) => {
             let quiet = now.since(series.last_received_at) / 1000;
-            lines.add(2, format!("not complete yet: {} instances so far, the last one {quiet} s ago", series.revision));
+            let instances = counted(series.revision, "instance", "instances");
+            lines.add(2, format!("not complete yet: {instances} so far, the last one {quiet} s ago"));
         }
         (_, Some(at)) => lines.add(2, format!("complete at {}: {}", shown_time(at), series.signal)),
         (_, None) => lines.add(2, format!("complete: {}", or_unknown(&series.signal))),
@@ -145,7 +148,7 @@ fn tell_route(lines: &mut Lines, route: &RouteStory) {
     lines.add(
         2,
         format!(
-            "route[{}] to {} {matched} (revision {}): {}",
+            "route[{}] to model {} {matched} (revision {}): {}",
             route.route, route.model_name, route.revision, route.reason
         ),
     );
@@ -157,7 +160,7 @@ fn tell_job(lines: &mut Lines, job: &JobStory, now: Timestamp) {
     lines.add(
         2,
         format!(
-            "job {} by {} {} (revision {}): {}{ended}{word}",
+            "job {} by model {} {} (revision {}): {}{ended}{word}",
             job.id, job.model_name, job.model_version, job.revision, job.state
         ),
     );
@@ -166,6 +169,9 @@ fn tell_job(lines: &mut Lines, job: &JobStory, now: Timestamp) {
     }
     for attempt in &job.attempts {
         tell_attempt(lines, attempt);
+    }
+    if job.state == JobState::Failed {
+        lines.add(3, "not tried again by itself; after mending the cause: overread reread");
     }
     for result in &job.results {
         tell_result(lines, job, result, now);
@@ -195,6 +201,9 @@ fn tell_result(lines: &mut Lines, job: &JobStory, result: &ResultStory, now: Tim
     }
     for delivery in &result.deliveries {
         lines.add(4, tell_delivery(delivery, now));
+        if delivery.state == DeliveryState::Dead {
+            lines.add(5, "not sent again by itself; after mending the cause: overread resend");
+        }
     }
 }
 
@@ -217,11 +226,11 @@ fn tell_delivery(delivery: &DeliveryStory, now: Timestamp) -> String {
         }
     };
     format!(
-        "to {}: {}{} ({} attempts{answer})",
+        "to {}: {}{} ({}{answer})",
         delivery.destination,
         delivery.state,
         when.unwrap_or_default(),
-        delivery.attempts
+        counted(delivery.attempts, "attempt", "attempts")
     )
 }
 

@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 use crate::association::Timers;
 use crate::association::requestor::PeerAddress;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Completeness, Destination};
+use crate::config::Destination;
 use crate::dicom::ae::AeTitle;
 use crate::store::{Completed, Completion, ReceivingSeries, Store, StoreError};
 use crate::volume::{InstanceSource, Series, SeriesKind};
 use count::Counts;
 use routing::Routing;
-use rule::{Decision, Reception, decide};
+use rule::{DecisionForAll, Reception, decide_for_all};
 
 /// Between two looks, however much comes in.
 const BREATH: Duration = Duration::from_millis(100);
@@ -37,9 +37,7 @@ pub struct Watch {
     pub store: Store,
     /// The time.
     pub clock: Clock,
-    /// When a series is complete.
-    pub rule: Completeness,
-    /// What then follows.
+    /// When a series is complete, and what then follows.
     pub routing: Routing,
     /// Our own title, when a peer is asked for a count.
     pub own: AeTitle,
@@ -81,16 +79,16 @@ impl Watch {
         let mut sleep = LONGEST_SLEEP;
         for series in &receiving {
             let now = self.clock.now();
-            match decide(&reception(series, counts), &self.rule, now) {
-                Decision::Complete(signal) => {
-                    if let Err(error) = self.complete(series, &signal.to_string()).await {
+            match decide_for_all(&reception(series, counts), &self.routing.rules(series), now) {
+                DecisionForAll::Complete(signals) => {
+                    if let Err(error) = self.complete(series, &signals).await {
                         tracing::error!(series.uid = %series.series_instance_uid, %error, "the series could not be completed");
                         sleep = sleep.min(AFTER_ERROR);
                     }
                 }
-                Decision::Wait(at) => sleep = sleep.min(until(at, now)),
+                DecisionForAll::Wait(at) => sleep = sleep.min(until(at, now)),
                 // The answer wakes the loop.
-                Decision::AskCount => counts.ask(series.key, now, || self.question(series)),
+                DecisionForAll::AskCount => counts.ask(series.key, now, || self.question(series)),
             }
         }
         sleep.max(BREATH)
@@ -122,11 +120,7 @@ impl Watch {
 
     /// What kind of series it is, by the headers of its images; `None` where it cannot be read, which its jobs will state.
     async fn kind(&self, series: &ReceivingSeries) -> Result<Option<SeriesKind>, StoreError> {
-        let wanted = self.routing.routes.iter().any(|route| {
-            let sender = series.sender.as_ref().map_or("", AeTitle::as_str);
-            route.matches(&series.modality, sender, &series.description).is_ok()
-        });
-        if !wanted {
+        if !self.routing.routes.iter().any(|route| routing::matches(route, series).is_ok()) {
             return Ok(None);
         }
         let instances = match self.store.series_instances(series.key, series.revision).await {
@@ -142,7 +136,7 @@ impl Watch {
 
     /// Asks a peer for the number of instances. 0 where it does not know or cannot be asked: the quiet time then decides.
     fn question(&self, series: &ReceivingSeries) -> impl Future<Output = u32> + Send + 'static {
-        let title = match &self.rule.ask_count {
+        let title = match &self.routing.completeness.ask_count {
             Some(Destination::Peer(title)) => Some(title),
             Some(Destination::Sender) => series.sender.as_ref(),
             None => None,
@@ -184,7 +178,7 @@ fn until(time: Timestamp, now: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Late, Route};
+    use crate::config::{Completeness, Late, Route};
     use crate::inference::manifest::Manifest;
     use crate::store::tests::{Bench, Sample};
 
@@ -201,24 +195,27 @@ mod tests {
             modality: any(),
             calling_ae: any(),
             series_description: any(),
+            quiet: None,
+            on_release: None,
+            late: None,
+            key: "route[0]".into(),
         };
         let watch = Watch {
             store: bench.store.clone(),
             clock: bench.clock.clone(),
-            rule: Completeness {
-                quiet: Duration::ZERO,
-                quiet_by_modality: Vec::new(),
-                quiet_by_calling_ae: Vec::new(),
-                on_release: false,
-                ask_count: None,
-                count_patience: Duration::ZERO,
-                late: Late::Rerun,
-            },
             routing: Routing {
                 routes: vec![route],
                 peers: Vec::new(),
                 models: vec![model],
-                late: Late::Rerun,
+                completeness: Completeness {
+                    quiet: Duration::ZERO,
+                    quiet_by_modality: Vec::new(),
+                    quiet_by_calling_ae: Vec::new(),
+                    on_release: false,
+                    ask_count: None,
+                    count_patience: Duration::ZERO,
+                    late: Late::Rerun,
+                },
                 allow_untrained: true,
             },
             own: AeTitle::parse("OVERREAD").unwrap(),

@@ -1,6 +1,6 @@
 //! Which models read a complete series, and who gets the results: a function of values.
 
-use crate::config::{Destination, Late, Route};
+use crate::config::{Completeness, Destination, Late, Route};
 use crate::dicom::ae::AeTitle;
 use crate::inference::manifest::Manifest;
 use crate::store::{NewJob, ReceivingSeries, RouteDecision};
@@ -15,8 +15,8 @@ pub struct Routing {
     pub peers: Vec<AeTitle>,
     /// The packages that are served.
     pub models: Vec<Manifest>,
-    /// What a late instance does.
-    pub late: Late,
+    /// What holds for the series of routes that do not say it themselves.
+    pub completeness: Completeness,
     /// Whether results of untrained models may leave.
     pub allow_untrained: bool,
 }
@@ -66,6 +66,15 @@ impl Routing {
         (decisions, jobs)
     }
 
+    /// When a series is complete, by each route that it may take; by `[completeness]` where it takes none.
+    #[must_use]
+    pub fn rules(&self, series: &ReceivingSeries) -> Vec<Completeness> {
+        let taken = self.routes.iter().filter(|route| matches(route, series).is_ok());
+        let mut rules: Vec<Completeness> = taken.map(|route| self.completeness.of_route(route)).collect();
+        rules.dedup();
+        if rules.is_empty() { vec![self.completeness.clone()] } else { rules }
+    }
+
     fn candidate(
         &self,
         route: &Route,
@@ -73,18 +82,13 @@ impl Routing {
         kind: Option<&SeriesKind>,
     ) -> Result<&Manifest, String> {
         if series.completed_revision.is_some() {
-            match self.late {
+            match route.late.unwrap_or(self.completeness.late) {
                 Late::Rerun => {}
-                Late::Ignore => return Err("instances came late, and completeness.late is ignore".into()),
-                Late::Hold => {
-                    return Err(
-                        "instances came late, and completeness.late is hold: overread reread has it read".into()
-                    );
-                }
+                Late::Ignore => return Err("instances came late, and late is ignore".into()),
+                Late::Hold => return Err("instances came late, and late is hold: overread reread has it read".into()),
             }
         }
-        let sender = series.sender.as_ref().map_or("", AeTitle::as_str);
-        route.matches(&series.modality, sender, &series.description)?;
+        matches(route, series)?;
         let model = self.models.iter().find(|model| model.name == route.model);
         let model = model.ok_or_else(|| format!("model {} is not served: see overread check", route.model))?;
         kind.map_or(Ok(()), |kind| model.accepts_kind(kind)).map_err(|refusal| refusal.reason)?;
@@ -117,4 +121,10 @@ impl Routing {
         }
         (titles, reason)
     }
+}
+
+/// Whether a series fulfils a route's conditions; if not, which it fails.
+pub(super) fn matches(route: &Route, series: &ReceivingSeries) -> Result<(), String> {
+    let sender = series.sender.as_ref().map_or("", AeTitle::as_str);
+    route.matches(&series.modality, sender, &series.description)
 }

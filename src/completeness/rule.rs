@@ -86,6 +86,37 @@ pub fn decide(series: &Reception, rule: &Completeness, now: Timestamp) -> Decisi
     decide_by_count(series, rule, quiet, now)
 }
 
+/// What to do now where several rules hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecisionForAll {
+    /// It is complete by all of them: their signals, in words.
+    Complete(String),
+    /// As [`Decision::AskCount`].
+    AskCount,
+    /// As [`Decision::Wait`].
+    Wait(Timestamp),
+}
+
+/// Applies the rules of all routes that a series may take. It is complete once, with the jobs of all of them, so it waits for
+/// the most patient one: no job begins before its own route's signal.
+#[must_use]
+pub fn decide_for_all(series: &Reception, rules: &[Completeness], now: Timestamp) -> DecisionForAll {
+    let mut signals: Vec<String> = Vec::new();
+    let mut wait = None;
+    for rule in rules {
+        match decide(series, rule, now) {
+            Decision::Complete(signal) => signals.push(signal.to_string()),
+            Decision::AskCount => return DecisionForAll::AskCount,
+            Decision::Wait(at) => wait = Some(wait.map_or(at, |earlier: Timestamp| earlier.min(at))),
+        }
+    }
+    if let Some(at) = wait {
+        return DecisionForAll::Wait(at);
+    }
+    signals.dedup();
+    DecisionForAll::Complete(signals.join(", "))
+}
+
 /// The peer is asked once the association is over or the quiet time has passed, and again after each quiet time in which
 /// its number was not reached. One that takes the call and never answers is not waited for longer than one whose number
 /// is not reached.
@@ -226,5 +257,19 @@ mod tests {
         assert_eq!(decide(&series(), &rule, Timestamp(1_300_000)), Decision::Complete(patience));
         let stale = Reception { counted: Some((12, Timestamp(999_999))), ..series() };
         assert_eq!(decide(&stale, &rule, Timestamp(1_300_000)), Decision::Complete(patience));
+    }
+
+    #[test]
+    fn of_several_rules_the_most_patient_one_decides() {
+        let released = Reception { released_at: Some(Timestamp(1_000_001)), ..series() };
+        let at_once = Completeness { on_release: true, ..rule() };
+        let patient = Completeness { quiet: Duration::from_secs(90), ..rule() };
+        let decide = |rules: &[Completeness], now| decide_for_all(&released, rules, Timestamp(now));
+        let complete = |words: &str| DecisionForAll::Complete(words.to_owned());
+        assert_eq!(decide(&[at_once.clone()], 1_000_002), complete("association released"));
+        let all = [at_once, rule(), patient];
+        assert_eq!(decide(&all, 1_000_002), DecisionForAll::Wait(Timestamp(1_020_000)));
+        assert_eq!(decide(&all, 1_020_000), DecisionForAll::Wait(Timestamp(1_090_000)));
+        assert_eq!(decide(&all, 1_090_000), complete("association released, quiet for 20 s, quiet for 90 s"));
     }
 }

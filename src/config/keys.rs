@@ -8,7 +8,7 @@ use super::{Association, Completeness, Delivery, Destination, Jobs, Late, Node, 
 use crate::clock::Zone;
 use crate::dicom::ae::AeTitle;
 
-/// Reads everything, so that every error is found, and only then gives up.
+/// Reads everything, so that every error is found. A wrong value counts as its default, for what else can be looked at.
 pub(super) fn read(root: &Section<'_>, base: &Path) -> Option<NodeConfig> {
     let node = read_node(&root.section("node"), base);
     let association = read_association(&root.section("association"));
@@ -17,10 +17,10 @@ pub(super) fn read(root: &Section<'_>, base: &Path) -> Option<NodeConfig> {
     let results = read_results(&root.section("results"));
     let delivery = read_delivery(&root.section("delivery"));
     let peers = peers::read_peers(root);
-    let routes = peers::read_routes(root, &peers);
+    let routes = peers::read_routes(root, &peers.titles);
     if let (Some(Some(Destination::Peer(title))), false) =
-        (completeness.as_ref().map(|c| &c.ask_count), peers.is_empty())
-        && !peers.iter().any(|peer| peer.ae_title == *title)
+        (completeness.as_ref().map(|c| &c.ask_count), peers.titles.is_empty())
+        && !peers.titles.contains(title)
     {
         root.wrong("completeness.ask_count", format!("no [[peer]] has the AE title {title}"));
     }
@@ -31,7 +31,7 @@ pub(super) fn read(root: &Section<'_>, base: &Path) -> Option<NodeConfig> {
         jobs: jobs?,
         results: results?,
         delivery: delivery?,
-        peers,
+        peers: peers.whole,
         routes,
     })
 }
@@ -86,7 +86,7 @@ fn device_name(text: &str) -> Result<String, String> {
 }
 
 fn read_association(s: &Section<'_>) -> Option<Association> {
-    let max_associations = s.whole("max_associations", Some(100), 1, 10_000);
+    let max_associations = s.whole("max_associations", Some(400), 1, 10_000);
     let max_pdu = s.whole("max_pdu", Some(131_072), 4096, 1 << 20);
     let max_instance_mb = s.whole("max_instance_mb", Some(4096), 1, 1 << 20);
     let artim = at_least_a_second(s, "artim_seconds", 30);
@@ -124,12 +124,7 @@ fn read_completeness(s: &Section<'_>) -> Option<Completeness> {
         other => Destination::parse(other).map(Some),
     });
     let count_patience = seconds(s, "count_patience_seconds", 300);
-    let late = s.parsed("late", Some("rerun"), |text| match text {
-        "ignore" => Ok(Late::Ignore),
-        "rerun" => Ok(Late::Rerun),
-        "hold" => Ok(Late::Hold),
-        other => Err(format!("should be ignore, rerun or hold, is «{other}»")),
-    });
+    let late = s.parsed("late", Some("rerun"), Late::parse);
     s.note_unknown();
     Some(Completeness {
         quiet: quiet?,

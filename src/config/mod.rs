@@ -98,8 +98,23 @@ pub enum Late {
     Hold,
 }
 
+impl Late {
+    /// As written in the configuration.
+    ///
+    /// # Errors
+    /// The words that are known.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "ignore" => Ok(Self::Ignore),
+            "rerun" => Ok(Self::Rerun),
+            "hold" => Ok(Self::Hold),
+            other => Err(format!("should be ignore, rerun or hold, is «{other}»")),
+        }
+    }
+}
+
 /// When a series is complete.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completeness {
     /// Quiet time, where nothing more special applies.
     pub quiet: Duration,
@@ -115,6 +130,20 @@ pub struct Completeness {
     pub count_patience: Duration,
     /// What a late instance does.
     pub late: Late,
+}
+
+impl Completeness {
+    /// What holds for the series of a route: its own words go first.
+    #[must_use]
+    pub fn of_route(&self, route: &Route) -> Self {
+        let mut own = self.clone();
+        if let Some(quiet) = route.quiet {
+            own = Self { quiet, quiet_by_modality: Vec::new(), quiet_by_calling_ae: Vec::new(), ..own };
+        }
+        own.on_release = route.on_release.unwrap_or(own.on_release);
+        own.late = route.late.unwrap_or(own.late);
+        own
+    }
 }
 
 /// How jobs are tried.
@@ -182,6 +211,45 @@ impl NodeConfig {
     /// # Errors
     /// Every [`ConfigError`] there is, in the order of the keys.
     pub fn load(file: &Path) -> Result<Self, Vec<ConfigError>> {
+        Inspected::load(file)?.whole()
+    }
+
+    /// Reads a text that stands for `file`, with an environment of the caller's.
+    ///
+    /// # Errors
+    /// Every [`ConfigError`] there is.
+    pub fn from_text(
+        file: &Path,
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        Inspected::from_text(file, text, environment)?.whole()
+    }
+
+    /// The peer with this title.
+    #[must_use]
+    pub fn peer(&self, title: &AeTitle) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.ae_title == *title)
+    }
+}
+
+/// A configuration with everything that is wrong with it, for whoever looks further than its errors.
+#[derive(Debug)]
+pub struct Inspected {
+    /// What could be read: a wrong value counts as its default, a peer or a route that lacks something is left out.
+    /// No node may run by it while there are errors.
+    pub config: NodeConfig,
+    /// Everything that is wrong, in the order of the keys.
+    pub errors: Vec<ConfigError>,
+    tree: Tree,
+}
+
+impl Inspected {
+    /// Reads `file` and the process's environment.
+    ///
+    /// # Errors
+    /// Where nothing can be read: the file is not there, or is no TOML.
+    pub fn load(file: &Path) -> Result<Self, Vec<ConfigError>> {
         let text = std::fs::read_to_string(file).map_err(|e| {
             let message = format!("cannot be read: {e}");
             vec![ConfigError { origin: file.display().to_string(), key: String::new(), message }]
@@ -191,11 +259,7 @@ impl NodeConfig {
         Self::from_text(file, &text, environment)
     }
 
-    /// Reads a text that stands for `file`, with an environment of the caller's.
-    ///
-    /// # Errors
-    /// Every [`ConfigError`] there is.
-    pub fn from_text(
+    fn from_text(
         file: &Path,
         text: &str,
         environment: impl Iterator<Item = (String, String)>,
@@ -208,15 +272,25 @@ impl NodeConfig {
         root.note_unknown();
         let errors = errors.into_vec();
         match config {
-            Some(config) if errors.is_empty() => Ok(config),
-            _ => Err(errors),
+            Some(config) => Ok(Self { config, errors, tree }),
+            None => Err(errors),
         }
     }
 
-    /// The peer with this title.
+    fn whole(self) -> Result<NodeConfig, Vec<ConfigError>> {
+        if self.errors.is_empty() { Ok(self.config) } else { Err(self.errors) }
+    }
+
+    /// Whether something is wrong with a key itself, such as `node.models`.
     #[must_use]
-    pub fn peer(&self, title: &AeTitle) -> Option<&Peer> {
-        self.peers.iter().find(|peer| peer.ae_title == *title)
+    pub fn is_wrong(&self, key: &str) -> bool {
+        self.errors.iter().any(|error| error.key == key)
+    }
+
+    /// What is found to be wrong with a key beyond the configuration, with the place of the key.
+    #[must_use]
+    pub fn error(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError { origin: self.tree.origin(key), key: key.to_owned(), message: message.into() }
     }
 }
 

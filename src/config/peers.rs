@@ -1,7 +1,9 @@
 //! Peers and routes: who may call, whom we call, and which model reads what for whom.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use super::Late;
 use super::section::Section;
 use crate::dicom::ae::{AeTitle, AeTitleError};
 
@@ -16,6 +18,8 @@ pub struct Peer {
     pub port: u16,
     /// What it may ask of us.
     pub may: Vec<May>,
+    /// Its key in the configuration, `peer[0]`, by which its place there is found.
+    pub key: String,
 }
 
 /// A service that a peer may use.
@@ -76,6 +80,14 @@ pub struct Route {
     pub calling_ae: Vec<String>,
     /// Series descriptions, with wildcards; empty: any.
     pub series_description: Vec<String>,
+    /// Quiet time of its series, where `[completeness]` does not say it.
+    pub quiet: Option<Duration>,
+    /// Whether a release completes its series, likewise.
+    pub on_release: Option<bool>,
+    /// What a late instance does, likewise.
+    pub late: Option<Late>,
+    /// Its key in the configuration, `route[0]`, by which its place there is found.
+    pub key: String,
 }
 
 impl Route {
@@ -123,8 +135,16 @@ pub fn wildcard_matches(pattern: &str, value: &str) -> bool {
     pattern[p..].iter().all(|&c| c == '*')
 }
 
-pub(super) fn read_peers(root: &Section<'_>) -> Vec<Peer> {
-    let mut peers: Vec<Peer> = Vec::new();
+/// What is read of all `[[peer]]`.
+pub(super) struct Peers {
+    /// Those of which everything could be read.
+    pub(super) whole: Vec<Peer>,
+    /// The titles of all: one whose port is wrong is still a peer that routes may name.
+    pub(super) titles: Vec<AeTitle>,
+}
+
+pub(super) fn read_peers(root: &Section<'_>) -> Peers {
+    let (mut whole, mut titles) = (Vec::new(), Vec::new());
     for s in root.sections("peer") {
         let ae_title = s.parsed("ae_title", None, AeTitle::parse);
         let host = s.parsed("host", None, host_name);
@@ -135,16 +155,16 @@ pub(super) fn read_peers(root: &Section<'_>) -> Vec<Peer> {
             .filter_map(|word| May::parse(word).map_err(|e| s.wrong("may", e)).ok())
             .collect();
         s.note_unknown();
-        let (Some(ae_title), Some(host), Some(port)) = (ae_title, host, port.and_then(|p| u16::try_from(p).ok()))
-        else {
-            continue;
-        };
-        if peers.iter().any(|peer| peer.ae_title == ae_title) {
+        let Some(ae_title) = ae_title else { continue };
+        if titles.contains(&ae_title) {
             s.wrong("ae_title", format!("another [[peer]] has the title {ae_title} too"));
         }
-        peers.push(Peer { ae_title, host, port, may });
+        titles.push(ae_title.clone());
+        if let (Some(host), Some(port)) = (host, port.and_then(|p| u16::try_from(p).ok())) {
+            whole.push(Peer { ae_title, host, port, may, key: s.path().to_owned() });
+        }
     }
-    peers
+    Peers { whole, titles }
 }
 
 fn host_name(text: &str) -> Result<String, String> {
@@ -156,7 +176,7 @@ fn host_name(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn read_routes(root: &Section<'_>, peers: &[Peer]) -> Vec<Route> {
+pub(super) fn read_routes(root: &Section<'_>, peers: &[AeTitle]) -> Vec<Route> {
     let mut routes = Vec::new();
     for s in root.sections("route") {
         let model = s.text("model", None);
@@ -170,7 +190,7 @@ pub(super) fn read_routes(root: &Section<'_>, peers: &[Peer]) -> Vec<Route> {
         }
         for destination in &send_to {
             if let Destination::Peer(title) = destination
-                && !peers.iter().any(|peer| peer.ae_title == *title)
+                && !peers.contains(title)
             {
                 s.wrong("send_to", format!("no [[peer]] has the AE title {title}"));
             }
@@ -178,9 +198,24 @@ pub(super) fn read_routes(root: &Section<'_>, peers: &[Peer]) -> Vec<Route> {
         let modality = s.texts("modality", &[]);
         let calling_ae = s.texts("calling_ae", &[]);
         let series_description = s.texts("series_description", &[]);
+        let quiet = s.is_given("quiet_seconds").then(|| s.whole("quiet_seconds", None, 0, 86_400)).flatten();
+        let on_release = s.is_given("on_release").then(|| s.flag("on_release", false));
+        let late = s.is_given("late").then(|| s.parsed("late", None, Late::parse)).flatten();
         s.note_unknown();
         if let Some(model) = model {
-            routes.push(Route { model, send_to, modality, calling_ae, series_description });
+            let key = s.path().to_owned();
+            let quiet = quiet.map(Duration::from_secs);
+            routes.push(Route {
+                model,
+                send_to,
+                modality,
+                calling_ae,
+                series_description,
+                quiet,
+                on_release,
+                late,
+                key,
+            });
         }
     }
     routes

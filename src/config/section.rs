@@ -46,6 +46,11 @@ impl<'a> Section<'a> {
         Self { tree, errors, path: path.to_owned(), table, asked: RefCell::default() }
     }
 
+    /// The key of this table, such as `peer[0]`.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     fn key(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
@@ -53,6 +58,11 @@ impl<'a> Section<'a> {
     fn value(&self, name: &'static str) -> Option<&'a Value> {
         self.asked.borrow_mut().insert(name);
         self.table?.get(name)
+    }
+
+    /// Whether the table has this key.
+    pub(super) fn is_given(&self, name: &'static str) -> bool {
+        self.value(name).is_some()
     }
 
     /// Notes that `name` is wrong.
@@ -82,7 +92,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A text, as `parse` understands it. `None`, with an error noted, where it is missing without default or wrong.
+    /// A text, as `parse` understands it. A wrong one is noted, and the default stands for it; `None` where there is none.
     pub(super) fn parsed<T, E: std::fmt::Display>(
         &self,
         name: &'static str,
@@ -90,7 +100,7 @@ impl<'a> Section<'a> {
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
         let text = self.text(name, default)?;
-        parse(&text).map_err(|e| self.wrong(name, e.to_string())).ok()
+        parse(&text).map_err(|e| self.wrong(name, e.to_string())).ok().or_else(|| parse(default?).ok())
     }
 
     /// A text.
@@ -105,7 +115,7 @@ impl<'a> Section<'a> {
             Some(Value { kind: ValueKind::String(text), .. }) => Some(text.clone()),
             Some(other) => {
                 self.wrong(name, format!("should be a text, is {}", kind_of(other)));
-                None
+                default.map(str::to_owned)
             }
         }
     }
@@ -139,7 +149,7 @@ impl<'a> Section<'a> {
         };
         if number.is_none_or(|n| n < least || n > most) {
             self.wrong(name, format!("should be a whole number from {least} to {most}, is {}", shown(value)));
-            return None;
+            return default;
         }
         number
     }

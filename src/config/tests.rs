@@ -37,6 +37,15 @@ fn all_errors_come_at_once_with_file_line_and_key() {
 }
 
 #[test]
+fn a_peer_with_a_wrong_port_is_still_one_that_routes_may_name() {
+    let text = "[[peer]]\nae_title = \"PACS\"\nhost = \"10.0.0.1\"\nport = 70000\n\n\
+                [[route]]\nmodel = \"x\"\nsend_to = [\"PACS\"]\n";
+    let errors = load(text, &[]).unwrap_err();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("etc/overread.toml:4: peer[0].port: "), "{errors:?}");
+}
+
+#[test]
 fn a_pacs_that_is_down_is_never_called_without_a_pause() {
     let errors = load("[delivery]\nretry_seconds = 0\nlongest_retry_seconds = 0\n", &[]).unwrap_err();
     let keys: Vec<bool> = errors.iter().map(|e| e.contains("_seconds: should be a whole number from 1 to")).collect();
@@ -84,6 +93,10 @@ fn routes_say_which_condition_fails() {
         modality: vec!["CT".into()],
         calling_ae: vec![],
         series_description: vec!["*lung*".into(), "thor?x*".into()],
+        quiet: None,
+        on_release: None,
+        late: None,
+        key: "route[0]".into(),
     };
     assert_eq!(route.matches("CT", "X", "Soft LUNG 1.0"), Ok(()));
     assert_eq!(route.matches("MR", "X", "lung").unwrap_err(), "modality «MR» is none of CT");
@@ -118,4 +131,24 @@ fn the_offset_of_dates_is_the_machines_or_a_given_one() {
         let errors = offset(wrong).unwrap_err();
         assert!(errors[0].contains("results.utc_offset: "), "{errors:?}");
     }
+}
+
+#[test]
+fn a_route_has_signals_of_its_own_and_else_those_of_all() {
+    let peer = "[[peer]]\nae_title = \"PACS\"\nhost = \"a\"\nport = 1\n";
+    let route = "[[route]]\nmodel = \"m\"\nsend_to = [\"PACS\"]\n";
+    let all = "[completeness]\nquiet_seconds = 20\nquiet_by_modality = { CT = 10 }\nlate = \"hold\"\n";
+    let own = "quiet_seconds = 3\non_release = true\nlate = \"ignore\"\n";
+    let config = load(&format!("{all}{peer}{route}{route}{own}"), &[]).unwrap();
+    let of = |index: usize| config.completeness.of_route(&config.routes[index]);
+    assert_eq!(of(0), config.completeness);
+    let quick = of(1);
+    assert_eq!((quick.quiet, quick.on_release, quick.late), (Duration::from_secs(3), true, Late::Ignore));
+    assert_eq!(quick.quiet_by_modality, [], "the route's own time goes before every other");
+    let errors = load(&format!("{peer}{route}late = \"never\"\nquiet_seconds = -1\n"), &[]).unwrap_err();
+    assert!(
+        errors[0].starts_with("etc/overread.toml:9: route[0].quiet_seconds: should be a whole number"),
+        "{errors:?}"
+    );
+    assert!(errors[1].starts_with("etc/overread.toml:8: route[0].late: should be ignore, rerun or hold"), "{errors:?}");
 }

@@ -6,6 +6,7 @@ use sqlx::{QueryBuilder, Row};
 
 use super::commit::NewRow;
 use super::error::StoreError;
+use super::fold::fold_person_names;
 use super::ids::SeriesKey;
 use super::layout::Origin;
 use super::row::{IndexRow, PatientColumns, SeriesColumns, StudyColumns};
@@ -18,7 +19,7 @@ const STUDY: &str = "study_date, study_time, accession_number, study_id, study_d
 const SERIES: &str = "modality, series_number, series_description, series_date, series_time, \
      body_part, protocol_name, laterality, patient_position, performed_date, performed_time, requested_procedure_id, \
      scheduled_step_id, station_name, institution_name, manufacturer, manufacturer_model, performing_physician, \
-     operators_name, announced_instances";
+     performing_physician_folded, operators_name, operators_name_folded, announced_instances";
 
 type Values<'a> = Separated<'a, Sqlite, &'static str>;
 
@@ -64,7 +65,9 @@ fn series_values(values: &mut Values<'_>, series: &SeriesColumns) {
         .push_bind(series.manufacturer.clone())
         .push_bind(series.manufacturer_model.clone())
         .push_bind(series.performing_physician.clone())
+        .push_bind(fold_person_names(&series.performing_physician))
         .push_bind(series.operators_name.clone())
+        .push_bind(fold_person_names(&series.operators_name))
         .push_bind(series.announced_instances);
 }
 

@@ -14,6 +14,11 @@ pub fn fold_person_name(name: &str) -> String {
     groups.join("=").trim_end_matches('=').to_owned()
 }
 
+/// Several names, joined by backslashes, each as [`fold_person_name`] has it.
+pub(super) fn fold_person_names(names: &str) -> String {
+    names.split('\\').map(fold_person_name).collect::<Vec<_>>().join("\\")
+}
+
 fn fold_letters(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();

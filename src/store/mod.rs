@@ -64,6 +64,8 @@ mod queue;
 
 mod aside;
 
+mod reserve;
+
 mod record;
 
 mod series;
@@ -123,6 +125,7 @@ use commit::Writer;
 use in_flight::InFlight;
 use layout::Layout;
 use queue::CommitQueue;
+use reserve::Reserve;
 use unreadable::Unreadable;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -179,6 +182,7 @@ struct Inner {
     /// Until when the jobs that run here are their workers', by [`Clock::steady_ms`].
     leases: std::sync::Mutex<HashMap<JobId, i64>>,
     unreadable: Unreadable,
+    reserve: Reserve,
     changes: Changes,
     /// Held as long as the store is open for running; nothing for a tool that looks in beside a running node.
     lock: Option<File>,
@@ -294,6 +298,7 @@ impl Store {
             jobs: watch::Sender::new(()),
             deliveries: watch::Sender::new(()),
         };
+        let reserve = Reserve::new(options.reserve_bytes);
         let runtime = tokio::runtime::Handle::current();
         let queue = Arc::new(CommitQueue::new(writer.clone(), changes.series.clone(), runtime));
         Self {
@@ -311,6 +316,7 @@ impl Store {
                 in_flight: Arc::default(),
                 leases: std::sync::Mutex::default(),
                 unreadable: Unreadable::default(),
+                reserve,
                 changes,
                 lock,
             }),

@@ -62,10 +62,7 @@ impl Store {
     /// [`StoreError::DiskReserve`]: answer A700H before any data is taken.
     pub fn begin_instance(&self, instance: NewInstance) -> Result<IncomingFile, StoreError> {
         let inner = &self.inner;
-        let free = free_bytes(inner.layout.root())?;
-        if free < inner.options.reserve_bytes {
-            return Err(StoreError::DiskReserve { free, reserve: inner.options.reserve_bytes });
-        }
+        inner.reserve.check(free_bytes(inner.layout.root())?)?;
         Ok(IncomingFile::new(inner.layout.clone(), instance))
     }
 

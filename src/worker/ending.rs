@@ -32,10 +32,12 @@ pub(super) struct NotDone {
     /// Who must act.
     acts: &'static str,
     may_pass: bool,
+    /// When this attempt was.
+    begun: Instant,
 }
 
 impl NotDone {
-    fn not_read(job: &ClaimedJob, error: &ReadingError) -> Self {
+    fn not_read(job: &ClaimedJob, error: &ReadingError, begun: Instant) -> Self {
         let (model, series) = (job.model_name.clone(), job.series_instance_uid.clone());
         Self {
             lease: job.lease(),
@@ -47,6 +49,7 @@ impl NotDone {
             code: error.code(),
             acts: error.acts(),
             may_pass: error.may_pass(),
+            begun,
         }
     }
 }
@@ -54,11 +57,17 @@ impl NotDone {
 impl Worker {
     /// Ends a job of which the index does not say what there is to read: with a report on what it does say, where it will
     /// not say more another time.
-    pub(super) async fn not_prepared(&self, job: ClaimedJob, error: StoreError, drained: &CancellationToken) {
+    pub(super) async fn not_prepared(
+        &self,
+        job: ClaimedJob,
+        error: StoreError,
+        begun: Instant,
+        drained: &CancellationToken,
+    ) {
         let readable = self.store.readable_instances(job.series, job.revision).await.unwrap_or_default();
         let files: Vec<PathBuf> = readable.iter().map(|instance| instance.path().to_owned()).collect();
         let error = ReadingError::Index { cause: error.to_string(), may_pass: !error.is_damage() };
-        self.not_done(job, error, &files, drained).await;
+        self.not_done(job, error, (begun, &files), drained).await;
     }
 
     /// Saves what was made of a job, which was begun then from these files; where that cannot be, the job ends with this
@@ -91,7 +100,7 @@ impl Worker {
             Err(error) => ReadingError::NotSaved(error.to_string()),
         };
         if let Some(job) = self.job_of(&lease, drained).await {
-            self.not_done(job, error, files, drained).await;
+            self.not_done(job, error, (begun, files), drained).await;
         }
     }
 
@@ -119,15 +128,16 @@ impl Worker {
         }
     }
 
-    /// Ends a job that was not read: with a report where it has failed for good and one is wanted.
+    /// Ends a job that was begun then and was not read from these files: with a report where it has failed for good and one is
+    /// wanted.
     pub(super) async fn not_done(
         &self,
         job: ClaimedJob,
         error: ReadingError,
-        files: &[PathBuf],
+        (begun, files): (Instant, &[PathBuf]),
         drained: &CancellationToken,
     ) {
-        let not_done = NotDone::not_read(&job, &error);
+        let not_done = NotDone::not_read(&job, &error, begun);
         if self.report_failures && self.is_last(&not_done) && !matches!(error, ReadingError::Mixed(_)) {
             // The job of a later revision says what there is to say; where that cannot be known, this one does.
             let is_outdated = self.store.is_outdated(&job).await.unwrap_or(false);
@@ -249,18 +259,18 @@ fn told_withheld(lease: &Lease, model: &str, withheld: &[AeTitle]) {
 
 /// Says how a job ended.
 fn told(not_done: &NotDone, end: JobEnd) {
-    let NotDone { lease, model, series, attempt, cause, code, acts, .. } = not_done;
-    let id = lease.job();
+    let NotDone { lease, model, series, attempt, cause, code, acts, begun, .. } = not_done;
+    let (id, duration_ms) = (lease.job(), milliseconds(begun.elapsed()));
     match end {
         JobEnd::Queued => tracing::warn!(
-            job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, "job will be tried again"
+            job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, duration_ms, "job will be tried again"
         ),
         JobEnd::Superseded => tracing::warn!(
-            job.id = %id, model.name = model, series.uid = %series, attempt, code, cause,
+            job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, duration_ms,
             "job was not done; a later revision of the series is read instead"
         ),
         JobEnd::Failed => tracing::error!(
-            job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, who = acts, "job failed"
+            job.id = %id, model.name = model, series.uid = %series, attempt, code, cause, who = acts, duration_ms, "job failed"
         ),
     }
 }

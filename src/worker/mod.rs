@@ -86,12 +86,12 @@ impl Worker {
         let prepared = match self.prepare(&job).await {
             Ok(prepared) => prepared,
             Err(error) => {
-                return self.renewing(lease, self.not_prepared(job, error, drained)).await;
+                return self.renewing(lease, self.not_prepared(job, error, begun, drained)).await;
             }
         };
         if job.tries > self.jobs.attempts {
             let vanished = ReadingError::Vanished(job.cause.clone());
-            return self.renewing(lease, self.not_done(job, vanished, &prepared.files, drained)).await;
+            return self.renewing(lease, self.not_done(job, vanished, (begun, &prepared.files), drained)).await;
         }
         let (worker, input, date) = (self.clone(), prepared.clone(), job.created_at);
         let reading = tokio::task::spawn_blocking(move || worker.read(&model, input, date));
@@ -116,7 +116,7 @@ impl Worker {
             Err(ReadingError::Engine(error @ EngineError::MemoryInUse { .. })) if !job.alone => {
                 self.put_back_to_run_alone(job, &error).await;
             }
-            Err(error) => self.renewing(lease, self.not_done(job, error, &prepared.files, drained)).await,
+            Err(error) => self.renewing(lease, self.not_done(job, error, (begun, &prepared.files), drained)).await,
         }
     }
 

@@ -111,7 +111,7 @@ async fn a_job_whose_series_could_not_be_looked_up_at_its_last_attempt_is_report
         let bench = Bench::new().await;
         bench.complete(&["good"]).await;
         let job = bench.claim().await.unwrap();
-        worker(&bench, attempts).not_prepared(job, StoreError::Closed, &CancellationToken::new()).await;
+        worker(&bench, attempts).not_prepared(job, StoreError::Closed, Instant::now(), &CancellationToken::new()).await;
         assert_eq!((bench.text("SELECT state FROM job").await.as_str(), made(&bench).await), (state, results));
         assert!(bench.text("SELECT cause FROM job").await.contains("the series could not be looked up"));
     }
@@ -125,7 +125,7 @@ async fn what_an_untrained_package_makes_goes_to_nobody_where_that_is_not_allowe
         let worker = Worker { allow_untrained, ..worker(&bench, 3) };
         let job = bench.claim().await.unwrap();
         let files = worker.prepare(&job).await.unwrap().files;
-        worker.not_done(job, ReadingError::Unreadable, &files, &CancellationToken::new()).await;
+        worker.not_done(job, ReadingError::Unreadable, (Instant::now(), &files), &CancellationToken::new()).await;
         assert_eq!(made(&bench).await, ("failure report".to_owned(), deliveries), "allowed: {allow_untrained}");
         assert_eq!(bench.number("SELECT untrained FROM job").await, 1);
     }
@@ -161,7 +161,7 @@ async fn an_outdated_job_that_fails_leaves_the_word_to_that_of_the_later_revisio
         if is_outdated {
             bench.complete_late(4, &["good"]).await;
         }
-        worker.not_done(job, ReadingError::Unreadable, &files, &CancellationToken::new()).await;
+        worker.not_done(job, ReadingError::Unreadable, (Instant::now(), &files), &CancellationToken::new()).await;
         assert_eq!(bench.text("SELECT state FROM job WHERE revision = 3").await, "failed");
         assert_eq!(made(&bench).await, results, "outdated: {is_outdated}");
     }

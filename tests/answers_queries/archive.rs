@@ -184,6 +184,9 @@ fn study(number: usize, random: &mut Random, rows: &mut Vec<Row>) {
         series.put(tags::MODALITY, VR::CS, modality);
         series.put(tags::SERIES_NUMBER, VR::IS, &series_number.to_string());
         series.put(tags::SERIES_DESCRIPTION, VR::LO, random.pick(&DESCRIPTIONS));
+        series.put(tags::PERFORMING_PHYSICIAN_NAME, VR::PN, random.pick(&NAMES));
+        let operators: Vec<&str> = (0..random.below(4)).map(|_| random.pick(&NAMES)).collect();
+        series.put(tags::OPERATORS_NAME, VR::PN, &operators.join("\\"));
         for instance_number in 1..=1 + random.below(2) {
             let mut instance = series.clone();
             let uid = format!("1.2.{number}.{series_number}.{instance_number}");

@@ -18,7 +18,7 @@ const LEVELS: [(&str, Tag); 4] = [
 ];
 
 /// Keys with the level from which on they can be asked for.
-const KEYS: [(usize, Tag, VR); 16] = [
+const KEYS: [(usize, Tag, VR); 18] = [
     (0, tags::PATIENT_ID, VR::LO),
     (0, tags::PATIENT_NAME, VR::PN),
     (0, tags::PATIENT_BIRTH_DATE, VR::DA),
@@ -32,6 +32,8 @@ const KEYS: [(usize, Tag, VR); 16] = [
     (2, tags::MODALITY, VR::CS),
     (2, tags::SERIES_NUMBER, VR::IS),
     (2, tags::SERIES_DESCRIPTION, VR::LO),
+    (2, tags::PERFORMING_PHYSICIAN_NAME, VR::PN),
+    (2, tags::OPERATORS_NAME, VR::PN),
     (3, tags::SOP_CLASS_UID, VR::UI),
     (3, tags::INSTANCE_NUMBER, VR::IS),
     (3, tags::IMAGE_TYPE, VR::CS),
@@ -71,7 +73,8 @@ pub fn question(archive: &Archive, random: &mut Random) -> Asked {
 }
 
 fn vague(value: &str, vr: VR, random: &mut Random) -> String {
-    let characters: Vec<char> = value.split('\\').next().unwrap_or_default().chars().collect();
+    let values: Vec<&str> = value.split('\\').collect();
+    let characters: Vec<char> = random.pick(&values).chars().collect();
     let text: String = characters.iter().collect();
     let cut = random.below(characters.len() + 1);
     let (begin, end): (String, String) = (characters[..cut].iter().collect(), characters[cut..].iter().collect());
@@ -155,7 +158,7 @@ fn key_fits(vr: VR, key: &str, stored: &str) -> bool {
         return true;
     }
     values.iter().any(|value| match vr {
-        VR::PN => name_fits(value, stored),
+        VR::PN => stored.split('\\').any(|one| name_fits(value, one)),
         VR::DA => {
             !stored.is_empty()
                 && range_fits(&value.replace('.', ""), &stored.replace('.', ""), |d| (d.to_owned(), d.to_owned()))

@@ -1,22 +1,10 @@
 //! Archives of every kind of ill will: each ends in one clear line and a row, and what lies beside it is read.
 
-use std::io::{Cursor, Write};
-
 use bytes::Bytes;
-use zip::write::SimpleFileOptions;
 
 use super::{Desk, PARTLY};
 use crate::testkit::chest::Series;
-
-/// An archive with these entries, deflated.
-pub(crate) fn zipped(entries: impl IntoIterator<Item = (String, Bytes)>) -> Vec<u8> {
-    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, bytes) in entries {
-        writer.start_file(name, SimpleFileOptions::default()).unwrap();
-        writer.write_all(&bytes).unwrap();
-    }
-    writer.finish().unwrap().into_inner()
-}
+use crate::testkit::instance::zipped;
 
 fn entries(series: &Series) -> Vec<(String, Bytes)> {
     series.files().into_iter().enumerate().map(|(number, file)| (format!("{number}.dcm"), file)).collect()

@@ -79,7 +79,8 @@ impl Series {
         (0..self.slices).map(|slice| part10(&self.data_set(slice), uids::EXPLICIT_VR_LITTLE_ENDIAN)).collect()
     }
 
-    fn data_set(&self, slice: usize) -> DataSet {
+    /// A slice, for a test that changes something in it.
+    pub(crate) fn data_set(&self, slice: usize) -> DataSet {
         let mut ds = DataSet::new();
         ds.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
         ds.put_text(tags::IMAGE_TYPE, VR::CS, self.image_type);

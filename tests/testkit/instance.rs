@@ -1,10 +1,13 @@
 //! Instances to send.
 
+use std::io::{Cursor, Write};
+
 use bytes::Bytes;
 use overread::dicom::data_set::DataSet;
 use overread::dicom::encode::{Layout, encode, part10_header};
 use overread::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use overread::dicom::{VR, tags};
+use zip::write::SimpleFileOptions;
 
 use super::wire::CT;
 
@@ -39,4 +42,27 @@ pub(crate) fn file(data_set: &[u8], instance: &str, transfer_syntax: &str) -> By
     );
     file.extend_from_slice(data_set);
     file.into()
+}
+
+/// An archive with these entries, deflated.
+pub(crate) fn zipped(entries: impl IntoIterator<Item = (String, Bytes)>) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in entries {
+        writer.start_file(name, SimpleFileOptions::default()).unwrap();
+        writer.write_all(&bytes).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// 28 bytes that declare a pixel data element of nearly 4 GB.
+pub(crate) fn four_gigabytes() -> Vec<u8> {
+    let mut bytes = vec![0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0xFF];
+    bytes.resize(28, 0);
+    bytes
+}
+
+/// Sequences in sequences, in Explicit VR Little Endian, of which none ends.
+pub(crate) fn ten_thousand_deep() -> Vec<u8> {
+    let sequence = [0x08, 0, 0x15, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
+    [sequence.as_slice(), &[0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]].concat().repeat(10_000)
 }

@@ -1,12 +1,13 @@
 //! A node that receives, on a port and in a folder of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use overread::association::requestor::{ContextProposal, PeerAddress, Requestor};
 use overread::association::{AcceptorPolicy, AssociationError, KnownPeer, Timers};
 use overread::clock::Clock;
+use overread::config::NodeConfig;
 use overread::dicom::ae::AeTitle;
 use overread::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use overread::scp::{Listener, ScpOptions};
@@ -36,9 +37,11 @@ pub(crate) struct NodeBuilder {
 }
 
 impl NodeBuilder {
-    /// Anybody may call, and timers are long enough for a machine that has much to do.
+    /// Anybody may call, as many at a time as the shipped configuration says, and timers are long enough for a machine that has
+    /// much to do.
     pub(crate) fn new() -> Self {
         let long = Duration::from_secs(30);
+        let shipped = NodeConfig::from_text(Path::new("overread.toml"), "", std::iter::empty()).unwrap();
         let timers = Timers { artim: long, read: long, write: long, idle: long, connect: long, response: long };
         let options = ScpOptions {
             policy: AcceptorPolicy {
@@ -48,7 +51,7 @@ impl NodeBuilder {
                 max_pdu: 16_384,
             },
             timers,
-            max_associations: 400,
+            max_associations: shipped.association.max_associations,
             max_instance_bytes: 64 * 1024 * 1024,
             drain: Duration::from_secs(10),
         };

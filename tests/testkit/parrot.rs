@@ -31,6 +31,15 @@ impl Parrot {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// A message on the first context: its command set, and its data set in pieces.
+    pub(crate) async fn say_message(&mut self, command: &[u8], data_set: &[u8]) {
+        self.say(&wire::p_data(&[(1, wire::LAST_COMMAND, command)])).await;
+        for piece in data_set.chunks(10_000) {
+            self.say(&wire::p_data(&[(1, wire::DATA, piece)])).await;
+        }
+        self.say(&wire::p_data(&[(1, wire::LAST_DATA, b"")])).await;
+    }
+
     /// Says as much as the node still takes.
     pub(crate) async fn try_say(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;

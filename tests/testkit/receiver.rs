@@ -24,6 +24,8 @@ use super::wire::{
 pub(crate) enum Answer {
     /// A C-STORE-RSP with this status; 0000H keeps the instance.
     Status(u16),
+    /// A C-STORE-RSP with this status and this Error Comment (0000,0902).
+    Comment(u16, &'static str),
     /// Nothing, for as long as the sender waits.
     Stall,
     /// A-ABORT.
@@ -189,7 +191,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
         }
         let Some((context, command, data_set)) = message.whole() else { continue };
         let context = contexts.iter().find(|c| c.id == context)?;
-        let mut status = 0;
+        let (mut status, mut comment) = (0, "");
         if command.field() == 0x0001 {
             let sop_class = command.text(0x0002);
             let answer = (shared.script.lock().unwrap())(&sop_class);
@@ -201,13 +203,14 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
                 data_set,
                 answer,
             });
-            status = match answer {
-                Answer::Status(status) => status,
+            (status, comment) = match answer {
+                Answer::Status(status) => (status, ""),
+                Answer::Comment(status, comment) => (status, comment),
                 Answer::Stall => return wait_for_the_end(&mut stream).await,
                 Answer::Abort => return stream.write_all(&A_ABORT).await.ok(),
             };
         }
-        stream.write_all(&response(context.id, &command, status)).await.ok()?;
+        stream.write_all(&response(context.id, &command, status, comment)).await.ok()?;
     }
 }
 
@@ -217,13 +220,15 @@ async fn wait_for_the_end(stream: &mut TcpStream) -> Option<()> {
 }
 
 /// C-STORE-RSP or C-ECHO-RSP.
-fn response(context: u8, request: &Heard, status: u16) -> Vec<u8> {
+fn response(context: u8, request: &Heard, status: u16, comment: &str) -> Vec<u8> {
+    let comment = if comment.is_empty() { Vec::new() } else { element(0x0902, comment.as_bytes()) };
     let command = [
         element(0x0002, &uid(&request.text(0x0002))),
         element(0x0100, &(request.field() | 0x8000).to_le_bytes()),
         element(0x0120, &request.own_message_id().to_le_bytes()),
         element(0x0800, &[1, 1]),
         element(0x0900, &status.to_le_bytes()),
+        comment,
     ]
     .concat();
     p_data(&[(context, LAST_COMMAND, &command)])

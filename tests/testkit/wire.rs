@@ -2,6 +2,7 @@
 
 pub(crate) const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 pub(crate) const VERIFICATION: &str = "1.2.840.10008.1.1";
+pub(crate) const STUDY_ROOT: &str = "1.2.840.10008.5.1.4.1.2.2.1";
 pub(crate) const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
 pub(crate) const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
 pub(crate) const A_RELEASE_RQ: [u8; 10] = [5, 0, 0, 0, 0, 4, 0, 0, 0, 0];
@@ -110,6 +111,18 @@ pub(crate) fn store(message_id: u16, sop_instance: &str) -> Vec<u8> {
         element(0x0700, &[0, 0]),
         element(0x0800, &[1, 0]),
         element(0x1000, &uid(sop_instance)),
+    ]
+    .concat()
+}
+
+/// C-FIND-RQ of the Study Root model.
+pub(crate) fn find(message_id: u16) -> Vec<u8> {
+    [
+        element(0x0002, &uid(STUDY_ROOT)),
+        element(0x0100, &[0x20, 0]),
+        element(0x0110, &message_id.to_le_bytes()),
+        element(0x0700, &[0, 0]),
+        element(0x0800, &[1, 0]),
     ]
     .concat()
 }

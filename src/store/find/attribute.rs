@@ -41,11 +41,13 @@ pub(super) enum Column {
     /// A person name; the columns that matching looks at have the endings `_folded` (all component groups),
     /// `_ideographic` and `_phonetic`.
     Name(&'static str),
+    /// Person names joined by backslashes, of which any may match; folded in the column with the ending `_folded`.
+    Names(&'static str),
     /// Values joined by backslashes, of which any may match.
     Many(&'static str),
     /// A whole number or null.
     Number(&'static str),
-    /// Counted (PS3.4 section C.3.4) or seldom asked for: returned, never matched.
+    /// Counted (PS3.4 section C.3.4): returned, never matched.
     Returned(&'static str),
 }
 
@@ -82,7 +84,7 @@ const fn within(sequence: Tag, level: Level, tag: Tag, vr: VR, column: Column) -
     Attribute { tag, vr, level, within: Some(sequence), column }
 }
 
-use Column::{Many, Name, Number, Returned, Text, Time};
+use Column::{Many, Name, Names, Number, Returned, Text, Time};
 use Level::{Image, Patient, Series, Study};
 
 /// How many studies, series and instances the patient of the row has.
@@ -127,8 +129,8 @@ static ATTRIBUTES: &[Attribute] = &[
     at(Series, tags::INSTITUTION_NAME, VR::LO, Text("series.institution_name")),
     at(Series, tags::MANUFACTURER, VR::LO, Text("series.manufacturer")),
     at(Series, tags::MANUFACTURER_MODEL_NAME, VR::LO, Text("series.manufacturer_model")),
-    at(Series, tags::PERFORMING_PHYSICIAN_NAME, VR::PN, Returned("series.performing_physician")),
-    at(Series, tags::OPERATORS_NAME, VR::PN, Returned("series.operators_name")),
+    at(Series, tags::PERFORMING_PHYSICIAN_NAME, VR::PN, Names("series.performing_physician")),
+    at(Series, tags::OPERATORS_NAME, VR::PN, Names("series.operators_name")),
     at(Series, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, Returned("series.number_of_instances")),
     within(
         tags::REQUEST_ATTRIBUTES_SEQUENCE,

@@ -82,9 +82,11 @@ impl Plan {
 /// A column as text, never null.
 fn returned(attribute: &Attribute, level: Level) -> String {
     match attribute.column {
-        Column::Text(column) | Column::Time(column) | Column::Name(column) | Column::Many(column) => {
-            spelt(column, level)
-        }
+        Column::Text(column)
+        | Column::Time(column)
+        | Column::Name(column)
+        | Column::Names(column)
+        | Column::Many(column) => spelt(column, level),
         Column::Number(column) | Column::Returned(column) => {
             format!("coalesce({} || '', '')", spelt(column, level))
         }
@@ -155,14 +157,22 @@ impl Where {
                 let values = values_of(&spelt(column, self.level));
                 let _ = write!(self.sql, "EXISTS (SELECT 1 FROM {values} AS one WHERE one.value {IN_LIST})");
             }
-            Column::Time(_) | Column::Name(_) | Column::Returned(_) => return false,
+            Column::Time(_) | Column::Name(_) | Column::Names(_) | Column::Returned(_) => return false,
         }
         true
     }
 
     fn matching(&mut self, column: &Column, matching: &Matching) {
         match (column, matching) {
-            (Column::Name(column), Matching::Name(groups)) => self.name(&spelt(column, self.level), groups),
+            (Column::Name(column), Matching::Name(groups)) => {
+                self.name(&NameGroups::of_column(&spelt(column, self.level)), groups);
+            }
+            (Column::Names(column), Matching::Name(groups)) => {
+                let values = values_of(&format!("{}_folded", spelt(column, self.level)));
+                let _ = write!(self.sql, "EXISTS (SELECT 1 FROM {values} AS one WHERE one.value > '' AND (");
+                self.name(&NameGroups::within("one.value"), groups);
+                self.sql.push_str("))");
+            }
             (Column::Many(column), Matching::Equal(text)) => {
                 let column = spelt(column, self.level);
                 let _ = write!(self.sql, "instr('\\' || {column} || '\\', ?) > 0");
@@ -231,50 +241,79 @@ impl Where {
 
     /// A pattern of ASCII is looked for in the first component group; any other may be meant for the ideographic or the
     /// phonetic one as well (PS3.5 section 6.2.1.1).
-    fn name(&mut self, column: &str, groups: &[String]) {
+    fn name(&mut self, name: &NameGroups, patterns: &[String]) {
         let in_group = [Self::first_group, Self::ideographic_group, Self::phonetic_group];
-        if let [pattern] = groups {
+        if let [pattern] = patterns {
             let searched = if pattern.is_ascii() { 1 } else { in_group.len() };
             for (index, in_group) in in_group.iter().take(searched).enumerate() {
                 self.sql.push_str(if index == 0 { "(" } else { " OR (" });
-                in_group(self, column, pattern);
+                in_group(self, name, pattern);
                 self.sql.push(')');
             }
             return;
         }
         self.sql.push('1');
-        for (in_group, pattern) in in_group.iter().zip(groups).filter(|(_, pattern)| pattern.bytes().any(|b| b != b'*'))
-        {
+        let named = in_group.iter().zip(patterns).filter(|(_, pattern)| pattern.bytes().any(|b| b != b'*'));
+        for (in_group, pattern) in named {
             self.sql.push_str(" AND ");
-            in_group(self, column, pattern);
+            in_group(self, name, pattern);
         }
     }
 
-    fn first_group(&mut self, column: &str, pattern: &str) {
-        let column = format!("{column}_folded");
-        self.within_prefix(&column, pattern);
-        let _ = write!(self.sql, "substr({column}, 1, instr({column} || '=', '=') - 1) GLOB ?");
+    fn first_group(&mut self, name: &NameGroups, pattern: &str) {
+        let NameGroups { folded, .. } = name;
+        self.within_prefix(folded, pattern);
+        let _ = write!(self.sql, "substr({folded}, 1, instr({folded} || '=', '=') - 1) GLOB ?");
         self.text(glob(pattern));
     }
 
-    fn ideographic_group(&mut self, column: &str, pattern: &str) {
-        self.later_group(&format!("{column}_ideographic"), pattern);
+    fn ideographic_group(&mut self, name: &NameGroups, pattern: &str) {
+        self.later_group(&name.ideographic, pattern);
     }
 
-    fn phonetic_group(&mut self, column: &str, pattern: &str) {
-        self.later_group(&format!("{column}_phonetic"), pattern);
+    fn phonetic_group(&mut self, name: &NameGroups, pattern: &str) {
+        self.later_group(&name.phonetic, pattern);
     }
 
-    fn later_group(&mut self, column: &str, pattern: &str) {
+    fn later_group(&mut self, group: &str, pattern: &str) {
         // Said so that the index, which leaves out empty groups, can be used.
-        let _ = write!(self.sql, "{column} > '' AND ");
-        self.within_prefix(column, pattern);
-        let _ = write!(self.sql, "{column} GLOB ?");
+        let _ = write!(self.sql, "{group} > '' AND ");
+        self.within_prefix(group, pattern);
+        let _ = write!(self.sql, "{group} GLOB ?");
         self.text(glob(pattern));
     }
 
     fn text(&mut self, text: String) {
         self.binds.push(Bind::Text(text));
+    }
+}
+
+/// A folded name and its second and third component group (PS3.5 section 6.2.1.1), in SQL.
+struct NameGroups {
+    folded: String,
+    ideographic: String,
+    phonetic: String,
+}
+
+impl NameGroups {
+    /// Of a name that has columns for them.
+    fn of_column(column: &str) -> Self {
+        Self {
+            folded: format!("{column}_folded"),
+            ideographic: format!("{column}_ideographic"),
+            phonetic: format!("{column}_phonetic"),
+        }
+    }
+
+    /// Of any folded name.
+    fn within(name: &str) -> Self {
+        let behind = |text: &str| format!("substr({text}, instr({text} || '=', '=') + 1)");
+        let later = behind(name);
+        Self {
+            folded: name.to_owned(),
+            ideographic: format!("substr({later}, 1, instr({later} || '=', '=') - 1)"),
+            phonetic: behind(&later),
+        }
     }
 }
 
