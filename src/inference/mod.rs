@@ -40,4 +40,7 @@ pub mod device;
 mod libtorch;
 
 #[cfg(feature = "torch")]
+mod heap;
+
+#[cfg(feature = "torch")]
 pub mod engine;
