@@ -47,7 +47,7 @@ class Bench:
     def __init__(self, options):
         self.quick, self.rounds, self.work = options.quick, options.rounds, options.work
         self.tools, self.data = options.tools, ROOT / "out/bench/data"
-        self.python = options.python
+        self.python, self.device = options.python, options.device
         self.raw = ROOT / "out/bench/results.jsonl"
         self.lines = []
 
@@ -86,6 +86,10 @@ class Bench:
         met = "" if ratio is None or aim is None else ("yes" if ratio >= aim else "no")
         self.lines.append([what, peer, f"{own:,.4g}", f"{other:,.4g}" if other else "–", unit,
                            "–" if ratio is None else f"{ratio:.2f}", "" if aim is None else f"{aim:g}", met])
+
+    def unjudged(self, what, peer, own, unit, aim, why):
+        """A line whose peer is not there."""
+        self.lines.append([what, peer, f"{own:,.4g}", "–", unit, "–", f"{aim:g}", why])
 
     def limit(self, what, own, unit, aim):
         """A line that compares with a fixed limit."""
@@ -198,6 +202,9 @@ def find(bench):
                         say(f"find: {peer}, {kind}: {wrong} wrong or failed {report.get('error', '')}")
                     answers.setdefault((peer, kind), []).append((median or 0, rate))
     for kind in kinds:
+        if kind in ONE_MATCH and "orthanc-1.12" not in peers:
+            own = statistics.median(median for median, _ in answers[("overread", kind)])
+            bench.unjudged(f"C-FIND {kind}", "orthanc-1.12", own, "ms", 4, "1.12 not there: aim not judged")
         for peer in peers[1:]:
             own, other = ([statistics.median(v) for v in zip(*answers.get((p, kind), [(0, 0)]))]
                           for p in ("overread", peer))
@@ -278,7 +285,9 @@ def read_once(bench, folder, patience=300):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--tools", type=Path, required=True, help="folder of gen.py")
-    parser.add_argument("--python", help="interpreter with PyTorch, MONAI, timm and transformers, for packages")
+    parser.add_argument("--python", help="interpreter with PyTorch, MONAI, timm and transformers, for packages; else that of "
+                        "scripts/published_tools.sh, which installs them")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cuda: the packages on a card too; without it where PyTorch sees one")
     parser.add_argument("--work", type=Path, default=ROOT / "out/bench/work", help="where the servers store")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--rounds", type=int, help="how often each thing is measured (3, quick: 1)")
@@ -291,6 +300,9 @@ def main():
     chosen = options.only.split(",")
     if unknown := set(chosen) - set(PARTS):
         sys.exit(f"bench: no such part: {', '.join(sorted(unknown))}")
+    if "packages" in chosen and not bench.python:
+        found = subprocess.run([ROOT / "scripts/published_tools.sh"], check=True, stdout=subprocess.PIPE, text=True)
+        bench.python = str(ROOT / found.stdout.strip())
     for part in (p for p in PARTS if p in chosen):
         try:
             {"ingest": ingest, "find": find, "scale": scale, "reading": reading, "packages": packages}[part](bench)

@@ -94,21 +94,12 @@ def segmentation(package, images, label_map):
     return hd.seg.Segmentation(images, label_map, "BINARY", segments, hd.UID(), 100, hd.UID(), 1, **MAKER, omit_empty_frames=True)
 
 
-def attention_map(images, result, window):
-    """The attention of the windows, spread over the voxels they cover, as a Parametric Map of 16 bits on the source grid."""
-    shape = result.voxels.shape[2:]
-    total = torch.zeros(shape)
-    for weight, place in zip(result.tensors["attention"].ravel(), result.tensors["window_positions"]):
-        middle = [float(p) * max(n, w) for p, n, w in zip(place, shape, window)]
-        cut = tuple(slice(max(int(m - w / 2), 0), max(int(m + w / 2), 1)) for m, w in zip(middle, window))
-        total[cut] += float(weight)
-    size = (len(images), images[0].Rows, images[0].Columns)
-    spread = torch.nn.functional.interpolate(total[None, None], size=size, mode="trilinear")[0, 0]
-    scale = max(float(spread.max()), 1e-9)
-    values = (spread / scale * 65535).round().to(torch.int32).numpy().astype(np.uint16)
-    mapping = hd.pm.RealWorldValueMapping("attention", "attention", FRACTION, (0, 65535), slope=scale / 65535, intercept=0.0)
+def attention_map(images, attention):
+    """The attention on the source grid, 0 to 1, as a Parametric Map of 16 bits."""
+    values = (attention * 65535).round().astype(np.uint16)
+    mapping = hd.pm.RealWorldValueMapping("attention", "attention", FRACTION, (0, 65535), slope=1 / 65535, intercept=0.0)
     return hd.pm.ParametricMap(images, values, hd.UID(), 101, hd.UID(), 1, **MAKER, contains_recognizable_visual_features=False,
-                               real_world_value_mappings=[mapping], window_center=scale / 2, window_width=scale)
+                               real_world_value_mappings=[mapping], window_center=0.5, window_width=1.0)
 
 
 def report(images, others, result):
@@ -137,13 +128,13 @@ def main():
     clock, package = Clock(), Package(given.package)
     load(package, clock)
     began = time.perf_counter()
-    result = pipelines.expected(package, given.source)
-    read = time.perf_counter()
     images, objects = images_of(given.source), []
+    result = pipelines.expected(package, images)
+    read = time.perf_counter()
     if result.label_map is not None and result.label_map.any():
         objects.append(segmentation(package, images, result.label_map))
-    if "attention" in result.tensors:
-        objects.append(attention_map(images, result, package.manifest["inference"]["window"]))
+    if result.attention_map is not None:
+        objects.append(attention_map(images, result.attention_map))
     for written in [*objects, report(images, objects, result)]:
         written.save_as(given.out / f"{written.Modality}.dcm")
     end = time.perf_counter()

@@ -7,28 +7,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pydicom
 
 from servers import NODE, ROOT
 
 sys.path.insert(0, str(ROOT / "models"))
 import parity  # noqa: E402
+from reference.synthetic import radiograph  # noqa: E402
 
 PACKAGES = ("chest-ct-r3d18", "chest-ct-2p5d", "chest-ct-clip", "chest-ct-swin", "cxr-vit")
 SLICES = 300
 QUICK_SLICES = 60
 # Of the folder that shows how busy the device is kept.
 SERIES = 20
+# Whose job on a card is held against its networks alone, and the aim.
+ON_CARD, MOST_AROUND = ("chest-ct-clip", "chest-ct-swin"), 1.15
 STAGES = re.compile(r"(decode|infer|encode|forward)_ms=(\d+)")
 BUSY = re.compile(r"busy_percent=([\d.]+)")
 
 
 def packages(bench):
     """A line for the time outside of the networks and one for the peak of memory of each package; one for the folder."""
-    if bench.python is None:
-        bench.say("packages: PARITY_PYTHON names no interpreter, passed over")
-        return
     work = ROOT / "out/parity"
     models = parity.prepare(work, list(PACKAGES), bench.quick, None, bench.python)
     series, image = bench.chest(QUICK_SLICES if bench.quick else SLICES), radiograph(bench.data / "radiograph")
@@ -46,13 +45,31 @@ def packages(bench):
         around = [max(side["total_s"] - side["forward_s"], 1e-3) for side in (own, peer)]
         bench.line(f"{name}, around the networks", "Python", *around, "s", "less", 3)
         bench.line(f"{name}, peak of memory", "Python", own["rss_mb"], peer["rss_peak_mb"], "MB", "less", 2)
-    busy(bench, models)
+    for name in ("lung-densitometry", "chest-ct-r3d18"):
+        busy(bench, models, models / name / ("tiny" if bench.quick and name != "lung-densitometry" else ""))
+    has_cuda, libraries = parity.libtorch_of(bench.python)
+    if bench.device == "cuda" or (bench.device is None and has_cuda):
+        on_card(bench, models, series, work / "bench", libraries)
 
 
-def read(bench, models, folder, source, out):
+def on_card(bench, models, series, out, libraries):
+    """A line for each of ON_CARD: the whole job by the time that its networks take, as the package computes on a card."""
+    for name in ON_CARD:
+        folder = models / name / ("tiny" if bench.quick else "")
+        parity.write(folder, "float16")
+        # The first run loads what the later ones find loaded.
+        runs = [read(bench, models, folder, series, out / name, "cuda", libraries) for _ in range(bench.rounds + 1)][1:]
+        if None in runs:
+            continue
+        shares = [run["total_s"] / max(run["forward_s"], 1e-3) for run in runs]
+        bench.note(part="packages", package=name, device="cuda", job_by_forward=shares)
+        bench.limit(f"{name} on a card, job by networks", statistics.median(shares), "", MOST_AROUND)
+
+
+def read(bench, models, folder, source, out, device="cpu", libraries=None):
     """overread's stages in seconds and its peak of memory for one series, in a process of its own; None where it failed."""
     per_slice = ["--per-slice"] if bench.quick and folder.parent.name == "chest-ct-r3d18" else []
-    done = overread(models, [folder], source, out / "overread", ["--objects", *per_slice])
+    done = overread(models, [folder], source, out / "overread", ["--objects", *per_slice], device, libraries)
     if done.code:
         bench.say(f"{folder}: overread ended with {done.code}: {(out / 'overread.log').read_text()[-500:]}")
         return None
@@ -62,14 +79,14 @@ def read(bench, models, folder, source, out):
     return {"total_s": total, "forward_s": stages["forward"], "rss_mb": done.peak_mb, **stages}
 
 
-def overread(models, folders, source, out, more=()):
-    """Runs `overread read`; its log lies beside `out`."""
+def overread(models, folders, source, out, more=(), device="cpu", libraries=None):
+    """Runs `overread read`, with the libtorch in `libraries` where that is given; its log lies beside `out`."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     chosen = [word for folder in folders for word in ("--model", f"{folder.resolve()}/")]
-    command = [str(NODE), "read", "--allow-untrained", "--device", "cpu", "--models", str(models.resolve()), *chosen,
+    command = [str(NODE), "read", "--allow-untrained", "--device", device, "--models", str(models.resolve()), *chosen,
                "--out", str(out), "--table", "table.jsonl", *more, str(source)]
-    return parity.run(command, out, out.parent / "overread.log")
+    return parity.run(command, out, out.parent / "overread.log", {"LD_LIBRARY_PATH": libraries} if libraries else None)
 
 
 def python(bench, folder, source, out):
@@ -82,21 +99,22 @@ def python(bench, folder, source, out):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def busy(bench, models):
+def busy(bench, models, package):
     """A folder of series: how much of the time after the first was decoded a model ran."""
     folder = series_of(bench, SERIES)
     shares = []
     for _ in range(bench.rounds):
         out = ROOT / "out/parity/bench/folder"
-        done = overread(models, [models / "lung-densitometry"], folder, out / "overread")
+        done = overread(models, [package], folder, out / "overread")
         found = BUSY.findall((out / "overread.log").read_text())
         if done.code or not found:
-            bench.say(f"the folder of {SERIES} series: {(out / 'overread.log').read_text()[-500:]}")
+            bench.say(f"the folder of {SERIES} series, {package}: {(out / 'overread.log').read_text()[-500:]}")
             return
         shares.append(float(found[-1]))
-    bench.note(part="packages", busy_percent=shares)
+    name = str(package.relative_to(models))
+    bench.note(part="packages", package=name, busy_percent=shares)
     share = statistics.median(shares)
-    bench.lines.append([f"device busy, {SERIES} series", "", f"{share:.1f}", "", "%", "", "> 90", "yes" if share > 90 else "no"])
+    bench.lines.append([f"device busy, {SERIES} series, {name}", "", f"{share:.1f}", "", "%", "", "> 90", "yes" if share > 90 else "no"])
 
 
 def series_of(bench, count):
@@ -116,35 +134,3 @@ def series_of(bench, count):
             image.save_as(target / f"{image.InstanceNumber:04}.dcm")
     (folder / "made").touch()
     return folder
-
-
-def radiograph(folder):
-    """A synthetic digital radiograph of usual size, made once."""
-    path = folder / "dx.dcm"
-    if path.exists():
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    rows, columns = 2800, 2300
-    y, x = np.mgrid[-1:1:rows * 1j, -1:1:columns * 1j]
-    fields = 0.9 * (np.hypot((np.abs(x) - 0.42) / 0.33, y / 0.75) < 1)
-    pixels = (600 + 2400 * fields + 300 * np.cos(9 * y) + np.random.default_rng(0).normal(0, 30, (rows, columns))).clip(0, 4095)
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    meta.MediaStorageSOPInstanceUID = "2.25.300000000000000000000000000000000001"
-    image = pydicom.Dataset()
-    image.file_meta = meta
-    image.SOPClassUID, image.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    image.StudyInstanceUID, image.SeriesInstanceUID = "2.25.300000000000000000000000000000000002", "2.25.300000000000000000000000000000000003"
-    image.PatientName, image.PatientID, image.PatientBirthDate, image.PatientSex = "Bench^Chest", "BENCH", "", ""
-    image.StudyDate, image.StudyTime, image.AccessionNumber, image.StudyID = "20240102", "101112", "", ""
-    image.ReferringPhysicianName, image.Manufacturer = "", "bench"
-    image.Modality, image.SeriesNumber, image.InstanceNumber, image.Laterality = "DX", 1, 1, ""
-    image.PresentationIntentType, image.BodyPartExamined, image.ViewPosition = "FOR PRESENTATION", "CHEST", "PA"
-    image.ImageType, image.PixelSpacing, image.ImagerPixelSpacing = ["DERIVED", "PRIMARY"], [0.15, 0.15], [0.15, 0.15]
-    image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
-    image.Rows, image.Columns, image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = rows, columns, 16, 12, 11, 0
-    image.WindowCenter, image.WindowWidth, image.RescaleSlope, image.RescaleIntercept, image.RescaleType = 2000, 4000, 1, 0, "US"
-    image.PixelData = pixels.astype(np.uint16).tobytes()
-    image.save_as(path, enforce_file_format=True)
-    return path

@@ -13,5 +13,4 @@ cargo build --release --locked --quiet --manifest-path "$tools/blast/Cargo.toml"
 for program in Orthanc storescp; do
     command -v $program > /dev/null || echo "bench: $program is not installed, passed over (apt-get install orthanc dcmtk)"
 done
-python=$(scripts/published_tools.sh)
-exec .tools/venv/bin/python benches/bench.py --tools "$tools" --python "$python" ${QUICK:+--quick} "$@"
+exec .tools/venv/bin/python benches/bench.py --tools "$tools" ${QUICK:+--quick} "$@"

@@ -1,11 +1,12 @@
 """Whether overread computes what PyTorch with torchvision, timm, MONAI and transformers computes on the same DICOM files.
 
-    python models/parity.py --overread target/release/overread --radiographs FOLDER        full size, random seeded weights
-    python models/parity.py --overread ... --tiny                                          the tiny packages
+    python models/parity.py --overread target/release/overread        full size, random seeded weights
+    python models/parity.py --overread ... --tiny                     the tiny packages
     python models/parity.py --overread ... --series FOLDER --package chest-ct-clip --device cuda --precision float16
 
 Copies the packages to --work, exports their modules there, lets both sides read the same files in processes of their own, and prints
-a table of differences, times and memory. Exit code 1 where a difference is too large or a side fails.
+a table of differences, times and memory. On the CPU in float32; where PyTorch sees CUDA, there too, in float32, float16 and bfloat16.
+Exit code 1 where a difference is too large or a side fails.
 """
 
 import argparse
@@ -24,14 +25,49 @@ from pathlib import Path
 
 import numpy as np
 
+from parity_objects import as_written, generated_text, least_dice, map_difference, slice_positions
 from reference.images import is_lossy
+from reference.synthetic import radiograph
 
 MODELS = Path(__file__).resolve().parent
 PACKAGES = ("chest-ct-r3d18", "chest-ct-2p5d", "chest-ct-2p5d-mean", "chest-ct-2p5d-3d", "chest-ct-clip", "chest-ct-swin", "cxr-vit")
-# Largest relative difference of logits and embeddings, least Dice.
-TOLERANCE = {"float32": (1e-3, 0.999), "bfloat16": (5e-2, 0.95), "float16": (1e-2, 0.99)}
+PRECISIONS = ("float32", "float16", "bfloat16")
+# Largest relative difference of logits, embeddings and maps, and least Dice, in single precision.
+SINGLE = (1e-3, 0.999)
 # The same where decoders may differ by a grey level.
 LOSSY = (2e-2, 0.98)
+# Every how many slices one is scored by itself at full size, where each is as much work as the series.
+STRIDE = 16
+# Where radiographs lie beside the project.
+RADIOGRAPHS = MODELS.parent.parent / "shared" / "data" / "cxr"
+TEXT = "report (generated, unverified)"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where both sides compute, and in what overread does; the reference computes in float32."""
+
+    device: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.device} {self.precision}"
+
+
+def plan(has_cuda: bool, device: str | None, precision: str | None) -> list[Setting]:
+    """What is compared: all that this machine can, or of that what was asked for. What is asked for and is not there is tried, and fails."""
+    everything = [Setting("cpu", "float32"), *(Setting("cuda", precision) for precision in PRECISIONS if has_cuda)]
+    chosen = [setting for setting in everything if device in (None, setting.device) and precision in (None, setting.precision)]
+    return chosen or [Setting(device or "cpu", precision or "float32")]
+
+
+def tolerance(setting: Setting, manifest: dict, lossy: bool) -> tuple[float, float]:
+    """Largest relative difference, least Dice: in half precision what the manifest gives its golden case."""
+    largest, least = SINGLE
+    if setting.precision != "float32":
+        largest = float(manifest.get("golden", {}).get("half_tolerance", 0.05))
+        least = 1 - largest
+    return (max(largest, LOSSY[0]), min(least, LOSSY[1])) if lossy else (largest, least)
 
 
 @dataclass
@@ -50,20 +86,22 @@ class Compared:
 
     package: str
     source: str
+    setting: Setting
     logits: float = math.nan
     embeddings: float = math.nan
     dice: float = math.nan
+    heat: float = math.nan
     text: str = ""
     ours: Run | None = None
     theirs: Run | None = None
     faults: list[str] = field(default_factory=list)
 
 
-def run(command: list[str], folder: Path, log: Path) -> Run:
-    """Runs to the end; its own peak of memory and no other process's."""
+def run(command: list[str], folder: Path, log: Path, environment: dict[str, str] | None = None) -> Run:
+    """Runs to the end, with more in its environment; its own peak of memory and no other process's."""
     started = time.perf_counter()
     with open(log, "w") as file:
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=file, text=True)
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=file, text=True, env=os.environ | (environment or {}))
         said = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -89,10 +127,16 @@ def prepare(work: Path, packages: list[str], tiny: bool, precision: str | None, 
             if done.returncode:
                 raise SystemExit(f"{name}: export.py failed\n{done.stderr[-2000:]}")
             (folder / "exported").write_text(source_digest(name))
-        manifest = (folder / "tiny" if tiny else folder) / "model.toml"
-        words = "{ cpu = \"float32\", cuda = \"float32\" }" if precision in (None, "float32") else f'{{ cpu = "{"float32" if precision == "float16" else precision}", cuda = "{precision}" }}'
-        manifest.write_text(re.sub(r"(?m)^precision = .*", f"precision = {words}", manifest.read_text()))
+        write(folder / "tiny" if tiny else folder, precision or "float32")
     return copy
+
+
+def write(folder: Path, precision: str, stride: int = 1) -> None:
+    """Has a package compute in `precision` (its CPU knows no float16), and every `stride`-th slice be scored."""
+    manifest = folder / "model.toml"
+    words = f'{{ cpu = "{"float32" if precision == "float16" else precision}", cuda = "{precision}" }}'
+    text = re.sub(r"(?m)^precision = .*", f"precision = {words}", manifest.read_text())
+    manifest.write_text(re.sub(r"(?m)^stride = \d+", f"stride = {stride}", text))
 
 
 def source_digest(name: str) -> str:
@@ -145,92 +189,31 @@ def compare_embeddings(folder: Path, expected: dict[str, np.ndarray]) -> float:
     return max(relative(kept[name], value) if name in kept else math.inf for name, value in expected.items())
 
 
-def segments(path: Path, shape: tuple[int, ...], positions: np.ndarray) -> dict[str, np.ndarray]:
-    """Segment label to a mask on the grid of the source, from a BINARY Segmentation, by the frames' positions."""
-    import pydicom
-
-    image = pydicom.dcmread(path)
-    frames = image.pixel_array.reshape(-1, image.Rows, image.Columns)
-    labels = {int(segment.SegmentNumber): str(segment.SegmentLabel) for segment in image.SegmentSequence}
-    masks: dict[str, np.ndarray] = {}
-    for frame, about in zip(frames, image.PerFrameFunctionalGroupsSequence):
-        number = int(about.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-        # Of a radiograph there is one frame for each segment, without a position.
-        at = np.array(about.PlanePositionSequence[0].ImagePositionPatient, float) if "PlanePositionSequence" in about else positions[0]
-        slice_at = int(np.argmin(np.linalg.norm(positions - at, axis=1)))
-        masks.setdefault(labels[number], np.zeros(shape, bool))[slice_at] = frame > 0
-    return masks
-
-
-def slice_positions(series: Path) -> np.ndarray:
-    """Image Position (Patient) of all slices, in the order of the reference."""
-    import pydicom
-
-    if series.is_file():
-        return np.zeros((1, 3))
-    images = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(series.iterdir()) if path.suffix not in (".md", ".txt")]
-    row, column = np.array(images[0].ImageOrientationPatient, float).reshape(2, 3)
-    at = np.array([image.ImagePositionPatient for image in images], float)
-    return at[np.argsort(at @ np.cross(row, column))]
-
-
-def compare_segmentation(objects: Path, expected: np.ndarray, series: Path, labels: list[str]) -> float:
-    """The least Dice of a label that either side has; `labels` are those of 1, 2 and so on."""
-    import pydicom
-
-    found = [path for path in objects.rglob("*.dcm") if pydicom.dcmread(path, stop_before_pixels=True).Modality == "SEG"]
-    if not found:
-        return 1.0 if expected.max() == 0 else 0.0
-    masks = segments(found[0], expected.shape, slice_positions(series))
-    least = 1.0
-    for number, label in enumerate(labels, 1):
-        ours, theirs = masks.get(label, np.zeros(expected.shape, bool)), expected == number
-        total = int(ours.sum()) + int(theirs.sum())
-        least = min(least, 2 * int((ours & theirs).sum()) / total) if total else least
-    return least
-
-
-def report_text(objects: Path) -> str:
-    """All text values of the Structured Report, one after another."""
-    import pydicom
-
-    words: list[str] = []
-
-    def collect(item: pydicom.Dataset) -> None:
-        if item.get("ValueType") == "TEXT":
-            words.append(str(item.TextValue))
-        for child in item.get("ContentSequence", []):
-            collect(child)
-
-    for path in objects.rglob("*.dcm"):
-        image = pydicom.dcmread(path, stop_before_pixels=True)
-        if image.Modality == "SR":
-            collect(image)
-    return "\n".join(words)
-
-
-def compare(name: str, source: Path, given: argparse.Namespace, models: Path) -> Compared:
+def compare(name: str, source: Path, setting: Setting, given: argparse.Namespace, models: Path) -> Compared:
     """Both sides on one input."""
-    out = (given.work / "out" / name / source.stem).resolve()
+    out = (given.work / "out" / name / source.stem / str(setting).replace(" ", "-")).resolve()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     folder = models / name / ("tiny" if given.tiny else "")
+    write(folder, setting.precision, 1 if given.tiny else STRIDE)
     manifest = tomllib.loads((folder / "model.toml").read_text())
     gate = ["--model", manifest["accepts"]["gate"]] if "gate" in manifest["accepts"] else []
-    result = Compared(name, source.name)
-    per_slice = ["--per-slice"] if name == "chest-ct-r3d18" and given.tiny else []
-    result.ours = run([str(given.overread.resolve()), "read", "--allow-untrained", "--models", str(models.resolve()), "--model", f"{folder.resolve()}/", *gate, "--device", given.device, "--out", str(out),
-                       "--table", "table.jsonl", "--embeddings", str(out / "embeddings"), "--objects", *per_slice, str(source.resolve())], out, out / "overread.log")
-    result.theirs = run([given.python, "-W", "ignore", "-m", "reference", str(folder.resolve()), str(source.resolve()), "--out", str(out / "reference.npz"), "--device", given.device], models, out / "reference.log")
+    result = Compared(name, source.name, setting)
+    per_slice = ["--per-slice"] if "per_slice" in manifest["input"] else []
+    # The binary of the project has the CPU's half of libtorch; that of the interpreter has both.
+    libraries = {"LD_LIBRARY_PATH": given.libtorch} if setting.device != "cpu" else None
+    result.ours = run([str(given.overread.resolve()), "read", "--allow-untrained", "--models", str(models.resolve()), "--model", f"{folder.resolve()}/", *gate, "--device", setting.device, "--out", str(out),
+                       "--table", "table.jsonl", "--embeddings", str(out / "embeddings"), "--objects", *per_slice, str(source.resolve())], out, out / "overread.log", libraries)
+    result.theirs = run([given.python, "-W", "ignore", "-m", "reference", str(folder.resolve()), str(source.resolve()), "--out", str(out / "reference.npz"), "--device", setting.device], models, out / "reference.log")
     for side, done, log in (("overread", result.ours, "overread.log"), ("reference", result.theirs, "reference.log")):
         if done.code:
             result.faults.append(f"{side} ended with {done.code}: {(out / log).read_text().strip().splitlines()[-1:]}")
     if not result.faults:
-        judge(result, out, source, manifest, TOLERANCE[given.precision or "float32"])
+        judge(result, out, source, manifest)
     return result
 
 
-def judge(result: Compared, out: Path, source: Path, manifest: dict, tolerance: tuple[float, float]) -> None:
+def judge(result: Compared, out: Path, source: Path, manifest: dict) -> None:
     """Fills in the differences and the faults."""
     expected, arrays = json.loads(result.theirs.said), np.load(out / "reference.npz")
     rows = [json.loads(line) for line in (out / "table.jsonl").read_text().splitlines()]
@@ -238,37 +221,62 @@ def judge(result: Compared, out: Path, source: Path, manifest: dict, tolerance: 
         result.faults.append(f"overread's table: {rows}")
         return
     result.logits = compare_findings(rows[0], expected["findings"])
-    slices = out / "table.slices.jsonl"
-    if "slice_scores" in expected and slices.exists():
-        result.logits = max(result.logits, compare_slices([json.loads(line) for line in slices.read_text().splitlines()], expected["slice_scores"]))
+    if "slice_scores" in expected:
+        slices = [json.loads(line) for line in (out / "table.slices.jsonl").read_text().splitlines()]
+        result.logits = max(result.logits, compare_slices(slices, expected["slice_scores"]))
     if expected.get("embeddings"):
         result.embeddings = compare_embeddings(out / "embeddings", {name: arrays[name] for name in expected["embeddings"]})
+    objects, positions = out / "objects", slice_positions(source)
     if "label_map" in arrays:
-        result.dice = compare_segmentation(out / "objects", arrays["label_map"], source, [segment["label"] for segment in manifest["output"]["segmentation"]["segments"]])
+        result.dice = least_dice(objects, arrays["label_map"], positions, [segment["label"] for segment in manifest["output"]["segmentation"]["segments"]])
+    if "attention_map" in arrays:
+        result.heat = map_difference(objects, arrays["attention_map"], positions)
     if "text" in expected:
-        result.text = "same" if expected["text"].strip() in report_text(out / "objects") else "differs"
-    largest, least = tolerance
-    if is_lossy(source):
-        largest, least = max(largest, LOSSY[0]), min(least, LOSSY[1])
-        result.source += " (lossy)"
-    for what, value in (("logits", result.logits), ("embeddings", result.embeddings)):
+        same = rows[0].get(TEXT) == expected["text"] and generated_text(objects) == as_written(expected["text"])
+        result.text = "same" if same else "differs"
+    lossy = is_lossy(source)
+    result.source += " (lossy)" if lossy else ""
+    result.faults += faults(result, *tolerance(result.setting, manifest, lossy))
+
+
+def faults(result: Compared, largest: float, least: float) -> list[str]:
+    """What is too far off, in words."""
+    found = []
+    for what, value in (("logits", result.logits), ("embeddings", result.embeddings), ("the map's values", result.heat)):
         if value > largest:
-            result.faults.append(f"{what} differ by {value:.2e}, {largest:.0e} may")
+            found.append(f"{what} differ by {value:.2e}, {largest:.0e} may")
     if result.dice < least:
-        result.faults.append(f"Dice {result.dice:.5f}, at least {least}")
-    if result.text == "differs":
-        result.faults.append("the text differs")
+        found.append(f"Dice {result.dice:.5f}, at least {least}")
+    # In half precision another token may be the likeliest where two are nearly as likely: shown, not judged.
+    if result.text == "differs" and result.setting.precision == "float32":
+        found.append("the text differs")
+    return found
 
 
 def lines(results: list[Compared]) -> list[str]:
     """The table."""
     number = lambda value, style: "" if math.isnan(value) else format(value, style)  # noqa: E731
-    head = ["package", "input", "logits", "embeddings", "Dice", "text", "overread s", "Python s", "overread MB", "Python MB", "", ""]
-    body = [[result.package, result.source, number(result.logits, ".1e"), number(result.embeddings, ".1e"), number(result.dice, ".5f"), result.text,
+    head = ["package", "input", "on", "logits", "embeddings", "Dice", "map", "text", "overread s", "Python s", "overread MB", "Python MB", "", ""]
+    body = [[result.package, result.source, str(result.setting), number(result.logits, ".1e"), number(result.embeddings, ".1e"), number(result.dice, ".5f"), number(result.heat, ".1e"), result.text,
              f"{result.ours.seconds:.1f}", f"{result.theirs.seconds:.1f}", f"{result.ours.peak_mb:.0f}", f"{result.theirs.peak_mb:.0f}",
              "FAILED" if result.faults else "ok", "; ".join(result.faults)] for result in results]
     widths = [max(len(row[at]) for row in [head, *body]) for at in range(len(head))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [head, *body]]
+
+
+def libtorch_of(python: str) -> tuple[bool, str]:
+    """Whether the PyTorch of an interpreter sees CUDA, and the folder of its libraries."""
+    asked = "import os, torch; print(torch.cuda.is_available()); print(os.path.join(os.path.dirname(torch.__file__), 'lib'))"
+    sees, folder = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True).stdout.split()
+    return sees == "True", folder
+
+
+def sources_of(name: str, given: argparse.Namespace) -> list[Path]:
+    """What a package is given: the series, or all radiographs."""
+    if name != "cxr-vit":
+        return [given.series]
+    folder = given.radiographs or RADIOGRAPHS
+    return sorted(folder.glob("*.dcm")) or [radiograph(given.work / "radiograph")]
 
 
 def main() -> None:
@@ -276,20 +284,22 @@ def main() -> None:
     parser.add_argument("--overread", type=Path, required=True)
     parser.add_argument("--package", action="append", choices=PACKAGES)
     parser.add_argument("--series", type=Path, default=MODELS.parent / "demo" / "chest-ct")
-    parser.add_argument("--radiographs", type=Path, help="folder of .dcm files; without it cxr-vit is left out")
+    parser.add_argument("--radiographs", type=Path, help="folder of .dcm files, for cxr-vit; else ../shared/data/cxr where it is there, else a synthetic one")
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=TOLERANCE, help="of overread; the reference computes in float32")
+    parser.add_argument("--device", help="cpu, or cuda where PyTorch sees it; without it both")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of overread; without it all that are compared on the device")
     parser.add_argument("--work", type=Path, default=Path("out/parity"))
     parser.add_argument("--python", default=sys.executable)
     given = parser.parse_args()
-    packages = given.package or [name for name in PACKAGES if name != "cxr-vit" or given.radiographs]
-    models = prepare(given.work, packages, given.tiny, given.precision, given.python)
+    has_cuda, given.libtorch = libtorch_of(given.python)
+    packages = given.package or list(PACKAGES)
+    models = prepare(given.work, packages, given.tiny, None, given.python)
     results = []
-    for name in packages:
-        for source in sorted(given.radiographs.glob("*.dcm")) if name == "cxr-vit" else [given.series]:
-            results.append(compare(name, source, given, models))
-            print(lines(results[-1:])[1], file=sys.stderr, flush=True)
+    for setting in plan(has_cuda, given.device, given.precision):
+        for name in packages:
+            for source in sources_of(name, given):
+                results.append(compare(name, source, setting, given, models))
+                print(lines(results[-1:])[1], file=sys.stderr, flush=True)
     print("\n".join(lines(results)))
     raise SystemExit(any(result.faults for result in results))
 

@@ -14,7 +14,7 @@ use crate::completeness::Watch;
 use crate::completeness::routing::Routing;
 use crate::config::NodeConfig;
 use crate::dicom::ae::AeTitle;
-use crate::inference::engine::Engine;
+use crate::inference::engine::{Engine, limit_memory};
 use crate::inference::manifest::Manifest;
 use crate::inference::package::{Packages, packages_of};
 use crate::scp::{BindError, Listener, ScpOptions};
@@ -151,6 +151,7 @@ async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
         tracing::warn!(model.name = package.manifest.name, cause = %package, "a model is not installed");
     }
     let device = config.node.device.parse().map_err(StartError::Models)?;
+    config.node.memory_bytes.into_iter().for_each(limit_memory);
     let engine = tokio::task::spawn_blocking(move || Engine::start(device, models)).await;
     let engine =
         engine.map_err(|e| StartError::Models(e.to_string()))?.map_err(|e| StartError::Models(e.to_string()))?;

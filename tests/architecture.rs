@@ -26,6 +26,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("dicom_ul", &["association"]),
     ("tch", &["inference"]),
     ("torch_sys", &["inference"]),
+    ("tikv_jemalloc_sys", &["inference"]),
     ("tokio", &["association", "store", "scp", "completeness", "worker", "scu", "node", "cli"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),

@@ -334,6 +334,27 @@ fn a_series_that_memory_was_short_for_has_one_row_at_the_end() {
     assert!(run.said.matches("read again at the end").count() == 2, "{}", run.said);
 }
 
+#[test]
+fn a_model_that_fills_the_memory_step_by_step_fails_and_the_next_series_is_read() {
+    let desk = Desk::new();
+    // The fixture keeps 64 MB for each unit above 1500: 2.5 GB in all.
+    let (growing, other) = (Series { body: 1540, ..Series::chest("growing") }, Series::chest("other"));
+    desk.put_series("1", &growing);
+    desk.put_series("2", &other);
+    let models = root().join("tests/fixtures/models");
+    let options =
+        ["--models", models.to_str().unwrap(), "--model", "grows", "--allow-untrained", "--memory-mb", "1500"];
+    let run = desk.read_with(&[&words(&options)], &[&desk.path("in")]);
+    assert_eq!((run.code, run.rows.len()), (PARTLY, 2), "{}", run.said);
+    assert!(run.row(&growing)["error"].contains("model «grows» ran out of memory"), "{}", run.said);
+    assert_eq!(
+        (&*run.row(&other)["error"], run.row(&other)["Dense, Volume (mm3)"].is_empty()),
+        ("", false),
+        "{}",
+        run.said
+    );
+}
+
 /// Whether the thread of a process's device has computed for half a second.
 fn computes(process: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };

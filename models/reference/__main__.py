@@ -25,7 +25,7 @@ def plain(result: Expected, arrays: bool) -> dict:
     said: dict = {"uid": result.uid, "findings": {name: round(value, 7) for name, value in result.findings.items()}}
     if result.slice_scores is not None:
         said["slice_scores"] = [round(score, 7) for score in result.slice_scores]
-        said["peak_slice"] = int(np.argmax(result.slice_scores))
+        said["peak_slice"] = int(np.argmax(result.slice_scores)) * result.slice_stride
     if "slices" in result.tensors:
         said["slices"] = result.tensors["slices"].tolist()
     said["embeddings"] = {name: numbers(value, arrays) for name, value in result.embeddings.items()}
@@ -86,6 +86,8 @@ def main() -> None:
         arrays = {"voxels": result.voxels} | result.tensors | result.embeddings
         if result.label_map is not None:
             arrays["label_map"] = result.label_map
+        if result.attention_map is not None:
+            arrays["attention_map"] = result.attention_map
         if result.slice_scores is not None:
             arrays["slice_scores"] = np.array(result.slice_scores)
         np.savez_compressed(given.out, **arrays)

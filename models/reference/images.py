@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
+from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing, pixel_array
+
+# A folder with a series or a radiograph's file, or the data sets that were read from them.
+Source = Path | list[pydicom.Dataset]
 
 # Patient directions, LPS: the axis and the sign of each letter.
 LETTERS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
@@ -43,14 +46,15 @@ class Stack:
         return np.ascontiguousarray(array[tuple(cut)].transpose(np.argsort(order)))
 
 
-def read_stack(folder: Path) -> Stack:
-    """All slices of a folder that holds one series, in the order of their positions along the normal."""
-    images = [pydicom.dcmread(path) for path in sorted(folder.iterdir()) if path.is_file() and path.suffix not in (".md", ".txt")]
+def read_stack(source: Source) -> Stack:
+    """All slices of one series, in the order of their positions along the normal."""
+    images = list(source) if isinstance(source, list) else [pydicom.dcmread(path) for path in sorted(source.iterdir()) if path.is_file() and path.suffix not in (".md", ".txt")]
     row, column = np.array(images[0].ImageOrientationPatient, float).reshape(2, 3)
     normal = np.cross(row, column)
     images.sort(key=lambda image: float(np.dot(normal, np.array(image.ImagePositionPatient, float))))
     at = [float(np.dot(normal, np.array(image.ImagePositionPatient, float))) for image in images]
-    voxels = np.stack([apply_modality_lut(image.pixel_array, image) for image in images]).astype(np.float32)
+    # Not the property of the same name, which keeps the pixels a second time.
+    voxels = np.stack([apply_modality_lut(pixel_array(image), image).astype(np.float32) for image in images])
     # To a millionth of a millimetre, as headers and tables give it: 5.999999999999999 would lose a slice where extents are cut off.
     between = round((at[-1] - at[0]) / (len(at) - 1), 6)
     # Row Pixel Spacing comes first: the distance between rows. Rows increase along the column vector.
@@ -58,11 +62,11 @@ def read_stack(folder: Path) -> Stack:
     return Stack(voxels, (between, rows, columns), np.stack([normal, column, row]), str(images[0].SeriesInstanceUID))
 
 
-def read_radiograph(path: Path) -> tuple[np.ndarray, str]:
+def read_radiograph(source: Source) -> tuple[np.ndarray, str]:
     """[rows, columns] float32, 0..1 as displayed (1 bright), and the SOP Instance UID: the first VOI LUT or window, or where there is
     none the range of the values that are no padding."""
-    image = pydicom.dcmread(path)
-    stored = image.pixel_array
+    image = source[0] if isinstance(source, list) else pydicom.dcmread(source)
+    stored = pixel_array(image)
     padding = np.zeros(stored.shape, bool)
     if "PixelPaddingValue" in image:
         ends = (int(image.PixelPaddingValue), int(image.get("PixelPaddingRangeLimit", image.PixelPaddingValue)))

@@ -1,14 +1,13 @@
 """For each package: DICOM files to everything that it gives, by the published tools."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Callable
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .images import Stack, read_radiograph, read_stack
+from .images import Source, Stack, read_radiograph, read_stack
 from .packages import MODELS, Package
 
 
@@ -23,9 +22,13 @@ class Expected:
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     # Labels on the grid of the files, slices ascending; for images [1, rows, columns].
     label_map: np.ndarray | None = None
+    # Where the network looked, 0 to 1, on the same grid.
+    attention_map: np.ndarray | None = None
     # Images: the labels of the patches.
     patch_labels: np.ndarray | None = None
     slice_scores: list[float] | None = None
+    # Every how many slices one was scored.
+    slice_stride: int = 1
     tokens: list[int] | None = None
     text: str | None = None
 
@@ -55,7 +58,7 @@ def lungs(stack: Stack) -> tuple[int, int]:
     return int(touched[0]), int(touched[-1])
 
 
-def chest_ct_r3d18(package: Package, source: Path) -> Expected:
+def chest_ct_r3d18(package: Package, source: Source) -> Expected:
     """Whole series, and each slice with the slices around it."""
     stack, net = read_stack(source), package.networks()["model"]
     voxels, _ = stack.towards("SPL")
@@ -66,16 +69,17 @@ def chest_ct_r3d18(package: Package, source: Path) -> Expected:
     logits = net(whole)
     expected.tensors["logits"] = logits.numpy()
     expected.findings = sigmoid_findings(package, "logits", logits)
-    window = package.manifest["input"]["per_slice"]["window"]
-    if package.small:
-        expected.slice_scores = []
-        for middle in range(len(voxels)):
+    window, stride = (package.manifest["input"]["per_slice"][key] for key in ("window", "stride"))
+    # At full size every slice is as much work as the series.
+    if package.small or stride > 1:
+        expected.slice_scores, expected.slice_stride = [], stride
+        for middle in range(0, len(voxels), stride):
             around = np.clip(np.arange(middle - window // 2, middle - window // 2 + window), 0, len(voxels) - 1)
             expected.slice_scores.append(float(torch.sigmoid(net(prepare(torch.from_numpy(voxels[around]), size)))))
     return expected
 
 
-def chest_ct_2p5d(package: Package, source: Path) -> Expected:
+def chest_ct_2p5d(package: Package, source: Source) -> Expected:
     """Some slices, evenly spaced over the lungs."""
     stack, net = read_stack(source), package.networks()["model"]
     voxels, _ = stack.towards("SPL")
@@ -90,15 +94,15 @@ def chest_ct_2p5d(package: Package, source: Path) -> Expected:
     return expected
 
 
-def chest_ct_clip(package: Package, source: Path) -> Expected:
+def chest_ct_clip(package: Package, source: Source) -> Expected:
     """The published loader of CT-CLIP: clip, resample, divide, cut or fill; array (z, x, y) as NIfTI has them."""
     stack, nets = read_stack(source), package.networks()
     voxels, spacing = stack.towards("SLP")
     target, size = package.step("spacing")["mm"], package.step("fit")["size"]
-    volume = torch.from_numpy(voxels).double().clamp(-1000, 1000)
+    volume = torch.from_numpy(voxels).clamp(-1000, 1000)
     shape = [int(extent * (now / then)) for extent, now, then in zip(volume.shape, spacing, target)]
     volume = F.interpolate(volume[None, None], size=shape, mode="trilinear", align_corners=False)[0, 0]
-    volume = (volume / 1000).float()
+    volume = volume / 1000
     for axis, (extent, wanted) in enumerate(zip(shape, size)):
         start = max((extent - wanted) // 2, 0)
         volume = volume.narrow(axis, start, min(extent, wanted))
@@ -115,7 +119,7 @@ def chest_ct_clip(package: Package, source: Path) -> Expected:
     return expected
 
 
-def chest_ct_swin(package: Package, source: Path) -> Expected:
+def chest_ct_swin(package: Package, source: Source) -> Expected:
     """MONAI's sliding window, the bridge, transformers' generate; the label map back on the grid of the files."""
     from tokenizers import Tokenizer
 
@@ -132,11 +136,23 @@ def chest_ct_swin(package: Package, source: Path) -> Expected:
     search = published.Search(**{name: value for name, value in settings.items() if name != "cache"})
     ids = published.generated(nets["decoder"], memory, search)
     on_source = F.interpolate(scores, size=voxels.shape, mode="trilinear", align_corners=False).argmax(dim=1)[0]
+    attention_map = spread(attention.flatten(), volume, voxels.shape, inference)
     words = Tokenizer.from_file(str(package.folder / "tokenizer.json"))
     return Expected(stack.series_uid, volume.numpy(), findings=sigmoid_findings(package, "finding_logits", logits), embeddings={"study": study.numpy()},
                     tensors={"finding_logits": logits.numpy(), "attention": attention.numpy(), "window_positions": places.numpy()},
-                    label_map=stack.back(on_source.to(torch.uint8).numpy(), "SPL"), tokens=ids[0].tolist(),
+                    label_map=stack.back(on_source.to(torch.uint8).numpy(), "SPL"), attention_map=stack.back(attention_map.numpy(), "SPL"), tokens=ids[0].tolist(),
                     text=words.decode(ids[0].tolist(), skip_special_tokens=True))
+
+
+def spread(weights: torch.Tensor, volume: torch.Tensor, shape: tuple[int, ...], inference: dict) -> torch.Tensor:
+    """The weight of each window as MONAI blends windows that hold nothing else, on a grid of another shape; the largest is 1."""
+    from monai.inferers import sliding_window_inference
+
+    left = iter(weights.tolist())
+    blended = sliding_window_inference(volume, tuple(inference["window"]), 1, lambda window: torch.full_like(window, next(left)), overlap=inference["overlap"],
+                                       mode="gaussian", sigma_scale=inference["sigma_scale"])
+    found = F.interpolate(blended.clamp(min=0), size=shape, mode="trilinear", align_corners=False)[0, 0]
+    return found / found.max().clamp(min=1e-30)
 
 
 def labelled(probabilities: torch.Tensor) -> torch.Tensor:
@@ -158,7 +174,7 @@ def over_the_image(patches: torch.Tensor, shape: tuple[int, int], resized: tuple
     return sampled * (seen[0][:, None] & seen[1][None])
 
 
-def cxr_vit(package: Package, source: Path) -> Expected:
+def cxr_vit(package: Package, source: Source) -> Expected:
     """torchvision's resize with antialias, the middle, ImageNet's normalisation, timm's network, the heads."""
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2.functional import normalize, resize
@@ -180,7 +196,7 @@ def cxr_vit(package: Package, source: Path) -> Expected:
                     label_map=labelled(on_image).numpy()[None], patch_labels=labelled(regions[0]).numpy())
 
 
-PIPELINES: dict[str, Callable[[Package, Path], Expected]] = {
+PIPELINES: dict[str, Callable[[Package, Source], Expected]] = {
     "chest-ct-r3d18": chest_ct_r3d18,
     "chest-ct-2p5d": chest_ct_2p5d,
     "chest-ct-2p5d-mean": chest_ct_2p5d,
@@ -191,7 +207,7 @@ PIPELINES: dict[str, Callable[[Package, Path], Expected]] = {
 }
 
 
-def expected(package: Package, source: Path) -> Expected:
-    """Everything that a package gives for a folder with a series, or for the file of a radiograph."""
+def expected(package: Package, source: Source) -> Expected:
+    """Everything that a package gives for a series or a radiograph."""
     with torch.no_grad():
         return PIPELINES[package.name](package, source)

@@ -53,6 +53,7 @@ fn read_node(s: &Section<'_>, base: &Path) -> Option<Node> {
     let device = s.parsed("device", Some("auto"), device_name);
     let any_peer = s.flag("any_peer", false);
     let reserve_mb = s.whole("reserve_mb", Some(1024), 0, 1 << 30);
+    let memory_mb = s.whole("memory_mb", Some(0), 0, 1 << 30);
     let log = s.parsed("log", Some("human"), |text| match text {
         "human" => Ok(false),
         "json" => Ok(true),
@@ -71,6 +72,7 @@ fn read_node(s: &Section<'_>, base: &Path) -> Option<Node> {
         device: device?,
         any_peer,
         reserve_bytes: reserve_mb? << 20,
+        memory_bytes: memory_mb.map(|megabytes| (megabytes > 0).then_some(megabytes * 1_000_000))?,
         log_json: log?,
         log_level: log_level?,
     })

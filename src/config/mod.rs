@@ -56,6 +56,8 @@ pub struct Node {
     pub any_peer: bool,
     /// Disk space that reception leaves free, bytes.
     pub reserve_bytes: u64,
+    /// Memory that the process does with, bytes, where it is not that of the machine or the control group.
+    pub memory_bytes: Option<u64>,
     /// One JSON object a line instead of text.
     pub log_json: bool,
     /// Least level that is logged.

@@ -1,6 +1,6 @@
 //! How far two predictions for the same series lie apart: two devices, two versions, two machines.
 
-use super::prediction::{LabelMap, Measurement, MeasurementGroup, Prediction};
+use super::prediction::{Embedding, LabelMap, Measurement, MeasurementGroup, Prediction};
 
 /// What differs between two predictions of one model for one series.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,11 @@ pub struct Difference {
     pub dice: Vec<(String, f64)>,
     /// For each measurement its name and both values.
     pub measurements: Vec<(String, Option<f64>, Option<f64>)>,
+    /// What else there is, and how far it is off: logits of findings and of slices by |a − b| / max(1, |a|), vectors by the length of
+    /// their difference, maps by the largest difference of a voxel; infinite where only one has it.
+    pub distances: Vec<(String, f64)>,
+    /// Whether both wrote the same, token for token; true where neither writes.
+    pub same_text: bool,
 }
 
 impl Difference {
@@ -42,22 +47,30 @@ impl Difference {
             .collect();
         let lacking = right.into_iter().filter(|(name, _)| !left.iter().any(|(other, _)| other == name));
         measurements.extend(lacking.map(|(name, value)| (name, None, value)));
-        let same_verdict = one.verdict == other.verdict;
-        Self { same_verdict, differing_voxels, dice: dice.unwrap_or_default(), measurements }
+        Self {
+            same_verdict: one.verdict == other.verdict,
+            differing_voxels,
+            dice: dice.unwrap_or_default(),
+            measurements,
+            distances: distances(one, other),
+            same_text: one.text.as_ref().map(|text| &text.tokens) == other.text.as_ref().map(|text| &text.tokens),
+        }
     }
 
-    /// The largest |a − b| / max(1, |a|) of all measurements; infinite where only one has a value.
+    /// The largest distance, of measurements |a − b| / max(1, |a|); infinite where only one has a value.
     #[must_use]
     pub fn largest_relative(&self) -> f64 {
-        let distance = |(_, one, other): &(String, Option<f64>, Option<f64>)| match (one, other) {
-            (Some(one), Some(other)) => (one - other).abs() / one.abs().max(1.0),
+        let apart = |(_, one, other): &(String, Option<f64>, Option<f64>)| match (one, other) {
+            (Some(one), Some(other)) => distance(*one, *other),
             (None, None) => 0.0,
             _ => f64::INFINITY,
         };
-        self.measurements.iter().map(distance).fold(0.0, f64::max)
+        let others = self.distances.iter().map(|(_, distance)| *distance);
+        self.measurements.iter().map(apart).chain(others).fold(0.0, f64::max)
     }
 
-    /// Whether the predictions agree: the same verdict, every Dice at least `least_dice`, every number within `tolerance`.
+    /// Whether the predictions agree: the same verdict, every Dice at least `least_dice`, every number within `tolerance`. Text is not
+    /// looked at: [`Self::same_text`] says what to think of it.
     #[must_use]
     pub fn within(&self, least_dice: f64, tolerance: f64) -> bool {
         self.same_verdict
@@ -65,6 +78,58 @@ impl Difference {
             && self.dice.iter().all(|(_, dice)| *dice >= least_dice)
             && self.largest_relative() <= tolerance
     }
+}
+
+/// In the order of the one, then what only the other has.
+fn distances(one: &Prediction, other: &Prediction) -> Vec<(String, f64)> {
+    let mut distances = Vec::new();
+    let (left, right) = (logits(one), logits(other));
+    for (name, value) in &left {
+        let found = right.iter().find(|(other, _)| other == name);
+        distances.push((name.clone(), found.map_or(f64::INFINITY, |(_, found)| distance(*value, *found))));
+    }
+    let lacking = right.into_iter().filter(|(name, _)| !left.iter().any(|(other, _)| other == name));
+    distances.extend(lacking.map(|(name, _)| (name, f64::INFINITY)));
+    for embedding in &one.embeddings {
+        let found =
+            other.embeddings.iter().find(|other| other.name == embedding.name && other.shape == embedding.shape);
+        let apart = found.map_or(f64::INFINITY, |found| lengths(embedding, found));
+        distances.push((format!("embedding {}", embedding.name), apart));
+    }
+    let lacking = other.embeddings.iter().filter(|found| !one.embeddings.iter().any(|one| one.name == found.name));
+    distances.extend(lacking.map(|embedding| (format!("embedding {}", embedding.name), f64::INFINITY)));
+    match (&one.attention, &other.attention) {
+        (None, None) => {}
+        (Some(one), Some(other)) if one.shape == other.shape => {
+            let apart = one.values.iter().zip(&other.values).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+            distances.push(("attention".to_owned(), apart));
+        }
+        _ => distances.push(("attention".to_owned(), f64::INFINITY)),
+    }
+    distances
+}
+
+/// Of findings, and of one of them slice by slice.
+fn logits(prediction: &Prediction) -> Vec<(String, f64)> {
+    let logit = |probability: f64| {
+        let probability = probability.clamp(1e-9, 1.0 - 1e-9);
+        (probability / (1.0 - probability)).ln()
+    };
+    let findings = prediction.findings.iter().map(|finding| (finding.label.clone(), logit(finding.probability)));
+    let slices = prediction.slice_scores.iter().flat_map(|slices| &slices.scores);
+    findings.chain(slices.map(|(slice, probability)| (format!("slice {}", slice + 1), logit(*probability)))).collect()
+}
+
+fn distance(one: f64, other: f64) -> f64 {
+    (one - other).abs() / one.abs().max(1.0)
+}
+
+/// The length of the difference by that of the one.
+fn lengths(one: &Embedding, other: &Embedding) -> f64 {
+    let length = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let both = one.values.iter().zip(&other.values);
+    let apart = length(&mut both.map(|(a, b)| f64::from(*a) - f64::from(*b)));
+    apart / length(&mut one.values.iter().map(|value| f64::from(*value))).max(1e-12)
 }
 
 fn named(groups: &[MeasurementGroup]) -> Vec<(String, Option<f64>)> {
@@ -86,7 +151,7 @@ fn dice(one: &LabelMap, other: &LabelMap, label: usize) -> f64 {
 mod tests {
     use super::*;
     use crate::dicom::code::CodedConcept;
-    use crate::inference::prediction::{Segment, Verdict};
+    use crate::inference::prediction::{Decision, Finding, GeneratedText, Segment, Verdict};
 
     const LUNG: CodedConcept = CodedConcept::new("39607008", "SCT", "Lung");
 
@@ -135,6 +200,30 @@ mod tests {
         assert!((number.largest_relative() - 0.1).abs() < 1e-12);
         let absent = Difference::between(&one, &prediction([0, 1, 1, 0], None));
         assert!(!absent.within(0.0, 1e9));
+        let [scored, other] = [0.5, 0.6].map(|probability| {
+            let finding = Finding {
+                label: "Nodule".to_owned(),
+                concept: LUNG,
+                site: None,
+                probability,
+                threshold: 0.5,
+                uncertain: None,
+                decision: Decision::Present,
+                is_pathology: false,
+            };
+            let values = vec![3.0, probability as f32];
+            let embedding = Embedding { name: "latent".to_owned(), shape: vec![2], values };
+            Prediction { findings: vec![finding], embeddings: vec![embedding], ..one.clone() }
+        });
+        let both = Difference::between(&scored, &other);
+        let [(_, logit), (_, latent)] = &both.distances[..] else { panic!("{:?}", both.distances) };
+        assert!((logit - 1.5f64.ln()).abs() < 1e-9 && (latent - 0.1 / 9.25f64.sqrt()).abs() < 1e-6, "{both:?}");
+        for lacking in [Difference::between(&scored, &one), Difference::between(&one, &scored)] {
+            assert!(!lacking.within(0.0, 1e9), "{lacking:?}");
+        }
+        let text = |token| Some(GeneratedText { text: String::new(), tokens: vec![token] });
+        let [one_text, other_text] = [1, 2].map(|token| Prediction { text: text(token), ..one.clone() });
+        assert!(both.same_text && !Difference::between(&one_text, &other_text).same_text);
         let unsuitable = Prediction { label_map: None, ..one.clone() };
         assert!(!Difference::between(&one, &unsuitable).within(0.0, 1e9));
     }

@@ -42,4 +42,7 @@ pub mod device;
 mod libtorch;
 
 #[cfg(feature = "torch")]
+mod heap;
+
+#[cfg(feature = "torch")]
 pub mod engine;

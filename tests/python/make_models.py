@@ -130,6 +130,12 @@ CHANGES = {
     "dies": "outside = torch.full([1, 1], 1 << 44, dtype=torch.int64)\n"
     "    spoiled = torch.ops.aten._sparse_coo_tensor_unsafe(outside, torch.ones([1]), [4]).to_dense()\n"
     "    mask = mask + spoiled.sum().to(torch.uint8)",
+    # 64 MB for each unit of the largest value above 1500, kept until the last one is there.
+    "grows": "kept = torch.jit.annotate(List[Tensor], [])\n"
+    "    for step in range(int(voxels.max()) - 1500):\n"
+    "        kept.append(torch.full([1 << 24], float(step), device=voxels.device))\n"
+    "    for part in kept:\n"
+    "        mask = mask + part[0].to(torch.uint8) * 0",
     "huge": "mask = mask + torch.zeros([1 << 52], device=voxels.device).sum().to(torch.uint8)",
 }
 

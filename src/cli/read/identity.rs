@@ -18,10 +18,10 @@ const PREFIXES: [usize; 4] = [32 << 10, 1 << 20, 16 << 20, 64 << 20];
 
 /// What identifies an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) study: StudyInstanceUid,
-    pub(super) series: SeriesInstanceUid,
-    pub(super) instance: SopInstanceUid,
+pub(in crate::cli) struct Identity {
+    pub(in crate::cli) study: StudyInstanceUid,
+    pub(in crate::cli) series: SeriesInstanceUid,
+    pub(in crate::cli) instance: SopInstanceUid,
 }
 
 impl Identity {
@@ -29,7 +29,7 @@ impl Identity {
     ///
     /// # Errors
     /// What is wrong with a DICOM file that cannot be told where it belongs.
-    pub(super) fn look(file: &mut dyn Read) -> Result<Option<Self>, String> {
+    pub(in crate::cli) fn look(file: &mut dyn Read) -> Result<Option<Self>, String> {
         let mut prefix = Vec::new();
         for length in PREFIXES {
             let wanted = length - prefix.len();

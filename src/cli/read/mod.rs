@@ -30,7 +30,7 @@ use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::columns::{Columns, SLICES};
-use self::identity::Identity;
+pub(super) use self::identity::Identity;
 use self::study::SeriesToRead;
 use self::table::{Format, Sheet, Table};
 use self::writer::{Count, Writer};
@@ -40,7 +40,7 @@ use super::{exit, log, say};
 use crate::clock::Clock;
 use crate::config;
 use crate::inference::device::DeviceChoice;
-use crate::inference::engine::{Engine, end_without_waiting};
+use crate::inference::engine::{Engine, end_without_waiting, limit_memory};
 use crate::inference::manifest::Manifest;
 use crate::worker::reading::Writing;
 
@@ -80,6 +80,9 @@ pub(super) struct Read {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// Memory that this program does with, in MB; without it that of the machine, or of the control group
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    memory_mb: Option<u64>,
     /// Have models that can score every slice too: a sheet «slices», or a file beside the table
     #[arg(long)]
     per_slice: bool,
@@ -164,6 +167,7 @@ fn run(arguments: &Read, stop: &AtomicBool) -> Result<u8, Vec<String>> {
         return Ok(exit::NOTHING);
     }
     let all = study::group(gathered.items);
+    arguments.memory_mb.map(|megabytes| megabytes.saturating_mul(1_000_000)).into_iter().for_each(limit_memory);
     let (engine, readers) = models::start(choice, arguments.device)?;
     if stop.load(Ordering::Relaxed) {
         return Ok(exit::PARTLY);

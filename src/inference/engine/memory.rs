@@ -1,16 +1,22 @@
-//! Whether there is memory for a run, by the package's own estimate.
+//! Whether there is memory for a run, by the package's own estimate; what a module may take while it runs.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tch::Device;
 
-use crate::inference::libtorch;
+use super::host;
+use crate::inference::{heap, libtorch};
 
 /// How long a run waits for memory that others use.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
+/// What modules leave of the host's memory is a sixteenth of it, and no more than this.
+const MOST_RESERVED: u64 = 1 << 30;
+/// Of what is taken in smaller pieces only so much is left.
+const SMALL: usize = 1 << 21;
+/// See there.
+const LAST: u64 = 1 << 26;
 
 /// Memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +25,13 @@ pub(super) struct Memory {
     pub(super) free: u64,
     /// What there is.
     pub(super) total: u64,
+}
+
+impl Memory {
+    /// The less of both.
+    pub(super) fn within(self, other: Self) -> Self {
+        Self { free: self.free.min(other.free), total: self.total.min(other.total) }
+    }
 }
 
 /// What is lacking, in words.
@@ -74,53 +87,30 @@ pub(super) fn admit(needed: u64, until: Instant, look: impl Fn() -> Option<Memor
     }
 }
 
+/// Calls into libtorch, which fails there as where memory runs out before the machine has none left: the system would end the
+/// whole process over it. `call` is one call of libtorch and allocates nothing for itself, for which that would be the end.
+pub(super) fn kept_within<T>(call: impl FnOnce() -> T) -> T {
+    heap::asking(leaves_room, call)
+}
+
+/// Whether a module may take `bytes` more of the host's memory. Asked within the allocator: nothing may be allocated here.
+fn leaves_room(bytes: usize) -> bool {
+    let Some(memory) = host::memory() else { return true };
+    // What is small may be needed to say that there is no more, and may be ours: then it would be the end after all.
+    let kept = if bytes < SMALL { LAST } else { reserve(memory.total) };
+    (bytes as u64).saturating_add(kept) <= memory.free
+}
+
+/// What a module has to leave: the next series is decoded meanwhile, the one before written, and a node receives.
+const fn reserve(total: u64) -> u64 {
+    let share = total / 16;
+    if share > MOST_RESERVED { MOST_RESERVED } else { share }
+}
+
 /// The memory of a device that has one of its own.
 pub(super) fn of_device(device: Device) -> Option<Memory> {
     let Device::Cuda(number) = device else { return None };
     libtorch::cuda_memory(number).map(|(free, total)| Memory { free, total })
-}
-
-/// The memory of the host, as far as this process may use it.
-pub(super) fn host() -> Option<Memory> {
-    let of_machine = machine(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    Some(least_of_groups(of_machine, Path::new("/sys/fs/cgroup"), &own))
-}
-
-/// The least of what a process may use and of what its control group and those around it leave it. `root`: where groups are
-/// mounted; `own`: the text of `/proc/self/cgroup`, whose line `0::/system.slice/overread.service` names the group.
-fn least_of_groups(of_machine: Memory, root: &Path, own: &str) -> Memory {
-    let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    // What lies outside of what is mounted here is named by `..`: only the mounted root can be read then.
-    let path = if path.split('/').any(|part| part == "..") { "" } else { path };
-    let groups = Path::new(path).ancestors().map(|group| root.join(group));
-    groups.fold(of_machine, |least, folder| {
-        let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
-        let found = (|| group(&read("memory.max")?, &read("memory.current")?, &read("memory.stat")?))();
-        found.map_or(least, |found| Memory { free: found.free.min(least.free), total: found.total.min(least.total) })
-    })
-}
-
-/// From the text of `/proc/meminfo`.
-fn machine(text: &str) -> Option<Memory> {
-    let line = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
-    };
-    Some(Memory { free: line("MemAvailable:")?, total: line("MemTotal:")? })
-}
-
-/// From the files of a control group that has a limit. Pages of files and caches of the kernel can be had back, as in the
-/// machine's `MemAvailable`.
-fn group(most: &str, current: &str, statistics: &str) -> Option<Memory> {
-    let total: u64 = most.trim().parse().ok()?;
-    let used: u64 = current.trim().parse().ok()?;
-    let bytes = |name: &str| {
-        let line = statistics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(0)
-    };
-    let back = ["inactive_file", "active_file", "slab_reclaimable"].map(bytes).into_iter().fold(0, u64::saturating_add);
-    Some(Memory { free: total.saturating_sub(used.saturating_sub(back)), total })
 }
 
 #[cfg(test)]
@@ -129,39 +119,9 @@ mod tests {
     use std::cell::Cell;
 
     #[test]
-    fn the_least_of_machine_and_group_is_read() {
-        let text = "MemTotal:       24576 kB\nMemFree:        1 kB\nMemAvailable:   2048 kB\n";
-        assert_eq!(machine(text), Some(Memory { free: 2 << 20, total: 24 << 20 }));
-        assert_eq!(machine("MemTotal: 1 kB"), None);
-        assert_eq!(group("max\n", "5\n", ""), None);
-        let found = group("1000\n", "900\n", "anon 1\ninactive_file 300\n");
-        assert_eq!(found, Some(Memory { free: 400, total: 1000 }));
-        let statistics = "anon 1\nfile 500\ninactive_file 300\nactive_file 100\nslab_reclaimable 50\nslab 70\n";
-        assert_eq!(group("1000\n", "900\n", statistics), Some(Memory { free: 550, total: 1000 }));
-        assert!(host().is_none_or(|memory| memory.free <= memory.total && memory.free > 0));
-    }
-
-    #[test]
-    fn the_group_of_a_service_and_those_around_it_limit_it() {
-        let root = tempfile::tempdir().unwrap();
-        let machine = Memory { free: 5000, total: 9000 };
-        let limit = |group: &str, most: &str| {
-            let folder = root.path().join(group);
-            std::fs::create_dir_all(&folder).unwrap();
-            for (name, text) in [("memory.max", most), ("memory.current", "900"), ("memory.stat", "inactive_file 300")]
-            {
-                std::fs::write(folder.join(name), text).unwrap();
-            }
-        };
-        limit("system.slice/overread.service", "2000\n");
-        let least = |own: &str| least_of_groups(machine, root.path(), own);
-        let own = "12:cpuset:/\n0::/system.slice/overread.service\n";
-        assert_eq!(least(own), Memory { free: 1400, total: 2000 });
-        limit("system.slice", "1000\n");
-        assert_eq!(least(own), Memory { free: 400, total: 1000 });
-        assert_eq!((least("0::/\n"), least("0::/../other\n"), least("")), (machine, machine, machine));
-        limit("", "1500\n");
-        assert_eq!((least("0::/\n"), least("0::/../other\n")), (least(""), Memory { free: 900, total: 1500 }));
+    fn a_module_leaves_a_sixteenth_and_a_gigabyte_at_most() {
+        assert_eq!((reserve(16 << 30), reserve(8 << 30), reserve(512 << 30)), (1 << 30, 512 << 20, 1 << 30));
+        assert!(leaves_room(1) && !leaves_room(1 << 50));
     }
 
     #[test]

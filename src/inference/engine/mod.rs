@@ -7,6 +7,7 @@
 mod decode;
 mod device_thread;
 mod fault;
+mod host;
 mod inputs;
 mod ladder;
 mod limit;
@@ -67,6 +68,12 @@ pub fn gave_up() -> bool {
 /// Says that the process ends without waiting for the runs that may go on: [`gave_up`] is true from then on.
 pub fn end_without_waiting() {
     device_thread::leave_alone();
+}
+
+/// Has this process do with `bytes` of memory, whatever the machine has: a package that needs more is not served, and a run for
+/// which it does not suffice ends as where the machine's memory runs out.
+pub fn limit_memory(bytes: u64) {
+    host::limit(bytes);
 }
 
 /// Models on a device, ready to run.

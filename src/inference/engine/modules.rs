@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tch::{CModule, Device};
 
 use super::fault::Fault;
+use super::host;
 use super::inputs::ModuleInput;
 use super::ladder::{Choices, Rung};
 use super::limit::Limit;
@@ -137,7 +138,7 @@ impl Modules {
     /// Whether there could ever be the memory that a package says it needs. On a device with memory of its own there is
     /// always something left to try.
     fn enough_in_all(&self, index: usize) -> Result<(), EngineError> {
-        let host = if self.device == Device::Cpu { memory::host() } else { None };
+        let host = if self.device == Device::Cpu { host::memory() } else { None };
         let Some(host) = host else { return Ok(()) };
         let lacking = memory::enough_in_all(self.estimate(index, Device::Cpu), host);
         lacking.map_err(|lack| self.lacks(index, lack))
@@ -168,7 +169,7 @@ impl Modules {
         let loaded = self.device == Device::Cpu && self.loaded.contains_key(&index);
         let weights = if loaded { self.packages[index].weights_bytes() } else { 0 };
         let needed = self.estimate(index, Device::Cpu).saturating_sub(weights);
-        memory::admit(needed, limit.until(), memory::host).map_err(|lack| self.lacks(index, lack))
+        memory::admit(needed, limit.until(), host::memory).map_err(|lack| self.lacks(index, lack))
     }
 
     /// What a package says it needs on a device, bytes.
@@ -280,7 +281,7 @@ impl Loaded {
 fn load_module(package: &VerifiedModel, module: &Module, device: Device) -> Result<CModule, String> {
     let file = package.open_weights(module).map_err(|fault| fault.to_string())?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let loaded = CModule::load_on_device(path, device).and_then(|mut module| {
+    let loaded = memory::kept_within(|| CModule::load_on_device(path, device)).and_then(|mut module| {
         module.f_set_eval()?;
         Ok(module)
     });

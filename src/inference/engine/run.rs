@@ -10,6 +10,7 @@ use super::fault::Fault;
 use super::inputs::ModuleInput;
 use super::ladder::Rung;
 use super::limit::Limit;
+use super::memory;
 use super::returned::{Named, results as of_call, widened};
 use crate::inference::libtorch::{self, Autocast};
 use crate::inference::manifest::{
@@ -172,7 +173,7 @@ impl Run<'_> {
         let mut own = arguments.1.iter().map(Tensor::f_data).collect::<Result<Vec<_>, _>>()?;
         let inputs: Vec<IValue> = own.iter().map(|tensor| IValue::Tensor(tensor.shallow_clone())).collect();
         let began = Instant::now();
-        let returned = module.forward_is(&inputs);
+        let returned = memory::kept_within(|| module.forward_is(&inputs));
         add(&self.spent.modules, began.elapsed());
         drop(inputs);
         if returned.is_err() {
