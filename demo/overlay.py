@@ -178,15 +178,29 @@ def picture(images, result):
     height = max(tile.height for tile in tiles)
     columns = min(COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
-    canvas = Image.new("RGB", (columns * WIDTH, rows * height + 36), "black")
+    places, lines = legend(layers.legend, columns * WIDTH)
+    canvas = Image.new("RGB", (columns * WIDTH, rows * height + 28 * lines + 8), "black")
     for at, tile in enumerate(tiles):
         canvas.paste(tile, (at % columns * WIDTH, at // columns * height))
-    pen, font, x = ImageDraw.Draw(canvas), ImageFont.load_default(16), 8
-    for label, colour in layers.legend.items():
-        pen.rectangle((x, canvas.height - 26, x + 16, canvas.height - 10), fill=tuple(int(c) for c in colour))
-        pen.text((x + 24, canvas.height - 28), label, fill="white", font=font)
-        x += 48 + int(pen.textlength(label, font=font))
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(16)
+    for (label, colour), (x, line) in zip(layers.legend.items(), places):
+        y = rows * height + 28 * line + 8
+        pen.rectangle((x, y + 2, x + 16, y + 18), fill=tuple(int(c) for c in colour))
+        pen.text((x + 24, y), label, fill="white", font=font)
     return canvas
+
+
+def legend(labels, width):
+    """Where each label begins and on which line, and how many lines there are."""
+    pen, font = ImageDraw.Draw(Image.new("RGB", (1, 1))), ImageFont.load_default(16)
+    places, x, line = [], 8, 0
+    for label in labels:
+        needed = 48 + int(pen.textlength(label, font=font))
+        if x > 8 and x + needed > width:
+            x, line = 8, line + 1
+        places.append((x, line))
+        x += needed
+    return places, line + 1
 
 
 def main():
