@@ -36,4 +36,5 @@ mod sends_results;
 mod shows_radiographs;
 mod storage;
 mod survives_crashes;
+mod tells_answers;
 mod writes_results;
