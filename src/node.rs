@@ -60,7 +60,20 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub async fn start(config: &NodeConfig, clock: Clock) -> Result<Self, StartError> {
-        let engine = Arc::new(start_engine(config).await?);
+        Self::start_told(config, clock, |_| ()).await
+    }
+
+    /// The same; `proved` is told of the engine as soon as it has computed the golden cases, also where a package that is not
+    /// served ends the start.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_told(
+        config: &NodeConfig,
+        clock: Clock,
+        proved: impl FnOnce(&Engine) + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let engine = Arc::new(start_engine(config, proved).await?);
         let options = StoreOptions {
             reserve_bytes: config.node.reserve_bytes,
             job_attempts: config.jobs.attempts,
@@ -139,7 +152,10 @@ impl Node {
 }
 
 /// Loads the packages that routes name, and their gates; what is wrong with one of them keeps the node from starting.
-async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
+async fn start_engine(
+    config: &NodeConfig,
+    proved: impl FnOnce(&Engine) + Send + 'static,
+) -> Result<Engine, StartError> {
     let folder = config.node.models.clone();
     let names: Vec<String> = config.routes.iter().map(|route| route.model.clone()).collect();
     let found = tokio::task::spawn_blocking(move || packages_of(&folder, names.iter().map(String::as_str))).await;
@@ -152,7 +168,7 @@ async fn start_engine(config: &NodeConfig) -> Result<Engine, StartError> {
     }
     let device = config.node.device.parse().map_err(StartError::Models)?;
     config.node.memory_bytes.into_iter().for_each(limit_memory);
-    let engine = tokio::task::spawn_blocking(move || Engine::start(device, models)).await;
+    let engine = tokio::task::spawn_blocking(move || Engine::start(device, models).inspect(proved)).await;
     let engine =
         engine.map_err(|e| StartError::Models(e.to_string()))?.map_err(|e| StartError::Models(e.to_string()))?;
     for (package, reason) in engine.refused() {

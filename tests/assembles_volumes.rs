@@ -143,7 +143,7 @@ fn a_gap_is_filled_with_a_warning_and_a_larger_one_refused() {
     assert_eq!(volume.geometry.shape[0], 40);
     assert!(volume.slices[11].is_none() && volume.slices.iter().flatten().count() == 39);
     assert!((volume.missing_share - 1.0 / 40.0).abs() < 1e-12);
-    assert!(warned(&volume, "1 of 40 slices are missing"), "{:?}", volume.warnings);
+    assert!(warned(&volume, "1 of 40 slices are missing (2.5 %)"), "{:?}", volume.warnings);
     let Voxels::I16(voxels) = &volume.voxels else { panic!() };
     let between = (i32::from(voxels[10 * 120 + 5]) + i32::from(voxels[12 * 120 + 5])) / 2;
     assert_eq!(i32::from(voxels[11 * 120 + 5]), between);

@@ -218,6 +218,7 @@ fn the_process_keeps_its_name_and_has_what_models_run_better_with() {
     std::fs::write(&config, "[node]\nlisten = [\"127.0.0.1:0\"]\ndevice = \"cpu\"\nlog = \"json\"\n").unwrap();
     let node = std::process::Command::new(env!("CARGO_BIN_EXE_overread"))
         .args([std::ffi::OsStr::new("run"), std::ffi::OsStr::new("--config"), config.as_os_str()])
+        .env("XDG_STATE_HOME", folder.path())
         .env_remove("OMP_WAIT_POLICY")
         .env_remove("GOMP_SPINCOUNT")
         .stderr(std::process::Stdio::piped())
@@ -268,6 +269,7 @@ fn a_node_that_is_told_to_end_while_it_loads_its_models_ends_well() {
     std::fs::write(&config, text).unwrap();
     let node = std::process::Command::new(env!("CARGO_BIN_EXE_overread"))
         .args([std::ffi::OsStr::new("run"), std::ffi::OsStr::new("--config"), config.as_os_str()])
+        .env("XDG_STATE_HOME", folder.path())
         .stderr(std::process::Stdio::piped())
         .spawn();
     let mut node = Server(node.unwrap());

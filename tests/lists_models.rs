@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::testkit::peers::root;
-use crate::testkit::site::overread;
+use crate::testkit::receiver::Receiver;
+use crate::testkit::site::{Site, overread};
 
 const DONE: i32 = 0;
 const FAILED: i32 = 1;
@@ -107,6 +108,30 @@ fn the_list_tells_what_is_installed_and_how_the_last_check_of_this_very_package_
     assert_eq!(rows[1]["not_installed"]["missing"], serde_json::json!(["model.pt"]));
     let (code, said) = bench.check("good");
     assert!(code == FAILED && said.contains("is not installed") && said.contains("model.pt"), "{said}");
+}
+
+/// How the last check of each package went, where a site's node runs.
+async fn last_checks(site: &Site) -> Vec<(String, Value)> {
+    let rows = site.models().await;
+    let of = |row: &Value| (row["name"].as_str().unwrap().to_owned(), row["last_check"]["passed"].clone());
+    rows.as_array().unwrap().iter().map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_the_golden_cases_came_out_when_a_node_started_is_remembered() {
+    let receiver = Receiver::start();
+    let site = Site::measuring_for(&receiver).with_model("tests/fixtures/models/golden-differs");
+    let checks = |differs, good| [("golden-differs".to_owned(), differs), ("good".to_owned(), good)];
+    assert_eq!(last_checks(&site).await, checks(Value::Null, Value::Null));
+    let mut node = site.start().await;
+    node.terminate();
+    node.exit_code().await;
+    assert_eq!(last_checks(&site).await, checks(Value::Null, true.into()), "one has no route and was not loaded");
+    // What keeps a node from starting is known too.
+    let site = site.with_route("golden-differs", &["PACS"], "");
+    let mut node = site.spawn();
+    assert_eq!(node.exit_code().await, FAILED, "{}", node.text());
+    assert_eq!(last_checks(&site).await, checks(false.into(), true.into()));
 }
 
 #[test]

@@ -44,5 +44,6 @@ mod shows_demo;
 mod shows_radiographs;
 mod storage;
 mod survives_crashes;
+mod tells_answers;
 mod withholds_untrained;
 mod writes_results;

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "tests and what they share")]
 
 mod archives;
+mod bad_images;
+mod left_out;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};

@@ -14,7 +14,7 @@ use overread::inference::error::EngineError;
 use overread::inference::manifest::Manifest;
 use overread::inference::npz::{self, Array, Values};
 use overread::inference::package::{Packages, packages};
-use overread::inference::prediction::{Decision, LabelMap, Prediction, Verdict};
+use overread::inference::prediction::{AttentionMap, Decision, LabelMap, Prediction, Verdict};
 use overread::inference::subject::{Context, Subject};
 use overread::volume::radiograph::{Radiograph, SourceImage};
 use overread::volume::{Volume, Voxels};
@@ -89,6 +89,46 @@ fn modules_give_what_pytorch_and_monai_give_and_become_a_prediction() {
     assert!(attention.values.iter().all(|value| (0.0..=1.0).contains(value)) && attention.values.contains(&1.0));
 }
 
+/// The direction (LPS) that a letter names.
+fn towards(letter: char) -> [f64; 3] {
+    match letter {
+        'L' => [1.0, 0.0, 0.0],
+        'R' => [-1.0, 0.0, 0.0],
+        'P' => [0.0, 1.0, 0.0],
+        'A' => [0.0, -1.0, 0.0],
+        'S' => [0.0, 0.0, 1.0],
+        'I' => [0.0, 0.0, -1.0],
+        other => panic!("{other}"),
+    }
+}
+
+/// Whether a map is the expected one, voxel by voxel, and points at the expected slices.
+fn check_map(what: &str, map: &AttentionMap, wanted: &Array, key_slices: &Array) {
+    assert_eq!(map.shape[..], wanted.shape, "{what}");
+    let apart = map.values.iter().zip(floats(wanted)).map(|(found, wanted)| (found - wanted).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-5, "{what}: a voxel differs by {apart}");
+    let keys = map.key_slices.iter().map(|slice| *slice as i64).collect();
+    assert_eq!(Values::I64(keys), key_slices.values, "{what}");
+}
+
+#[test]
+fn labels_and_attention_lie_where_the_patient_does_however_the_series_lies() {
+    let expected = arrays("several/expected.npz");
+    let engine = engine(&["several"]);
+    // One patient, four series: axial from the feet up and from the head down, sagittal, coronal.
+    for axes in ["SPL", "IPR", "RIP", "AIR"] {
+        let of = |what: &str| &expected[&format!("{axes}_{what}")];
+        let mut series = volume(of("voxels").shape[..].try_into().unwrap(), floats(of("voxels")));
+        let [slices, rows, columns]: [char; 3] = axes.chars().collect::<Vec<_>>().try_into().unwrap();
+        series.geometry.slice_direction = towards(slices);
+        series.geometry.row_direction = towards(rows);
+        series.geometry.column_direction = towards(columns);
+        let found = predict(&engine, "several", series).unwrap();
+        check_map(axes, &found.attention.unwrap(), of("attention"), of("key_slices"));
+        assert_eq!(Values::U8(found.label_map.unwrap().labels), of("labels").values, "{axes}");
+    }
+}
+
 #[test]
 fn two_heads_share_one_run_of_the_backbone() {
     let engine = engine(&["counted"]);
@@ -116,7 +156,8 @@ fn labels_and_maps_come_back_through_the_steps() {
     let same = map.labels.iter().enumerate().filter(|(index, label)| coarse[at(place(*index))] == **label).count();
     // Between voxels the scores are interpolated.
     assert!(map.shape == shape && same > map.labels.len() * 7 / 10, "{same} of {}", map.labels.len());
-    assert_eq!(found.attention.unwrap().values.len(), map.labels.len());
+    let finer = arrays("several/expected.npz");
+    check_map("finer", &found.attention.unwrap(), &finer["fine_attention"], &finer["fine_key_slices"]);
 }
 
 /// A volume with its columns in reverse, its geometry as it was.

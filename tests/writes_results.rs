@@ -67,7 +67,7 @@ fn a_slice_that_the_source_lacks_has_no_frame_and_the_report_says_so() {
     let segmentation = object(&results, ResultKind::Segmentation).unwrap();
     assert_eq!(segmentation.integer(tags::NUMBER_OF_FRAMES), Some(5 + 4));
     let (_, comments) = evaluations(&object(&results, ResultKind::Report).unwrap());
-    assert!(comments.iter().any(|c| c.contains("1 slices are missing")), "{comments:?}");
+    assert!(comments.iter().any(|c| c.contains("1 of 7 slices are missing in the source (14.3 %)")), "{comments:?}");
     judged_by_others(&series, &results, &prediction);
 }
 

@@ -31,14 +31,31 @@ def plain(result: Expected, arrays: bool) -> dict:
     said["embeddings"] = {name: numbers(value, arrays) for name, value in result.embeddings.items()}
     if "attention" in result.tensors:
         said["attention"] = numbers(result.tensors["attention"], True)["values"]
+    if result.attention_map is not None:
+        said["attention_map"] = {"shape": list(result.attention_map.shape), "cells": in_a_line(cells(result.attention_map, np.mean), 6), "key_slices": result.key_slices}
     if result.label_map is not None:
         counts = np.bincount(result.label_map.ravel())
-        said["segmentation"] = {"shape": list(result.label_map.shape), "voxels_by_label": {str(label): int(count) for label, count in enumerate(counts) if count}}
+        places = {str(label): in_a_line(cells(result.label_map == label, np.sum), 0) for label, count in enumerate(counts) if label and count}
+        said["segmentation"] = {"shape": list(result.label_map.shape), "voxels_by_label": {str(label): int(count) for label, count in enumerate(counts) if count}, "cells": places}
     if result.patch_labels is not None:
         said["patch_labels"] = result.patch_labels.tolist() if arrays else np.bincount(result.patch_labels.ravel()).tolist()
     if result.tokens is not None:
         said |= {"tokens": result.tokens, "text": result.text}
     return {key: value for key, value in said.items() if value != {}}
+
+
+def cells(array: np.ndarray, reduce) -> np.ndarray:
+    """What `reduce` makes of each cell of a coarse grid: up to 4 along each axis, voxel i of n in cell i * 4 // n. Of a mirrored or
+    turned array it is another."""
+    counts = [min(4, extent) for extent in array.shape]
+    edges = [[-(-cell * extent // count) for cell in range(count + 1)] for extent, count in zip(array.shape, counts)]
+    block = lambda at: tuple(slice(edge[i], edge[i + 1]) for edge, i in zip(edges, at))
+    return np.array([reduce(array[block(at)].astype(np.float64)) for at in np.ndindex(*counts)])
+
+
+def in_a_line(values: np.ndarray, decimals: int) -> str:
+    """Numbers divided by blanks: a line, where JSON would have one a number."""
+    return " ".join(f"{value:.{decimals}f}" for value in values)
 
 
 def numbers(array: np.ndarray, whole: bool) -> dict:

@@ -29,6 +29,9 @@ class Expected:
     slice_scores: list[float] | None = None
     # Every how many slices one was scored.
     slice_stride: int = 1
+    # Where the model looked, on the grid of the files: 0 to 1, the largest 1; and the slices that it points at.
+    attention_map: np.ndarray | None = None
+    key_slices: list[int] | None = None
     tokens: list[int] | None = None
     text: str | None = None
 
@@ -119,6 +122,30 @@ def chest_ct_clip(package: Package, source: Source) -> Expected:
     return expected
 
 
+def over_the_volume(weights: torch.Tensor, grid: list[int], inference: dict, shape: tuple[int, ...]) -> torch.Tensor:
+    """A weight for each window at every voxel of the series: MONAI's blend of windows that hold nothing but their weight, between
+    voxels linear, the largest 1."""
+    from monai.inferers import sliding_window_inference
+
+    each = iter(weights.flatten().tolist())
+
+    def flat(windows: torch.Tensor) -> torch.Tensor:
+        return torch.stack([torch.full(window.shape, next(each)) for window in windows])
+
+    blended = sliding_window_inference(torch.zeros(1, 1, *grid), inference["window"], 1, flat, overlap=inference["overlap"], mode="gaussian", sigma_scale=inference["sigma_scale"])
+    values = F.interpolate(blended.clamp(min=0), size=shape, mode="trilinear", align_corners=False)[0, 0]
+    return values / values.max()
+
+
+def most_looked_at(values: np.ndarray, count: int) -> list[int]:
+    """The slices whose values add up to most, two of them at least an eighth of the stack over their number apart."""
+    sums, chosen = values.astype(np.float64).sum(axis=(1, 2)), []
+    for index in np.argsort(-sums, kind="stable").tolist():
+        if len(chosen) < count and sums[index] > 0 and all(abs(index - other) >= max(len(sums) // (8 * count), 1) for other in chosen):
+            chosen.append(index)
+    return chosen
+
+
 def chest_ct_swin(package: Package, source: Source) -> Expected:
     """MONAI's sliding window, the bridge, transformers' generate; the label map back on the grid of the files."""
     from tokenizers import Tokenizer
@@ -136,23 +163,13 @@ def chest_ct_swin(package: Package, source: Source) -> Expected:
     search = published.Search(**{name: value for name, value in settings.items() if name != "cache"})
     ids = published.generated(nets["decoder"], memory, search)
     on_source = F.interpolate(scores, size=voxels.shape, mode="trilinear", align_corners=False).argmax(dim=1)[0]
-    attention_map = spread(attention.flatten(), volume, voxels.shape, inference)
     words = Tokenizer.from_file(str(package.folder / "tokenizer.json"))
+    looked = stack.back(over_the_volume(attention, shape, inference, voxels.shape).numpy(), "SPL")
     return Expected(stack.series_uid, volume.numpy(), findings=sigmoid_findings(package, "finding_logits", logits), embeddings={"study": study.numpy()},
                     tensors={"finding_logits": logits.numpy(), "attention": attention.numpy(), "window_positions": places.numpy()},
-                    label_map=stack.back(on_source.to(torch.uint8).numpy(), "SPL"), attention_map=stack.back(attention_map.numpy(), "SPL"), tokens=ids[0].tolist(),
-                    text=words.decode(ids[0].tolist(), skip_special_tokens=True))
-
-
-def spread(weights: torch.Tensor, volume: torch.Tensor, shape: tuple[int, ...], inference: dict) -> torch.Tensor:
-    """The weight of each window as MONAI blends windows that hold nothing else, on a grid of another shape; the largest is 1."""
-    from monai.inferers import sliding_window_inference
-
-    left = iter(weights.tolist())
-    blended = sliding_window_inference(volume, tuple(inference["window"]), 1, lambda window: torch.full_like(window, next(left)), overlap=inference["overlap"],
-                                       mode="gaussian", sigma_scale=inference["sigma_scale"])
-    found = F.interpolate(blended.clamp(min=0), size=shape, mode="trilinear", align_corners=False)[0, 0]
-    return found / found.max().clamp(min=1e-30)
+                    label_map=stack.back(on_source.to(torch.uint8).numpy(), "SPL"), tokens=ids[0].tolist(),
+                    text=words.decode(ids[0].tolist(), skip_special_tokens=True),
+                    attention_map=looked, key_slices=most_looked_at(looked, package.manifest["output"]["attention"]["key_slices"]))
 
 
 def labelled(probabilities: torch.Tensor) -> torch.Tensor:

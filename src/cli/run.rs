@@ -5,8 +5,10 @@ use std::process::Command;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::models::state::{Checks, Outcome};
 use super::{WithConfig, exit, load_config, log};
 use crate::clock::Clock;
+use crate::inference::engine::Engine;
 use crate::node::Node;
 
 /// Runs until SIGTERM or SIGINT; a second one ends at once. Starts anew where only that helps.
@@ -22,7 +24,7 @@ pub(super) async fn run(arguments: WithConfig) -> u8 {
     };
     tracing::debug!("the node starts");
     let started = tokio::select! {
-        started = Node::start(&config, Clock::System) => started,
+        started = Node::start_told(&config, Clock::System, remember) => started,
         () = signals.next() => {
             tracing::info!("the node ends before it was ready: nothing was accepted");
             return exit::DONE;
@@ -51,6 +53,16 @@ pub(super) async fn run(arguments: WithConfig) -> u8 {
         () = signals.next() => {
             tracing::warn!("a second signal: the node ends at once; what was acknowledged is safe");
             exit::FAILED
+        }
+    }
+}
+
+/// Keeps how the golden cases came out, for `overread models` to tell.
+fn remember(engine: &Engine) {
+    let Some(checks) = Checks::of_user() else { return };
+    for outcome in Outcome::of_all(engine, Clock::System.now()) {
+        if let Err(error) = checks.keep(&outcome) {
+            tracing::warn!(model.name = outcome.model, %error, "the outcome of a golden case could not be remembered");
         }
     }
 }

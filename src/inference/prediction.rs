@@ -44,6 +44,12 @@ impl Prediction {
             warnings: Vec::new(),
         }
     }
+
+    /// The model's answer to «is anything wrong at all», where it gives one.
+    #[must_use]
+    pub fn pathology(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.is_pathology)
+    }
 }
 
 /// Whether a model could read the series. «Not suitable» is a result and not a failure.
@@ -166,6 +172,16 @@ impl Decision {
             Some([least, largest]) if (least..=largest).contains(&probability) => Self::Uncertain,
             _ if probability >= threshold => Self::Present,
             _ => Self::Absent,
+        }
+    }
+
+    /// What it says of «is anything wrong at all», in the word of tables and logs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Present => "pathology",
+            Self::Absent => "normal",
+            Self::Uncertain => "uncertain",
         }
     }
 }

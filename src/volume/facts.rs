@@ -158,6 +158,15 @@ impl SeriesFacts {
             stack: plan.map(StackFacts::of),
         }
     }
+
+    /// Missing slices as a share of all that the grid has, 0 to 1, where it is known.
+    #[must_use]
+    pub fn missing_share(&self) -> Option<f64> {
+        match &self.stack {
+            Ok(stack) => Some(stack.missing_share),
+            Err(refusal) => refusal.missing_share(),
+        }
+    }
 }
 
 impl StackFacts {

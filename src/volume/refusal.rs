@@ -195,6 +195,15 @@ impl Refusal {
             Self::Undecodable { .. } => "undecodable",
         }
     }
+
+    /// The share of slices that are missing, 0 to 1, where it is what the series is refused for.
+    #[must_use]
+    pub const fn missing_share(&self) -> Option<f64> {
+        match self {
+            Self::MissingSlices { share, .. } => Some(*share),
+            _ => None,
+        }
+    }
 }
 
 /// Why there is no volume.

@@ -162,8 +162,11 @@ impl Series {
         }
         let gaps = voxels.interpolate_missing(&slots, geometry.shape[1] * geometry.shape[2]);
         if gaps > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
+            let percent = gaps as f64 / expected as f64 * 100.0;
             warnings.push(format!(
-                "{gaps} of {expected} slices are missing; they were filled by interpolation between their neighbours."
+                "{gaps} of {expected} slices are missing ({percent:.1} %); they were filled by interpolation between their \
+                 neighbours."
             ));
         }
         let source = self.source(&slots)?;

@@ -81,16 +81,18 @@ impl Worker {
         drained: &CancellationToken,
     ) {
         let (lease, model, series) = (job.lease(), job.model_name.clone(), job.series_instance_uid.clone());
-        let Reading { outcome, results, times, decoded_early, .. } = reading;
+        let Reading { outcome, answer, missing_percent, results, times, decoded_early, .. } = reading;
         let count = results.objects.len();
         let (job, withheld) = self.marked(job);
+        let (pathology, probability) = answer.unzip();
         let error = match self.store.finish_job(job, &outcome, new_results(results), embeddings, self.clock.now()).await
         {
             Ok(_) => {
                 told_withheld(&lease, &model, &withheld);
                 return tracing::info!(
                     job.id = %lease.job(), model.name = model, series.uid = %series, outcome,
-                    results = count, assemble_ms = milliseconds(times.assemble), infer_ms = milliseconds(times.infer),
+                    pathology, probability, missing_percent, results = count,
+                    assemble_ms = milliseconds(times.assemble), infer_ms = milliseconds(times.infer),
                     forward_ms = milliseconds(times.forward), encode_ms = milliseconds(times.encode), decoded_early,
                     duration_ms = milliseconds(begun.elapsed()), "job done"
                 );

@@ -96,6 +96,10 @@ impl Writing {
 pub struct Reading {
     /// `read`, or why the series was not suitable, in a stable word.
     pub outcome: String,
+    /// `pathology`, `normal` or `uncertain`, and its probability, where the model answers that.
+    pub answer: Option<(&'static str, f64)>,
+    /// Missing slices in percent of all that the series should have, where that is known.
+    pub missing_percent: Option<f64>,
     /// The objects.
     pub results: ResultSet,
     /// The vectors of models that give some.
@@ -139,10 +143,33 @@ pub enum Inferred {
         code: &'static str,
         /// One sentence for the radiologist.
         reason: String,
+        /// Missing slices as a share of all that the series should have, 0 to 1, where it is known.
+        missing_share: Option<f64>,
     },
 }
 
 impl Inferred {
+    /// `pathology`, `normal` or `uncertain`, and its probability, where the model answers that.
+    #[must_use]
+    pub fn answer(&self) -> Option<(&'static str, f64)> {
+        match self {
+            Self::Predicted { prediction, .. } => {
+                prediction.pathology().map(|finding| (finding.decision.word(), finding.probability))
+            }
+            Self::NotSuitable { .. } => None,
+        }
+    }
+
+    /// Missing slices in percent of all that the series should have, to three decimals, where that is known.
+    #[must_use]
+    pub fn missing_percent(&self) -> Option<f64> {
+        let share = match self {
+            Self::Predicted { described, .. } => described.stack().map(|stack| stack.missing_share),
+            Self::NotSuitable { missing_share, .. } => *missing_share,
+        };
+        share.map(|share| (share * 1e5).round() / 1e3)
+    }
+
     /// How long modules computed.
     #[must_use]
     pub const fn forward(&self) -> Duration {
@@ -183,7 +210,9 @@ pub struct Asked<'a> {
 pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Result<Inferred, ReadingError> {
     let (subject, remarks) = match prepared {
         Prepared::Subject { subject, remarks } => (subject, remarks),
-        Prepared::NotSuitable { source, code, reason } => return Ok(Inferred::NotSuitable { source, code, reason }),
+        Prepared::NotSuitable { source, code, reason, missing_share } => {
+            return Ok(Inferred::NotSuitable { source, code, reason, missing_share });
+        }
     };
     let described = subject.described();
     let mut context = Context { gate: None, per_slice: asked.per_slice };
@@ -232,7 +261,7 @@ pub fn encode(inferred: &Inferred, signature: &Signature<'_>) -> Result<ResultSe
             };
             written(described.source(), Some(grid), Outcome::Predicted(prediction), signature)
         }
-        Inferred::NotSuitable { source, code, reason } => {
+        Inferred::NotSuitable { source, code, reason, .. } => {
             written(source, None, Outcome::NotSuitable { code, reason }, signature)
         }
     }
@@ -255,12 +284,13 @@ pub fn read(assignment: Assignment<'_>) -> Result<Reading, ReadingError> {
     let signature = Signature { manifest, engine, writing, predecessor: predecessor.as_ref(), date };
     let results = encode(&inferred, &signature)?;
     let times = Times { assemble, infer, forward: inferred.forward(), encode: started.elapsed() - assemble - infer };
-    let outcome = inferred.word().to_owned();
+    let (outcome, answer, missing_percent) =
+        (inferred.word().to_owned(), inferred.answer(), inferred.missing_percent());
     let embeddings = match inferred {
         Inferred::Predicted { prediction, .. } => prediction.embeddings,
         Inferred::NotSuitable { .. } => Vec::new(),
     };
-    Ok(Reading { outcome, results, embeddings, times, decoded_early })
+    Ok(Reading { outcome, answer, missing_percent, results, embeddings, times, decoded_early })
 }
 
 /// The report of a job that has failed for good.

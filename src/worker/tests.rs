@@ -50,6 +50,8 @@ fn reading(bytes: &'static [u8]) -> Reading {
     };
     Reading {
         outcome: "read".to_owned(),
+        answer: None,
+        missing_percent: None,
         results: ResultSet { objects: vec![object] },
         embeddings: Vec::new(),
         times: Times::default(),

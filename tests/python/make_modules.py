@@ -107,6 +107,23 @@ class Head(torch.nn.Module):
         return {"logits": self.logits((attention.unsqueeze(1) * seen).sum(0, keepdim=True)), "attention": attention}
 
 
+def lying(array: np.ndarray, letters: str) -> np.ndarray:
+    """An array of slices to Superior, rows to Posterior and columns to Left, as a series holds it whose slices, rows and columns lead
+    to `letters`."""
+    axes = [next(axis for axis, pair in enumerate(("SI", "PA", "LR")) if letter in pair) for letter in letters]
+    flips = tuple(slice(None, None, -1 if letter in "IAR" else 1) for letter in letters)
+    return np.ascontiguousarray(array.transpose(axes)[flips])
+
+
+def most_looked_at(values: np.ndarray, count: int) -> list[int]:
+    """The slices whose values add up to most, two of them at least an eighth of the stack over their number apart."""
+    sums, chosen = values.astype(np.float64).sum(axis=(1, 2)), []
+    for index in np.argsort(-sums, kind="stable").tolist():
+        if len(chosen) < count and all(abs(index - other) >= max(len(sums) // (8 * count), 1) for other in chosen):
+            chosen.append(index)
+    return chosen
+
+
 class Other(torch.nn.Module):
     """A second head on the same vectors."""
 
@@ -161,6 +178,26 @@ key_slices = 2
 """
 
 
+def places(voxels: torch.Tensor, scores: torch.Tensor, weights: torch.Tensor) -> None:
+    """expected.npz of `several`: labels and attention of the same patient in series that lie in different ways, and the attention
+    on a grid twice as fine. A weight for each window is MONAI's blend of windows that hold nothing but their weight."""
+    each = iter(weights.tolist())
+    flat = lambda windows: torch.stack([torch.full(window.shape, next(each)) for window in windows])
+    looked = sliding_window_inference(torch.zeros(voxels.shape), (4, 4, 4), 2, flat, overlap=0.5, mode="gaussian", sigma_scale=0.125)
+    fine = torch.nn.functional.interpolate(looked, size=(18, 14, 12), mode="trilinear", align_corners=False)[0, 0]
+    arrays = {"fine_attention": (fine / fine.max()).numpy()}
+    arrays["fine_key_slices"] = np.array(most_looked_at(arrays["fine_attention"], 2))
+    attention = (looked / looked.max())[0, 0].numpy()
+    labels = scores.argmax(dim=1)[0].to(torch.uint8).numpy()
+    # Axial from the feet up and from the head down, sagittal, coronal: each as its columns, rows and normal have it.
+    for letters in ("SPL", "IPR", "RIP", "AIR"):
+        for name, array in (("voxels", voxels[0, 0].numpy()), ("labels", labels), ("attention", attention)):
+            arrays[f"{letters}_{name}"] = lying(array, letters)
+        arrays[f"{letters}_key_slices"] = np.array(most_looked_at(arrays[f"{letters}_attention"], 2))
+    (HERE / "several").mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(HERE / "several" / "expected.npz", **arrays)
+
+
 def several() -> None:
     torch.manual_seed(1)
     backbone, head, other = Backbone().eval().requires_grad_(False), Head().eval().requires_grad_(False), Other()
@@ -181,6 +218,7 @@ def several() -> None:
     positions = (torch.tensor(starts, dtype=torch.float64) + 2) / torch.tensor([9.0, 7.0, 6.0], dtype=torch.float64)
     found = head(patches, positions.float())
     golden = {"voxels": voxels, "scores": blended, "patches": patches, "other": other(patches), **found}
+    places(voxels, blended, found["attention"])
     # How often the backbone was called is not the same every time.
     backbone.calls.zero_()
     files = {"backbone.pt": compiled(backbone), "head.pt": compiled(head), "other.pt": compiled(other)}

@@ -76,7 +76,17 @@ impl Series {
 
     /// The slices as DICOM files, from the feet up.
     pub(crate) fn files(&self) -> Vec<Bytes> {
-        (0..self.slices).map(|slice| part10(&self.data_set(slice), uids::EXPLICIT_VR_LITTLE_ENDIAN)).collect()
+        self.files_with(|_| ())
+    }
+
+    /// The same, each changed by `edit` first.
+    pub(crate) fn files_with(&self, edit: impl Fn(&mut DataSet)) -> Vec<Bytes> {
+        let file = |slice| {
+            let mut ds = self.data_set(slice);
+            edit(&mut ds);
+            part10(&ds, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+        };
+        (0..self.slices).map(file).collect()
     }
 
     /// A slice, for a test that changes something in it.

@@ -48,7 +48,7 @@ impl RunningNode {
         );
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new(PROGRAM);
-        command.args(["run", "--config"]).arg(&config);
+        command.args(["run", "--config"]).arg(&config).env("XDG_STATE_HOME", folder.path());
         let mut process = Server::start(&mut command, &folder.path().join("log"));
         let port = wait_for("the node is ready", || {
             let lines = read_log(folder.path());

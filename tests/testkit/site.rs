@@ -148,9 +148,23 @@ impl Site {
         self.folder.path().join("data")
     }
 
+    /// What `overread models --json` says where the node runs.
+    pub(crate) async fn models(&self) -> Json {
+        let folder = self.folder.path().to_owned();
+        let mut command = overread(&["models", "--json", "--device", "cpu", "--models"]);
+        command.arg(folder.join("models")).env("XDG_STATE_HOME", folder.join("state"));
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// Starts the node, which may fail.
+    pub(crate) fn spawn(&self) -> Process {
+        Process::spawn(&self.configuration())
+    }
+
     /// Starts the node and waits until it accepts associations.
     pub(crate) async fn start(&self) -> Process {
-        let process = Process::spawn(&self.configuration());
+        let process = self.spawn();
         process.logged(READY, 1).await;
         process
     }
@@ -177,7 +191,9 @@ pub(crate) struct Process {
 impl Process {
     fn spawn(configuration: &Path) -> Self {
         let mut command = overread(&["run", "--config"]);
-        command.arg(configuration).current_dir(configuration.parent().unwrap()).stderr(Stdio::piped());
+        let folder = configuration.parent().unwrap();
+        command.arg(configuration).current_dir(folder).env("XDG_STATE_HOME", folder.join("state"));
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, stderr) = (log.clone(), child.stderr.take().unwrap());
@@ -284,10 +300,10 @@ pub(crate) async fn associate(address: SocketAddr, title: &str) -> Result<Reques
     Requestor::connect(&peer, &AeTitle::parse(title).unwrap(), &[proposal], &Timers::default()).await
 }
 
-/// The program with these arguments, and nothing of the environment that configures it.
+/// The program with these arguments, and nothing of the environment that configures it; what it remembers is not the user's.
 pub(crate) fn overread(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_overread"));
-    command.args(arguments).stdin(Stdio::null());
+    command.args(arguments).stdin(Stdio::null()).env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OVERREAD")) {
         command.env_remove(name);
     }

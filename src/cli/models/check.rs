@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::state::Outcome;
 use super::{Below, Here};
-use crate::cli::{exit, print, say, shown_time};
+use crate::cli::{exit, print, say};
 use crate::clock::Clock;
 use crate::inference::engine::{Engine, libtorch_folder};
 use crate::inference::golden::{Distance, TensorDifference};
@@ -50,17 +50,11 @@ fn run(arguments: &Check) -> Result<u8, Vec<String>> {
     let precisions = manifest.inference.precision;
     let precision = if device == "cpu" { precisions.cpu } else { precisions.cuda };
     print(format_args!("device    {device} in {}; libtorch in {libtorch}", precision.as_str()));
-    let error = engine.refused().find(|(package, _)| package.manifest().name == manifest.name);
-    let error = error.map(|(_, error)| error.to_string());
-    let differences = engine.golden(&manifest.name);
-    print_table(differences, precision);
-    let passed = match (&error, differences) {
-        (Some(_), _) => Some(false),
-        (None, []) => None,
-        (None, _) => Some(true),
-    };
+    let outcome = Outcome::of(&engine, &manifest.name, proof, Clock::System.now());
+    print_table(engine.golden(&manifest.name), precision);
     let seconds = started.elapsed().as_secs_f64();
-    match (passed, &error) {
+    let passed = outcome.passed;
+    match (passed, &outcome.message) {
         (Some(true), _) => print(format_args!("passed    loaded and computed in {seconds:.1} s")),
         (None, _) => print(format_args!("unproven  loaded in {seconds:.1} s; there is no golden case to compare with")),
         (Some(false), error) => print(format_args!("FAILED    {}", error.as_deref().unwrap_or_default())),
@@ -73,11 +67,7 @@ fn run(arguments: &Check) -> Result<u8, Vec<String>> {
              same of the same"
         ));
     }
-    let time = shown_time(Clock::System.now());
-    remember(
-        &arguments.here,
-        &Outcome { model: manifest.name, proof_sha256: proof, device, time, passed, message: error },
-    );
+    remember(&arguments.here, &outcome);
     Ok(match passed {
         Some(true) if state.is_some() => exit::PARTLY,
         Some(true) => exit::DONE,

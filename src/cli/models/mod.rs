@@ -8,7 +8,7 @@ mod list;
 
 mod new;
 
-mod state;
+pub(super) mod state;
 
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,7 @@ struct Here {
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Where the outcomes of checks are kept [default: overread in XDG_STATE_HOME, or in ~/.local/state]
-    #[arg(long, value_name = "DIR", env = "OVERREAD_STATE")]
+    #[arg(long, value_name = "DIR", env = state::VARIABLE)]
     state: Option<PathBuf>,
 }
 

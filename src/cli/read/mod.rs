@@ -31,6 +31,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::columns::{Columns, SLICES};
 pub(super) use self::identity::Identity;
+use self::models::Started;
 use self::study::SeriesToRead;
 use self::table::{Format, Sheet, Table};
 use self::writer::{Count, Writer};
@@ -50,8 +51,8 @@ use crate::worker::reading::Writing;
 What is found is sorted into studies and series by its headers, wherever it lies. Series that cannot be read have a row that \
 says why, and the next one is read.
 
-Exit codes: 0 every series was read, or found not to be for these models; 3 some series or files could not be read, or \
-Ctrl-C ended it (after the series at hand, with the table written); 1 nothing could be begun, or the table could not be \
+Exit codes: 0 every series was read, or found not to be for these models; 3 some series or files could not be read, some \
+packages could not run, or Ctrl-C ended it (after the series at hand, with the table written); 1 nothing could be begun, or the table could not be \
 written; 4 there is no DICOM file.
 
 Examples:
@@ -151,10 +152,6 @@ fn run(arguments: &Read, stop: &AtomicBool) -> Result<u8, Vec<String>> {
     let table = arguments.out.join(&arguments.table);
     Format::of(&table).map_err(one)?;
     let choice = models::choose(&arguments.models, &arguments.model, arguments.allow_untrained)?;
-    let notes = choice.notes.clone();
-    for note in &notes {
-        say(format_args!("{note}"));
-    }
     let looking = progress::looking();
     let gathered = gather(&arguments.paths, &looking, Identity::look);
     looking.finish_and_clear();
@@ -168,7 +165,7 @@ fn run(arguments: &Read, stop: &AtomicBool) -> Result<u8, Vec<String>> {
     }
     let all = study::group(gathered.items);
     arguments.memory_mb.map(|megabytes| megabytes.saturating_mul(1_000_000)).into_iter().for_each(limit_memory);
-    let (engine, readers) = models::start(choice, arguments.device)?;
+    let Started { engine, readers, whole: all_run, notes } = models::start(choice, arguments.device)?;
     if stop.load(Ordering::Relaxed) {
         return Ok(exit::PARTLY);
     }
@@ -177,7 +174,8 @@ fn run(arguments: &Read, stop: &AtomicBool) -> Result<u8, Vec<String>> {
     let count = session.read(&found).map_err(one)?;
     let whole = count.series == all.len();
     say(format_args!("{}", count.summary(all.len(), gathered.passed_over, started.elapsed(), &table)));
-    Ok(if whole && count.failed == 0 && unreadable.is_empty() { exit::DONE } else { exit::PARTLY })
+    let done = all_run && whole && count.failed == 0 && unreadable.is_empty();
+    Ok(if done { exit::DONE } else { exit::PARTLY })
 }
 
 /// What was found out before the first series is read.
@@ -212,7 +210,7 @@ impl Session<'_> {
         let slices = SLICES.map(str::to_owned);
         let mut table = Table::create(self.table, &columns.names, self.arguments.per_slice.then_some(&slices[..]))?;
         for (place, why) in unreadable {
-            table.add(Sheet::Series, &row::unreadable(place, why, &columns))?;
+            table.add(Sheet::Series, &row::unreadable(place, why, self.notes, &columns))?;
         }
         let bar = progress::reading(all.len());
         log::start_on(false, "info", progress::Above(bar.clone()));

@@ -7,7 +7,6 @@ use super::study::SeriesToRead;
 use super::table::Cell;
 use crate::inference::manifest::{Manifest, Origin};
 use crate::inference::prediction::{Decision, Finding, Prediction, Verdict};
-use crate::inference::subject::Described;
 use crate::worker::reading::{Inferred, ReadingError};
 
 /// Codes of series that are not suitable because they are damaged, or coded as overread cannot read: failures, for
@@ -57,6 +56,8 @@ impl Row {
         let mut read = 0;
         for (index, answer) in answers.iter().enumerate() {
             let name = &*answer.manifest.name;
+            let missing = answer.said.as_ref().ok().and_then(Inferred::missing_percent);
+            row.missing_percent = missing.into_iter().chain(row.missing_percent).reduce(f64::max);
             match answer.said {
                 Err(error) => row.errors.push(format!("{name}: {error}")),
                 Ok(Inferred::NotSuitable { code, reason, .. }) if UNREADABLE.contains(code) => {
@@ -64,7 +65,7 @@ impl Row {
                 }
                 Ok(Inferred::NotSuitable { code, reason, .. }) => refusals.push((name, code, reason)),
                 Ok(Inferred::Predicted { described, prediction, .. }) => {
-                    row.take_described(described);
+                    row.warn(described.warnings().iter().cloned());
                     row.warn(prediction.warnings.iter().cloned());
                     if let Verdict::NotSuitable { code, reason } = &prediction.verdict {
                         refusals.push((name, code, reason));
@@ -72,7 +73,7 @@ impl Row {
                     }
                     read += 1;
                     row.take_prediction(index, answer.manifest, prediction, columns);
-                    pathology = prediction.findings.iter().filter(|f| f.is_pathology).chain(pathology).max_by(worse);
+                    pathology = prediction.pathology().into_iter().chain(pathology).max_by(worse);
                 }
             }
         }
@@ -80,21 +81,12 @@ impl Row {
         row.warn(general.iter().cloned());
         if let Some(finding) = pathology {
             row.probability = Some(finding.probability);
-            row.pathology = match finding.decision {
-                Decision::Present => "pathology",
-                Decision::Absent => "normal",
-                Decision::Uncertain => "uncertain",
-            };
+            row.pathology = finding.decision.word();
         } else if read == 0 && row.errors.is_empty() {
             row.pathology = "not suitable";
         }
         one_for_all(&mut row.errors, answers.len());
         row
-    }
-
-    fn take_described(&mut self, described: &Described) {
-        self.missing_percent = described.stack().map(|stack| (stack.missing_share * 1e5).round() / 1e3);
-        self.warn(described.warnings().iter().cloned());
     }
 
     fn take_prediction(&mut self, model: usize, manifest: &Manifest, prediction: &Prediction, columns: &Columns) {
@@ -173,12 +165,13 @@ impl Row {
     }
 }
 
-/// The row of a place in which files could not be read, and no series is known.
-pub(super) fn unreadable(place: &str, why: &str, columns: &Columns) -> Vec<Cell> {
+/// The row of a place in which files could not be read, and no series is known; `general`: what is to be known all the same.
+pub(super) fn unreadable(place: &str, why: &str, general: &[String], columns: &Columns) -> Vec<Cell> {
     let mut cells = vec![Cell::Empty; columns.names.len()];
     cells[0] = Cell::text(place);
     cells[5] = Cell::text("Failure");
     let last = cells.len() - 1;
+    cells[last - 1] = Cell::text(general.join(" "));
     cells[last] = Cell::text(why);
     cells
 }

@@ -166,6 +166,8 @@ fn log(series: &SeriesToRead, row: &Row, [decoding, inferring, forward, writing]
             series.uid = uid,
             pathology = row.pathology,
             probability = row.probability,
+            missing_percent = row.missing_percent,
+            cause = (row.pathology == "not suitable").then(|| row.warnings.join(" ")),
             decode_ms,
             infer_ms,
             forward_ms,

@@ -8,15 +8,15 @@ use super::{
 
 /// The tables that were read without fault.
 pub(super) struct Tables<'m> {
-    pub(super) name: &'m str,
-    pub(super) accepts: &'m Accepts,
-    pub(super) input: &'m Input,
-    pub(super) inference: &'m Inference,
-    pub(super) modules: &'m [Module],
-    pub(super) output: &'m Output,
+    pub(super) name: Option<&'m str>,
+    pub(super) accepts: Option<&'m Accepts>,
+    pub(super) input: Option<&'m Input>,
+    pub(super) inference: Option<&'m Inference>,
+    pub(super) modules: Option<&'m [Module]>,
+    pub(super) output: Option<&'m Output>,
 }
 
-/// Keeps a fault for each disagreement.
+/// Keeps a fault for each disagreement of tables that were read; one that is faulty hides none of the others.
 pub(super) fn agree(top: &Table<'_>, tables: &Tables<'_>) {
     gate(top, tables);
     layout(top, tables);
@@ -26,54 +26,64 @@ pub(super) fn agree(top: &Table<'_>, tables: &Tables<'_>) {
 }
 
 fn gate(top: &Table<'_>, tables: &Tables<'_>) {
-    let Tables { accepts, input, .. } = tables;
-    if accepts.gate.as_deref() == Some(tables.name) {
+    let Tables { name, accepts: Some(accepts), input, .. } = tables else { return };
+    if accepts.gate.is_some() && accepts.gate.as_deref() == *name {
         top.fault("accepts", "gate: a package is not its own gate");
     }
-    if matches!(input.kind, InputKind::Slices { over: SlicesOver::Gate, .. }) && accepts.gate.is_none() {
+    let over_gate = |input: &Input| matches!(input.kind, InputKind::Slices { over: SlicesOver::Gate, .. });
+    if input.is_some_and(over_gate) && accepts.gate.is_none() {
         top.fault("input", "slices.over = \"gate\" needs accepts.gate");
     }
 }
 
 fn layout(top: &Table<'_>, tables: &Tables<'_>) {
-    let Tables { input, inference, modules, .. } = tables;
+    let Tables { input: Some(input), inference, modules, .. } = tables else { return };
     if matches!(input.layout, Layout::Zyx | Layout::Nkyx) && input.channels() > 1 {
         top.fault("input", "a layout without channels takes no step that makes several");
     }
-    if inference.window.is_some() && (input.layout != Layout::Nczyx || input.dtype != VoxelType::Float32) {
+    let window = inference.is_some_and(|inference| inference.window.is_some());
+    if window && (input.layout != Layout::Nczyx || input.dtype != VoxelType::Float32) {
         top.fault("inference", "a window needs input.layout = \"NCZYX\" and input.dtype = \"float32\"");
     }
-    if input.is_image() && modules.iter().any(|module| module.arguments.iter().any(|name| name == SPACING)) {
+    let takes_spacing = |module: &Module| module.arguments.iter().any(|name| name == SPACING);
+    if input.is_image() && modules.is_some_and(|modules| modules.iter().any(takes_spacing)) {
         top.fault("input", "the spacing of an image is not known for sure: it is no argument");
     }
 }
 
 fn windows(top: &Table<'_>, tables: &Tables<'_>) {
     let Tables { inference, modules, output, input, .. } = tables;
-    let over_windows = modules.iter().any(|module| matches!(module.over, Over::Windows(_)));
-    if inference.window.is_some() && !over_windows {
+    let over_windows = |module: &Module| matches!(module.over, Over::Windows(_));
+    if let (Some(Inference { window: Some(_), .. }), Some(modules)) = (inference, modules)
+        && !modules.iter().any(over_windows)
+    {
         top.fault("inference", "a window needs a module with over = \"windows\"");
     }
+    let Some(output) = output else { return };
     let attention = output.attention.as_ref();
-    if inference.window.is_none() && attention.is_some_and(|output| output.over == AttentionOver::Windows) {
+    if inference.is_some_and(|inference| inference.window.is_none())
+        && attention.is_some_and(|output| output.over == AttentionOver::Windows)
+    {
         top.fault("output", "attention.over = \"windows\" needs inference.window");
     }
-    if input.per_slice().is_some() && output.pathology().is_none() {
+    if input.is_some_and(|input| input.per_slice().is_some()) && output.pathology().is_none() {
         top.fault("input", "per_slice needs an output.classification with one label, or one with pathology = true");
     }
 }
 
 fn mirroring(top: &Table<'_>, tables: &Tables<'_>) {
-    let Tables { input, inference, output, .. } = tables;
+    let Tables { input, inference: Some(inference), output, .. } = tables else { return };
     if inference.mirror.is_empty() {
         return;
     }
-    if input.is_image() && inference.mirror.contains(&0) {
+    if input.is_some_and(Input::is_image) && inference.mirror.contains(&0) {
         top.fault("inference", "mirror: an image has no slices");
     }
-    if matches!(input.layout, Layout::Nkyx | Layout::Bcyx) && inference.mirror.contains(&0) {
+    let not_slices = |input: &Input| matches!(input.layout, Layout::Nkyx | Layout::Bcyx);
+    if input.is_some_and(not_slices) && inference.mirror.contains(&0) {
         top.fault("inference", "mirror: slices that are channels or a batch are not mirrored");
     }
+    let Some(output) = output else { return };
     match &output.segmentation {
         Some(output) if output.encoding == SegmentationEncoding::Labels => {
             top.fault("inference", "mirror averages scores: a segmentation of labels has none");
@@ -86,7 +96,7 @@ fn mirroring(top: &Table<'_>, tables: &Tables<'_>) {
 }
 
 fn outputs(top: &Table<'_>, tables: &Tables<'_>) {
-    let Tables { input, output, inference, .. } = tables;
+    let Tables { input: Some(input), output: Some(output), inference, .. } = tables else { return };
     if let Some(segmentation) = &output.segmentation {
         let labels = segmentation.encoding == SegmentationEncoding::Labels;
         match input.layout {
@@ -108,7 +118,8 @@ fn outputs(top: &Table<'_>, tables: &Tables<'_>) {
         top.fault("output", "some slices give no attention map of a series");
     }
     let several = output.classifications.iter().any(|output| output.reduce != Reduce::None);
-    if several && inference.batch > 1 && inference.window.is_none() && input.per_slice().is_some() {
+    let shares = |inference: &Inference| inference.batch > 1 && inference.window.is_none();
+    if several && inference.is_some_and(shares) && input.per_slice().is_some() {
         top.fault("inference", "batch: slices cannot share a call whose rows are averaged");
     }
 }

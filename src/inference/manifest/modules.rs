@@ -68,8 +68,9 @@ pub(in crate::inference) fn needed(modules: &[Module], wanted: &[&str]) -> BTree
     needed
 }
 
-/// The tables `[[modules]]`, where there are any. `window`: whether `inference.window` is given.
-pub(super) fn modules(top: &Table<'_>, window: bool) -> Option<Vec<Module>> {
+/// The tables `[[modules]]`, which are there, and the names of all results: these also where something else of a module is
+/// faulty. `window`: whether `inference.window` is given.
+pub(super) fn modules(top: &Table<'_>, window: bool) -> (Option<Vec<Module>>, Option<BTreeSet<String>>) {
     let tables = top.tables("modules");
     let count = tables.len();
     let mut names = BTreeSet::new();
@@ -77,20 +78,22 @@ pub(super) fn modules(top: &Table<'_>, window: bool) -> Option<Vec<Module>> {
     if !window {
         known.remove(WINDOW_POSITIONS);
     }
-    let mut found = Vec::new();
+    let (mut found, mut results) = (Vec::new(), Some(BTreeSet::new()));
     for table in tables {
         if let Some(name) = table.peek("name")
             && !names.insert(name.to_owned())
         {
             table.fault("name", format!("«{name}» stands twice"));
         }
-        found.extend(module(table, &mut known, window));
+        let (module, names) = module(table, &mut known, window);
+        found.extend(module);
+        results = results.zip(names).map(|(results, names)| results.into_iter().chain(names).collect());
     }
-    (found.len() == count).then_some(found)
+    ((found.len() == count).then_some(found), results)
 }
 
-/// One of them; its results are known to those below it.
-fn module(table: Table<'_>, known: &mut BTreeSet<String>, window: bool) -> Option<Module> {
+/// One of them, and the names of its results, which are known to those below it.
+fn module(table: Table<'_>, known: &mut BTreeSet<String>, window: bool) -> (Option<Module>, Option<Vec<String>>) {
     let name = table.required_checked("name", |name: &String| stable_word(name));
     let weights = table.required_checked("weights", |path: &String| path_inside(path));
     let sha256 = table.required_checked("sha256", |text: &String| sha256_hex(text));
@@ -127,11 +130,12 @@ fn module(table: Table<'_>, known: &mut BTreeSet<String>, window: bool) -> Optio
     let generate = decoder.and_then(generate);
     known.extend(results.iter().flatten().cloned());
     table.finish();
-    if is_decoder && generate.is_none() {
-        return None;
-    }
-    let (weights, sha256) = (weights?, sha256?);
-    Some(Module { name: name?, weights, sha256, arguments: arguments?, results: results?, over: over?, generate })
+    let (names, no_decoder) = (results.clone(), is_decoder && generate.is_none());
+    let whole = || {
+        let (weights, sha256) = (weights?, sha256?);
+        Some(Module { name: name?, weights, sha256, arguments: arguments?, results: results?, over: over?, generate })
+    };
+    (if no_decoder { None } else { whole() }, names)
 }
 
 fn gathers(table: Table<'_>, results: &[String]) -> Option<Over> {

@@ -1,6 +1,5 @@
 //! The manifest table by table: every fault is found before the first `?` gives up on a value.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -55,21 +54,20 @@ fn top_level(top: &Table<'_>) -> Option<Manifest> {
     });
     let parts = parts(top);
     let golden = top.table("golden").map(golden);
-    let name = name?;
-    let Parts { accepts, input, inference, output, modules } = parts?;
+    let Parts { accepts, input, inference, output, modules } = parts;
     agree(
         top,
         &Tables {
-            name: &name,
-            accepts: &accepts,
-            input: &input,
-            inference: &inference,
-            modules: &modules,
-            output: &output,
+            name: name.as_deref(),
+            accepts: accepts.as_ref(),
+            input: input.as_ref(),
+            inference: inference.as_ref(),
+            modules: modules.as_deref(),
+            output: output.as_ref(),
         },
     );
     Some(Manifest {
-        name,
+        name: name?,
         version: version?,
         title: title?,
         manufacturer: manufacturer?,
@@ -78,48 +76,54 @@ fn top_level(top: &Table<'_>) -> Option<Manifest> {
         licence: licence?,
         family: family?,
         parameters: parameters.unwrap_or_default(),
-        modules,
-        accepts,
-        input,
-        inference,
-        output,
+        modules: modules?,
+        accepts: accepts?,
+        input: input?,
+        inference: inference?,
+        output: output?,
         golden: golden.flatten(),
     })
 }
 
-/// The tables that depend on each other.
+/// The tables that depend on each other, those that were read without fault.
 struct Parts {
-    accepts: Accepts,
-    input: Input,
-    inference: Inference,
-    output: Output,
-    modules: Vec<Module>,
+    accepts: Option<Accepts>,
+    input: Option<Input>,
+    inference: Option<Inference>,
+    output: Option<Output>,
+    modules: Option<Vec<Module>>,
 }
 
-fn parts(top: &Table<'_>) -> Option<Parts> {
+fn parts(top: &Table<'_>) -> Parts {
     let single = !top.has("modules");
     let file = if single { one_file(top) } else { no_file(top) };
-    let input = top.required_table("input").and_then(|table| input::input(table, single));
-    let image = input.as_ref().map(|(input, _)| input.is_image());
+    let table = top.required_table("input");
+    let per_slice = table.as_ref().is_some_and(|table| table.has("per_slice"));
+    let (input, arguments) = table.and_then(|table| input::input(table, single)).unzip();
+    let image = input.as_ref().map(Input::is_image);
     let accepts = top.required_table("accepts").and_then(|table| accepts(table, image));
-    let per_slice = input.as_ref().is_some_and(|(input, _)| input.per_slice().is_some());
-    let inference = top.required_table("inference").and_then(|table| inference::inference(table, per_slice));
-    let window = inference.as_ref().is_some_and(|inference| inference.window.is_some());
-    let modules = if single { None } else { Some(modules::modules(top, window)) };
-    let known = modules.as_ref().and_then(Option::as_ref);
-    let known: Option<BTreeSet<String>> = known.map(|list| list.iter().flat_map(|m| m.results.clone()).collect());
-    let output = top.required_table("output").and_then(|table| output::output(table, known.as_ref()));
-    let ((input, arguments), inference, output) = (input?, inference?, output?);
-    let modules = match modules {
-        Some(modules) => modules?,
-        None => {
-            let (weights, sha256) = file?;
-            let over = if window { windows_of_one(top, &arguments, &output) } else { Over::Input };
-            let results = output.tensors().into_iter().map(str::to_owned).collect();
-            vec![Module { name: "model".to_owned(), weights, sha256, arguments, results, over, generate: None }]
-        }
-    };
-    Some(Parts { accepts: accepts?, input, inference, output, modules })
+    let table = top.required_table("inference");
+    let window = table.as_ref().is_some_and(|table| table.has("window"));
+    let inference = table.and_then(|table| inference::inference(table, per_slice));
+    let (modules, results) = if single { (None, None) } else { modules::modules(top, window) };
+    let output = top.required_table("output").and_then(|table| output::output(table, results.as_ref()));
+    let modules = if single { one_module(top, file, arguments, output.as_ref(), window) } else { modules };
+    Parts { accepts, input, inference, output, modules }
+}
+
+/// The module of a package that has one, which gives what the outputs name.
+fn one_module(
+    top: &Table<'_>,
+    file: Option<(String, String)>,
+    arguments: Option<Vec<String>>,
+    output: Option<&Output>,
+    window: bool,
+) -> Option<Vec<Module>> {
+    let (arguments, output) = (arguments?, output?);
+    let over = if window { windows_of_one(top, &arguments, output) } else { Over::Input };
+    let (weights, sha256) = file?;
+    let results = output.tensors().into_iter().map(str::to_owned).collect();
+    Some(vec![Module { name: "model".to_owned(), weights, sha256, arguments, results, over, generate: None }])
 }
 
 /// Weights and hash of a package of one module.

@@ -106,10 +106,13 @@ fn absent(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<DataSet> {
 fn warnings(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<String> {
     let mut warnings: Vec<String> = request.grid.map_or(&[][..], |grid| grid.warnings()).to_vec();
     warnings.extend_from_slice(request.outcome.warnings());
-    let missing = request.grid.map_or(0, |grid| grid.missing_slices());
+    let (missing, slices) = request.grid.map_or((0, 0), |grid| (grid.missing_slices(), grid.shape()[0]));
     if missing > 0 {
+        #[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
+        let percent = missing as f64 / slices as f64 * 100.0;
         warnings.push(format!(
-            "{missing} slices are missing in the source; they are interpolated in the measurements and have no frame in the objects"
+            "{missing} of {slices} slices are missing in the source ({percent:.1} %); they are interpolated in the measurements \
+             and have no frame in the objects"
         ));
     }
     let empty = request.groups().iter().filter(|g| g.measurements.iter().any(|m| m.defined().is_none()));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ReadingError;
+use crate::inference::accept::NotAccepted;
 use crate::inference::engine::Engine;
 use crate::inference::manifest::{InputKind, Manifest};
 use crate::inference::subject::Subject;
@@ -30,6 +31,8 @@ pub enum Prepared {
         code: &'static str,
         /// One sentence for the radiologist.
         reason: String,
+        /// Missing slices as a share of all that the series should have, 0 to 1, where it is known.
+        missing_share: Option<f64>,
     },
 }
 
@@ -69,9 +72,9 @@ impl SeriesInstances {
         match self.accepted(manifest, gate) {
             Ok((subject, remarks)) => Ok(Prepared::Subject { subject, remarks }),
             Err(NoVolume::File(cause)) => Err(ReadingError::File(cause)),
-            Err(NoVolume::NotSuitable { code, reason }) => {
+            Err(NoVolume::NotSuitable { code, reason, missing_share }) => {
                 let source = Box::new(self.source()?);
-                Ok(Prepared::NotSuitable { source, code, reason })
+                Ok(Prepared::NotSuitable { source, code, reason, missing_share })
             }
         }
     }
@@ -100,9 +103,13 @@ impl SeriesInstances {
         let series = Series::read(self.sources.clone())?;
         let mut remarks = Vec::new();
         for manifest in [Some(manifest), gate].into_iter().flatten() {
-            let accepted = manifest.accepts(&series.facts(&assemble_options(manifest)));
-            let remark =
-                accepted.map_err(|refusal| NoVolume::NotSuitable { code: refusal.code, reason: refusal.reason })?;
+            let facts = series.facts(&assemble_options(manifest));
+            let accepted = manifest.accepts(&facts);
+            let remark = accepted.map_err(|NotAccepted { code, reason }| NoVolume::NotSuitable {
+                code,
+                reason,
+                missing_share: facts.missing_share(),
+            })?;
             remarks.extend(remark.filter(|remark| !remarks.contains(remark)));
         }
         Ok((self.subject(manifest, series)?, remarks))
@@ -124,14 +131,18 @@ impl SeriesInstances {
 }
 
 enum NoVolume {
-    NotSuitable { code: &'static str, reason: String },
+    NotSuitable { code: &'static str, reason: String, missing_share: Option<f64> },
     File(String),
 }
 
 impl From<AssembleError> for NoVolume {
     fn from(error: AssembleError) -> Self {
         match error {
-            AssembleError::Refused(refusal) => Self::NotSuitable { code: refusal.code(), reason: refusal.to_string() },
+            AssembleError::Refused(refusal) => Self::NotSuitable {
+                code: refusal.code(),
+                reason: refusal.to_string(),
+                missing_share: refusal.missing_share(),
+            },
             AssembleError::Read(cause) => Self::File(cause.to_string()),
         }
     }

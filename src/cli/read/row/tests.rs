@@ -72,7 +72,8 @@ fn pathology(probability: f64) -> Result<Inferred, ReadingError> {
 }
 
 fn refused(code: &'static str, reason: &str) -> Result<Inferred, ReadingError> {
-    Ok(Inferred::NotSuitable { source: Box::new(source()), code, reason: reason.to_owned() })
+    let missing_share = (code == "missing-slices").then_some(0.25);
+    Ok(Inferred::NotSuitable { source: Box::new(source()), code, reason: reason.to_owned(), missing_share })
 }
 
 fn row_of(said: &[Result<Inferred, ReadingError>]) -> Row {
@@ -107,6 +108,11 @@ fn of_several_models_the_worse_answer_stands_and_each_failure_has_a_name() {
     assert_eq!((row.probability, row.pathology), (Some(0.52), "uncertain"));
     assert_eq!(row.warnings, ["A gap.", "Pathology: uncertain (0.520).", "Pathology: uncertain (0.510)."]);
     assert_eq!(row.missing_percent, Some(1.23));
+
+    // What one model refuses for its gaps another one may read.
+    assert_eq!(row_of(&[refused("missing-slices", "Too many.")]).missing_percent, Some(25.0));
+    assert_eq!(row_of(&[refused("missing-slices", "Too many."), pathology(0.1)]).missing_percent, Some(25.0));
+    assert_eq!(row_of(&[refused("modality", "It is MR.")]).missing_percent, None);
 
     let row = row_of(&[pathology(0.9), Err(ReadingError::Unreadable), refused("modality", "It is MR.")]);
     assert_eq!((row.pathology, row.status()), ("pathology", "Failure"));

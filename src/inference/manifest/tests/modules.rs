@@ -192,16 +192,45 @@ fn all_faults_are_found_at_once() {
         .replacen("do = \"clip\"", "do = \"clamp\"", 1)
         .replacen("cpu = \"float32\"", "cpu = \"float16\"", 1)
         .replacen("tensor = \"report_ids\"", "tensor = \"text\"", 1)
+        .replacen("gate = \"lung-densitometry\"", "gate = \"chest-report\"", 1)
         .replacen("activation = \"sigmoid\"", "activation = 1", 1);
     let keys: Vec<_> = Manifest::parse(&text).unwrap_err().into_iter().map(|fault| fault.key).collect();
     let expected = [
         "modules[0].weights",
         "modules[2].arguments",
+        "accepts",
         "input.steps[2].do",
         "inference.precision.cpu",
         "output.classification[0].activation",
+        "output.text.tensor",
     ];
     assert_eq!(keys, expected);
+}
+
+#[test]
+fn a_faulty_table_hides_no_disagreement_of_the_others() {
+    let accepts = ("modality = [\"CT\"]", "modality = []");
+    let input = ("do = \"clip\"", "do = \"clamp\"");
+    let modules = ("weights = \"head.pt\"", "weights = \"../head.pt\"");
+    let inference = ("memory_mb = 4000", "memory_mb = 0");
+    let output = ("threshold = 0.4", "threshold = 4");
+    // What is wrong between two tables, and what is wrong with each of the others beside it.
+    for (change, message, others) in [
+        (
+            ("gate = \"lung-densitometry\"", "gate = \"chest-report\""),
+            "its own gate",
+            vec![input, modules, inference, output],
+        ),
+        (("pathology = true", ""), "per_slice needs", vec![accepts, modules, inference]),
+        (("encoding = \"scores\"", "encoding = \"labels\""), "mirror averages scores", vec![accepts, input, modules]),
+        (("window = [96, 96, 96]", ""), "attention.over = \"windows\" needs", vec![accepts, input, modules]),
+    ] {
+        for other in others {
+            let text = MODULES.replacen(change.0, change.1, 1).replacen(other.0, other.1, 1);
+            let found = Manifest::parse(&text).unwrap_err();
+            assert!(found.iter().any(|fault| fault.message.contains(message)), "{message}, {}: {found:#?}", other.1);
+        }
+    }
 }
 
 /// The keys and messages of several faults.
