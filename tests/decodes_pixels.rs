@@ -1,5 +1,5 @@
 //! Every compression that is read gives the pixels that pydicom gives, and nothing that arrives can do harm.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "test code outside of test functions")]
+#![expect(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -50,6 +50,7 @@ impl Outbox {
             clock: clock.clone(),
             own: title("OVERREAD"),
             peers: vec![pacs],
+            allow_untrained: false,
             timers: Timers::default(),
             patience: Patience {
                 retry: Duration::from_millis(RETRY_MS.unsigned_abs()),

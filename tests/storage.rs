@@ -84,7 +84,11 @@ async fn however_an_instance_is_cut_into_pdus_and_packets_it_is_stored_byte_for_
             number += 1;
             let uid = format!("1.2.3.4.5.{number}");
             let mut instance = ct(&uid);
-            instance.put_bytes(tags::PIXEL_DATA, VR::OW, (0..700_002_u32).map(|i| (i * 31 % 251) as u8).collect());
+            instance.put_bytes(
+                tags::PIXEL_DATA,
+                VR::OW,
+                (0..700_002_u32).map(|i| (i * 31 % 251) as u8).collect::<Vec<u8>>(),
+            );
             let data_set = explicit(&instance);
             // Values of a PDU have heads of six bytes.
             let shorter: Vec<_> =

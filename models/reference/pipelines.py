@@ -22,8 +22,6 @@ class Expected:
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     # Labels on the grid of the files, slices ascending; for images [1, rows, columns].
     label_map: np.ndarray | None = None
-    # Where the network looked, 0 to 1, on the same grid.
-    attention_map: np.ndarray | None = None
     # Images: the labels of the patches.
     patch_labels: np.ndarray | None = None
     slice_scores: list[float] | None = None

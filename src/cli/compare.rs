@@ -176,7 +176,7 @@ fn prepared(name: &str, engine: &Engine, series: &mut [(String, SeriesInstances)
     for (uid, instances) in series {
         let started = Instant::now();
         match instances.prepare(manifest, engine).map_err(|error| format!("series {uid}: {error}"))? {
-            Prepared::Subject(subject) => {
+            Prepared::Subject { subject, .. } => {
                 print::subject(&subject, started.elapsed());
                 subjects.push(subject);
             }

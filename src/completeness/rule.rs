@@ -266,7 +266,7 @@ mod tests {
         let patient = Completeness { quiet: Duration::from_secs(90), ..rule() };
         let decide = |rules: &[Completeness], now| decide_for_all(&released, rules, Timestamp(now));
         let complete = |words: &str| DecisionForAll::Complete(words.to_owned());
-        assert_eq!(decide(&[at_once.clone()], 1_000_002), complete("association released"));
+        assert_eq!(decide(std::slice::from_ref(&at_once), 1_000_002), complete("association released"));
         let all = [at_once, rule(), patient];
         assert_eq!(decide(&all, 1_000_002), DecisionForAll::Wait(Timestamp(1_020_000)));
         assert_eq!(decide(&all, 1_020_000), DecisionForAll::Wait(Timestamp(1_090_000)));
