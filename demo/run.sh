@@ -4,5 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 echo "building overread (a few minutes the first time)"
-cargo build --release --locked --quiet
+quiet=--quiet
+if [ -t 2 ]; then quiet=; fi
+cargo build --release --locked $quiet
 exec .tools/venv/bin/python demo/run.py "$@"

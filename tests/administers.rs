@@ -107,8 +107,17 @@ async fn a_study_is_sent_explained_resent_and_found_again_in_an_index_made_anew(
     let localizer = Series::localizer("administered beside").beside(&chest);
     let folder = tempfile::tempdir().unwrap();
     let to = format!("OVERREAD@{}", node.address());
-    let (code, said) =
-        spoken(&["send", "--to", &to, "--as", "CT1", &archive(folder.path(), &[&chest, &localizer])]).await;
+    let (code, said) = spoken(&[
+        "send",
+        "--to",
+        &to,
+        "--as",
+        "CT1",
+        "--associations",
+        "1",
+        &archive(folder.path(), &[&chest, &localizer]),
+    ])
+    .await;
     assert_eq!(code, DONE, "{said}");
     must_say(&said, &["15 stored", "1 other file passed over"]);
 

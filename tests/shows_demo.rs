@@ -26,7 +26,7 @@ fn the_demo_shows_the_measurements_the_objects_and_a_picture_of_both_lungs() {
     let head = row("measurement").join(" ");
     assert!(head.starts_with("measurement unit Right lung Left lung"), "{head}");
     for (name, unit, least, most) in [
-        ("Volume", "cm3", 1000.0, 6000.0),
+        ("Volume", "cm3", 500.0, 6000.0),
         ("Attenuation Coefficient (Mean)", "HU", -950.0, -600.0),
         ("Low attenuation area below -950 HU", "%", 0.0, 30.0),
         ("Attenuation Coefficient (15th percentile)", "HU", -1000.0, -800.0),

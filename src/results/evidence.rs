@@ -114,7 +114,7 @@ pub(super) fn begin(request: &ResultRequest<'_>) -> DataSet {
     }
     object.copy(header, tags::TIMEZONE_OFFSET_FROM_UTC);
     object.copy(header, tags::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED);
-    for tag in [PATIENT, GENERAL_STUDY, PATIENT_STUDY].into_iter().flatten() {
+    for tag in [PATIENT, GENERAL_STUDY, PATIENT_STUDY].into_iter().flatten().filter(|tag| is_copied(header, **tag)) {
         object.copy(header, *tag);
     }
     for (tag, vr) in MAY_BE_EMPTY {
@@ -185,4 +185,35 @@ pub(super) fn request_references(source: &DataSet, study_instance_uid: &str) -> 
             item
         })
         .collect()
+}
+
+/// Whether what the source has of these modules is taken over. An age in another form than the standard's («81») is not: nobody is
+/// told apart by it, and it makes an object invalid that is right otherwise.
+pub(super) fn is_copied(header: &DataSet, tag: Tag) -> bool {
+    tag != tags::PATIENT_AGE || header.text(tag).is_none_or(|age| is_age(&age))
+}
+
+/// Whether a value is an age string (PS3.5 section 6.2, AS): three digits and D, W, M or Y.
+fn is_age(text: &str) -> bool {
+    matches!(text.trim_end().as_bytes(), [digits @ .., b'D' | b'W' | b'M' | b'Y'] if digits.len() == 3 && digits.iter().all(u8::is_ascii_digit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_has_three_digits_and_a_unit() {
+        for (text, is) in [
+            ("081Y", true),
+            ("003M ", true),
+            ("81", false),
+            ("81Y", false),
+            ("0081Y", false),
+            ("", false),
+            ("08éY", false),
+        ] {
+            assert_eq!(is_age(text), is, "{text}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
 use super::ResultError;
-use super::evidence::{GENERAL_STUDY, PATIENT, PATIENT_STUDY};
+use super::evidence::{GENERAL_STUDY, PATIENT, PATIENT_STUDY, is_copied};
 use super::request::ResultRequest;
 use crate::dicom::data_set::{DataSet, Value};
 use crate::dicom::parse::parse;
@@ -113,7 +113,7 @@ fn check_identity(request: &ResultRequest<'_>, object: &DataSet) -> Checked {
     let header = &request.source.header;
     let copied = [PATIENT, GENERAL_STUDY, PATIENT_STUDY].into_iter().flatten();
     for tag in copied {
-        let same = match header.element(*tag) {
+        let same = match header.element(*tag).filter(|_| is_copied(header, *tag)) {
             Some(element) => object.element(*tag).is_some_and(|written| same_value(&written.value, &element.value)),
             None => object.bytes(*tag).is_none_or(Bytes::is_empty),
         };

@@ -95,7 +95,7 @@ fn each_kind_of_fault_names_its_key_and_line() {
         ("[0.2, 5.5]", "[5.5, 0.2]", "accepts.slice_spacing_mm", "[least, largest]"),
         ("[0.2, 5.5]", "[0.2]", "accepts.slice_spacing_mm", "must hold 2 values"),
         ("[0.2, 5.5]", "[0.2, inf]", "accepts.slice_spacing_mm", "finite"),
-        ("body_parts = [\"CHEST\"", "body_parts = [\" \"", "accepts.body_parts", "must hold a letter"),
+        ("body_parts = [\"CHEST\"", "body_parts = [\"--\"", "accepts.body_parts", "must hold a letter"),
         ("kind = \"volume\"", "kind = \"stack\"", "input.kind", "volume, slices, image"),
         ("layout = \"ZYX\"", "layout = \"XYZ\"", "input.layout", "ZYX, NCZYX"),
         ("dtype = \"int16\"", "dtype = \"float16\"", "input.dtype", "int16, float32"),
