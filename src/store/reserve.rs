@@ -22,68 +22,52 @@ impl Reserve {
     /// # Errors
     /// [`StoreError::DiskReserve`]: the operator must make room.
     pub(super) fn check(&self, free: u64) -> Result<(), StoreError> {
-        let (is_short, reserve) = (free < self.bytes, self.bytes);
-        let was_short = self.is_short.swap(is_short, Ordering::Relaxed);
-        let (free_mb, reserve_mb) = (free >> 20, reserve >> 20);
-        match (was_short, is_short) {
-            (false, true) => {
+        let (free_mb, reserve_mb) = (free >> 20, self.bytes >> 20);
+        match self.change(free) {
+            Some(Change::FallsShort) => {
                 tracing::error!(
                     free_mb,
                     reserve_mb,
                     "the disk is full up to the reserve: C-STORE is answered A700H; make room"
                 );
             }
-            (true, false) => {
-                tracing::info!(free_mb, reserve_mb, "there is room on the disk again: instances are taken")
+            Some(Change::HasRoom) => {
+                tracing::info!(free_mb, reserve_mb, "there is room on the disk again: instances are taken");
             }
-            _ => {}
+            None => {}
         }
-        if is_short { Err(StoreError::DiskReserve { free, reserve }) } else { Ok(()) }
+        if free < self.bytes { Err(StoreError::DiskReserve { free, reserve: self.bytes }) } else { Ok(()) }
     }
+
+    /// What is different from the last look.
+    fn change(&self, free: u64) -> Option<Change> {
+        let is_short = free < self.bytes;
+        match (self.is_short.swap(is_short, Ordering::Relaxed), is_short) {
+            (false, true) => Some(Change::FallsShort),
+            (true, false) => Some(Change::HasRoom),
+            _ => None,
+        }
+    }
+}
+
+/// What the log is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    FallsShort,
+    HasRoom,
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    /// What is logged on this thread.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn the_log_is_told_once_when_room_falls_short_and_once_when_there_is_some_again() {
-        let (reserve, log) = (Reserve::new(100 << 20), Log::default());
-        let writer = log.clone();
-        let logging = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        let _logging = tracing::subscriber::set_default(logging);
-        let at = |free_mb: u64| {
-            let taken = reserve.check(free_mb << 20).is_ok();
-            (taken, String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap())
-        };
-        for free_mb in [500, 100] {
-            assert_eq!(at(free_mb), (true, String::new()));
-        }
-        let (taken, log) = at(99);
-        assert!(!taken && log.contains("ERROR") && log.contains("free_mb=99 reserve_mb=100"), "{log}");
-        for free_mb in [98, 0] {
-            assert_eq!(at(free_mb), (false, String::new()));
-        }
-        let (taken, log) = at(101);
-        assert!(taken && log.contains("INFO") && log.contains("room on the disk again"), "{log}");
-        assert_eq!(at(101), (true, String::new()));
-        assert!(at(1).1.contains("ERROR"), "told anew");
+        let reserve = Reserve::new(100);
+        let told: Vec<_> = [500, 100, 99, 98, 0, 101, 101, 1].into_iter().map(|free| reserve.change(free)).collect();
+        let (short, room) = (Some(Change::FallsShort), Some(Change::HasRoom));
+        assert_eq!(told, [None, None, short, None, None, room, None, short]);
+        assert!(matches!(reserve.check(99), Err(StoreError::DiskReserve { free: 99, reserve: 100 })));
+        assert!(reserve.check(100).is_ok());
     }
 }
