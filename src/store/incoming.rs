@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
@@ -201,10 +201,13 @@ impl Spool {
                 Err(error) => return Err(error),
             }
         }
-        if self.direct && !rest.is_empty() {
-            self.through_the_cache()?;
+        if !self.direct || rest.is_empty() {
+            return self.file.write_all(rest);
         }
-        self.file.write_all(rest)
+        self.through_the_cache()?;
+        self.file.write_all(rest)?;
+        // Has the system begin to write what is in its cache, for which the sync would else wait before all else.
+        Ok(fadvise(&self.file, 0, None, Advice::DontNeed)?)
     }
 
     fn through_the_cache(&mut self) -> io::Result<()> {

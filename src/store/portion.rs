@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) const BLOCK: usize = 4096;
 
 /// How much is written at a time: enough that a disk is busy, little enough that a hundred associations hold little; and a
-/// slice of 512x512 takes two, the second of which is written by the thread that ends the file.
-pub(super) const PORTION: usize = 320 * 1024;
+/// slice of 512x512 is one, which is written at once by the thread that ends the file. It comes faster than it is written: to
+/// begin with half of it would gain less than a second write costs.
+pub(super) const PORTION: usize = 640 * 1024;
 
 /// How many portions are kept for the next instances.
-const MOST_KEPT: usize = 32;
+const MOST_KEPT: usize = 16;
 
 /// At most [`PORTION`] bytes. Goes back to its [`Portions`] when it is dropped.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::known::Known;
 /// How many rows one transaction takes: below SQLite's number of parameters, and short enough not to hold others up.
 const MOST_ROWS: usize = 64;
 
-/// Files up to this size are synced while their row is being made, with the database held.
+/// Files up to this size are synced while their row is being made, with the database held, where nobody else waits for it.
 const SYNCED_WITHIN: u64 = 8 << 20;
 
 /// Rows on their way into the database.
@@ -49,9 +49,10 @@ impl CommitQueue {
     pub(super) fn commit(self: &Arc<Self>, commit: Commit, answers: bool) {
         let mut commit = commit;
         let mut waiting = self.waiting();
-        if commit.unsynced.is_some() && (waiting.committing || commit.new.file_bytes > SYNCED_WITHIN) {
+        let is_alone = answers && !waiting.committing && commit.new.file_bytes <= SYNCED_WITHIN;
+        if commit.unsynced.is_some() && !is_alone {
             drop(waiting);
-            // Files of several associations are synced side by side, and a large one keeps nobody from committing.
+            // Files of several associations are synced side by side, while the rows of others are committed.
             let Some(synced) = commit.synced() else { return };
             commit = synced;
             waiting = self.waiting();
