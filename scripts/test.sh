@@ -74,8 +74,8 @@ scripts_parse() {
     .tools/venv/bin/python - <<'PYTHON'
 import ast, json, pathlib, tomllib
 
-for path in [*pathlib.Path("demo").glob("*.py"), *pathlib.Path("scripts").glob("*.py"),
-             *pathlib.Path("benches").glob("*.py"), *pathlib.Path("fuzz").glob("*.py")]:
+for path in (path for folder in ("benches", "demo", "fuzz", "models", "scripts", "tests")
+             for path in pathlib.Path(folder).rglob("*.py") if "target" not in path.parts):
     ast.parse(path.read_text(), str(path))
 for path in [*pathlib.Path("config").glob("*.toml"), *pathlib.Path("docker").glob("*.toml"),
              *pathlib.Path("models").glob("*/*.toml")]:

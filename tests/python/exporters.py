@@ -40,7 +40,8 @@ def code(folder: str, name: str, models: Path = MODELS):
 
 
 def tiny_packages_are_what_the_exporters_make() -> None:
-    """The same bytes where PyTorch is of the same version; at least the same weights."""
+    """Their weights; where PyTorch is of the same version their code and manifests too, to the byte. The last bits of random weights
+    differ from processor to processor."""
     with tempfile.TemporaryDirectory() as work:
         copy = Path(work) / "models"
         shutil.copytree(MODELS, copy, ignore=shutil.ignore_patterns("__pycache__"))
@@ -54,7 +55,15 @@ def tiny_packages_are_what_the_exporters_make() -> None:
                 assert all(torch.allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-6) for name in ours), path
             if torch.__version__.startswith("2.11.0"):
                 for path in (path for path in tiny.rglob("*") if path.suffix in (".pt", ".toml")):
-                    assert path.read_bytes() == (shipped / path.relative_to(tiny)).read_bytes(), f"{path.relative_to(copy)}: run export.py --tiny"
+                    assert without_weights(path) == without_weights(shipped / path.relative_to(tiny)), f"{path.relative_to(copy)}: run export.py --tiny"
+
+
+def without_weights(path: Path) -> dict[str, bytes] | str:
+    """An archive's entries but its tensors, or a manifest without the digests of its archives."""
+    if path.suffix == ".toml":
+        return re.sub(r'(?m)^sha256 = "[0-9a-f]+"', "", path.read_text())
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if "/data/" not in name and not name.endswith("/.data/serialization_id")}
 
 
 def archives_name_no_machine() -> None:
@@ -178,10 +187,6 @@ def attention_by_windows_is_monais() -> None:
     assert not torch.equal(plain, masked)
 
 
-def main() -> None:
-    for check in (a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
-                  what_ct_clip_holds_beside_the_image_branch_is_known, archives_name_no_machine, tiny_packages_are_what_the_exporters_make,
-                  convolutions_by_slices_are_pytorchs, attention_by_windows_is_monais):
 def smaller(folder: str, models: Path):
     """The exporter of a package in a copy of models/, whose full size is its tiny one: all else is as in a user's export."""
     export = code(folder, "export", models)
@@ -366,7 +371,8 @@ def main() -> None:
                   a_users_own_export_comes_with_a_golden_case, a_golden_case_is_no_larger_than_is_read,
                   a_head_of_another_size_is_refused_by_name, a_report_that_reaches_its_limit_ends_as_it_is,
                   a_stem_for_colour_answers_grey_as_before, dinov2_names_become_timms, barts_decoder_is_transformers,
-                  what_ct_clip_holds_beside_the_image_branch_is_known, archives_name_no_machine, tiny_packages_are_what_the_exporters_make):
+                  what_ct_clip_holds_beside_the_image_branch_is_known, archives_name_no_machine, tiny_packages_are_what_the_exporters_make,
+                  convolutions_by_slices_are_pytorchs, attention_by_windows_is_monais):
         check()
         print(f"{check.__name__}: ok")
 
