@@ -14,7 +14,7 @@ use crate::completeness::Watch;
 use crate::completeness::routing::Routing;
 use crate::config::NodeConfig;
 use crate::dicom::ae::AeTitle;
-use crate::inference::engine::{Engine, limit_memory};
+use crate::inference::engine::{Engine, end_without_waiting, limit_memory};
 use crate::inference::manifest::Manifest;
 use crate::inference::package::{Packages, packages_of};
 use crate::scp::{BindError, Listener, ScpOptions};
@@ -145,6 +145,10 @@ impl Node {
             }
         }
         alarm.abort();
+        if self.drained.is_cancelled() {
+            // A job that was put back may be inside libtorch still.
+            end_without_waiting();
+        }
         self.store.close().await?;
         tracing::info!("the node has ended");
         Ok(())
