@@ -11,7 +11,7 @@ mod host;
 mod inputs;
 mod ladder;
 mod limit;
-mod memory;
+pub(super) mod memory;
 mod mirror;
 mod modules;
 mod once;
