@@ -248,6 +248,16 @@ fn a_gate_has_no_gate_of_its_own() {
 }
 
 #[test]
+fn a_gate_that_gives_no_label_map_chooses_no_slices() {
+    let engine = engine_of(&[
+        ("modules/slices-over-gate", "chosen", "gate = \"good\"", "gate = \"blind\""),
+        ("modules/per-slice", "blind", "origin", "origin"),
+    ]);
+    let expected = "model «chosen» is not served: its gate blind gives no label map, and slices are chosen by it";
+    assert_eq!(reasons(&engine), [("chosen".to_owned(), expected.to_owned())]);
+}
+
+#[test]
 fn an_untrained_gate_decides_for_untrained_models_alone() {
     let untrained = "origin = \"untrained\"";
     let (over, good) = ("modules/slices-over-gate", "models/good");

@@ -36,7 +36,7 @@ use super::device::{CudaReport, DeviceChoice};
 use super::error::{EngineError, telling_line};
 use super::golden::TensorDifference;
 use super::libtorch;
-use super::manifest::{Manifest, Origin};
+use super::manifest::{InputKind, Manifest, Origin, SlicesOver};
 use super::package::VerifiedModel;
 use super::prediction::Prediction;
 use super::subject::{Context, Subject};
@@ -337,6 +337,10 @@ fn unfit_gate(model: &Manifest, gate: &Manifest) -> Option<String> {
     }
     if gate.input.is_image() != model.input.is_image() {
         return Some(format!("its gate {name} reads another kind of image"));
+    }
+    let over_gate = matches!(model.input.kind, InputKind::Slices { over: SlicesOver::Gate, .. });
+    if over_gate && gate.output.segmentation.is_none() {
+        return Some(format!("its gate {name} gives no label map, and slices are chosen by it"));
     }
     let untrained = |manifest: &Manifest| manifest.origin == Origin::Untrained;
     (untrained(gate) && !untrained(model))
