@@ -119,8 +119,8 @@ impl Node {
         &self.store
     }
 
-    /// Waits until the engine takes no more work, because runs that were given up never ended. Jobs stay queued from then
-    /// on, until another process runs on the data folder.
+    /// Waits until the engine takes no more work: runs that were given up never ended, or the device has failed for good.
+    /// Jobs stay queued from then on, until another process runs on the data folder.
     pub async fn exhausted(&self) {
         self.exhausted.cancelled().await;
     }

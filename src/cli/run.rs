@@ -70,9 +70,10 @@ fn remember(engine: &Engine) {
     }
 }
 
-/// Replaces this process by a new one of the same number: runs of models that never end, end with the old one.
+/// Replaces this process by a new one of the same number: runs of models that never end, end with the old one, and a device
+/// that has failed for good is begun with anew.
 fn start_anew() -> u8 {
-    tracing::warn!("the node starts anew, because runs of models that were given up never ended");
+    tracing::warn!("the node starts anew: its engine takes no more work, for the cause that was logged");
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "overread".into());
     let error = Command::new(super::own_program()).arg0(name).args(arguments).exec();

@@ -1,8 +1,8 @@
 //! Runs models on a device. One thread owns the device and everything on it; callers wait for their turn.
 //!
-//! A module that hangs cannot be stopped from within the process. Its caller gets an error at the time limit, the thread is
-//! left to itself soon after and a new one takes its place, which loads the modules afresh. Once [`MOST_ABANDONED`] such threads run
-//! at the same time the engine takes no more work until one of them ends or the process is restarted.
+//! A module that hangs cannot be stopped from within the process. Soon after the time limit its caller gets an error, the
+//! thread is left to itself and a new one takes its place, which loads the modules afresh. Once [`MOST_ABANDONED`] such
+//! threads run at the same time the engine takes no more work until one of them ends or the process is restarted.
 
 mod decode;
 mod device_thread;
