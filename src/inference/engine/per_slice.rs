@@ -46,8 +46,8 @@ impl Run<'_> {
         Ok(Some(SliceScores { label: label.label.clone(), scores, peak }))
     }
 
-    /// The probability of `label` for each of the inputs: at once, but one after the other where they are not of one size,
-    /// as steps leave them that cut out what they find.
+    /// The probability of `label` for each of the inputs: at once, or one after the other where steps that cut each to what it
+    /// shows leave them of different sizes.
     fn probabilities_of_all(&self, label: &ClassLabel, inputs: Vec<ModuleInput>) -> Result<Vec<f64>, Fault> {
         if inputs.windows(2).all(|pair| pair[0].voxels.size() == pair[1].voxels.size()) {
             return self.probabilities(label, inputs);
