@@ -14,7 +14,7 @@ use crate::completeness::Watch;
 use crate::completeness::routing::Routing;
 use crate::config::NodeConfig;
 use crate::dicom::ae::AeTitle;
-use crate::inference::engine::{Engine, limit_memory};
+use crate::inference::engine::{Engine, end_without_waiting, limit_memory};
 use crate::inference::manifest::Manifest;
 use crate::inference::package::{Packages, packages_of};
 use crate::scp::{BindError, Listener, ScpOptions};
@@ -119,8 +119,8 @@ impl Node {
         &self.store
     }
 
-    /// Waits until the engine takes no more work, because runs that were given up never ended. Jobs stay queued from then
-    /// on, until another process runs on the data folder.
+    /// Waits until the engine takes no more work: runs that were given up never ended, or the device has failed for good.
+    /// Jobs stay queued from then on, until another process runs on the data folder.
     pub async fn exhausted(&self) {
         self.exhausted.cancelled().await;
     }
@@ -145,6 +145,10 @@ impl Node {
             }
         }
         alarm.abort();
+        if self.drained.is_cancelled() {
+            // A job that was put back may be inside libtorch still.
+            end_without_waiting();
+        }
         self.store.close().await?;
         tracing::info!("the node has ended");
         Ok(())

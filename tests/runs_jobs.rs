@@ -9,7 +9,7 @@ use overread::clock::{Clock, Timestamp};
 use overread::store::{JobState, JobStory, Store};
 
 use crate::testkit::chest::Series;
-use crate::testkit::models::memory_in_all;
+use crate::testkit::models::{fixtures, memory_in_all};
 use crate::testkit::receiver::{Receiver, eventually};
 use crate::testkit::site::{QUICK, Site, WAITS, run};
 
@@ -229,7 +229,7 @@ async fn a_job_whose_lease_ran_out_is_given_to_another_and_what_the_first_made_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_lets_a_job_that_ends_in_time_end() {
     let receiver = Receiver::start();
-    let site = waiting_site(&receiver).with("association.drain_seconds", "300");
+    let site = waiting_site(&receiver).with("association.drain_seconds", "300").traced();
     let mut node = site.start().await;
     let chest = Series::chest("ends in time");
     node.push("CT1", &chest.files()).await;
@@ -238,6 +238,7 @@ async fn a_signal_lets_a_job_that_ends_in_time_end() {
     node.logged("the node is draining", 1).await;
     site.let_models_end();
     assert_eq!(node.exit_code().await, 0, "{}", node.text());
+    assert_eq!(site.programs(), 1, "nothing goes on beside the end of the process");
     assert_eq!(endings(&job(&site, &chest, JobState::Done).await), ["done"]);
     assert!(node.associate("CT1").await.is_err());
 }
@@ -245,7 +246,7 @@ async fn a_signal_lets_a_job_that_ends_in_time_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_puts_a_job_back_that_does_not_end_in_time() {
     let receiver = Receiver::start();
-    let site = waiting_site(&receiver).with("association.drain_seconds", "1");
+    let site = waiting_site(&receiver).with("association.drain_seconds", "1").traced();
     let mut node = site.start().await;
     let chest = Series::chest("does not end in time");
     node.push("CT1", &chest.files()).await;
@@ -254,7 +255,40 @@ async fn a_signal_puts_a_job_back_that_does_not_end_in_time() {
     node.terminate();
     assert_eq!(node.exit_code().await, 0, "{}", node.text());
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}, and the model waits for ever", begun.elapsed());
+    assert_eq!(site.programs(), 2, "libtorch is not unloaded under the model: another program takes the place");
     assert_eq!(endings(&job(&site, &chest, JobState::Queued).await), ["put back"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_node_at_once_while_a_model_runs() {
+    let receiver = Receiver::start();
+    let site = waiting_site(&receiver).with("association.drain_seconds", "300").traced();
+    let mut node = site.start().await;
+    let chest = Series::chest("ended at once");
+    node.push("CT1", &chest.files()).await;
+    job(&site, &chest, JobState::Running).await;
+    node.terminate();
+    node.logged("the node is draining", 1).await;
+    node.terminate();
+    assert_eq!(node.exit_code().await, 1, "{}", node.text());
+    assert_eq!(site.programs(), 2, "libtorch is not unloaded under the model");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_node_that_still_starts_though_a_golden_case_is_computed() {
+    let case = ["[output.verdict]\n", "[golden]\ncase = \"golden/case.npz\"\n\n[output.verdict]\n"];
+    let receiver = Receiver::start();
+    let site = waiting_site(&receiver).with("node.log_level", "\"debug\"").traced();
+    let waits = site.data().with_file_name("models").join(WAITS);
+    std::fs::remove_file(&waits).unwrap();
+    let site = site.with_changed_model(WAITS, &[(case[0], case[1])]);
+    std::os::unix::fs::symlink(fixtures("models/good/golden"), waits.join("golden")).unwrap();
+    let mut node = site.spawn();
+    node.logged("the node starts", 1).await;
+    node.terminate();
+    assert_eq!(node.exit_code().await, 0, "{}", node.text());
+    assert_eq!(node.lines("the node ends before it was ready: nothing was accepted").len(), 1, "{}", node.text());
+    assert_eq!(site.programs(), 2, "libtorch is not unloaded under the golden case");
 }
 
 #[tokio::test(flavor = "multi_thread")]

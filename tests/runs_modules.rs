@@ -248,6 +248,16 @@ fn a_gate_has_no_gate_of_its_own() {
 }
 
 #[test]
+fn a_gate_that_gives_no_label_map_chooses_no_slices() {
+    let engine = engine_of(&[
+        ("modules/slices-over-gate", "chosen", "gate = \"good\"", "gate = \"blind\""),
+        ("modules/per-slice", "blind", "origin", "origin"),
+    ]);
+    let expected = "model «chosen» is not served: its gate blind gives no label map, and slices are chosen by it";
+    assert_eq!(reasons(&engine), [("chosen".to_owned(), expected.to_owned())]);
+}
+
+#[test]
 fn an_untrained_gate_decides_for_untrained_models_alone() {
     let untrained = "origin = \"untrained\"";
     let (over, good) = ("modules/slices-over-gate", "models/good");
@@ -330,6 +340,26 @@ fn each_slice_is_scored_by_the_slices_around_it() {
     sagittal.geometry.column_direction = [0.0, 0.0, 1.0];
     let across = slice_by_slice(&engine, &sagittal.into());
     assert!(across.slice_scores.is_none() && across.warnings[0].contains("lie across"), "{:?}", across.warnings);
+}
+
+#[test]
+fn slices_are_scored_one_after_the_other_where_steps_leave_them_of_different_sizes() {
+    let arguments = "arguments = [\"voxels\"]\n";
+    let cropped = format!("{arguments}steps = [{{ do = \"crop-body\", above = 0.0 }}]\n");
+    let engine = engine_of(&[("modules/per-slice", "per-slice", arguments, &cropped)]);
+    // Nine slices of four rows and five columns; every second one the body is a column wider.
+    let width = |slice: usize| 1 + slice / 2;
+    let value = |index: usize| if index % 5 < width(index / 20) { 100.0 } else { -100.0 };
+    let found = slice_by_slice(&engine, &volume([9, 4, 5], (0..180).map(value).collect()).into());
+    assert_eq!(found.warnings, Vec::<String>::new());
+    let scores = found.slice_scores.unwrap();
+    assert_eq!(scores.scores.len(), 9);
+    for (slice, probability) in &scores.scores {
+        let around = [slice.saturating_sub(1), *slice, (slice + 1).min(8)];
+        let mean = |other: usize| 200.0 * width(other) as f32 / width(around[2]) as f32 - 100.0;
+        let expected = sigmoid((mean(around[0]) + mean(around[1]) * 2.0 + mean(around[2]) * 3.0) / 100.0);
+        assert!(near(*probability, expected), "{slice}: {probability}, expected {expected}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::models::state::{Checks, Outcome};
 use super::{WithConfig, exit, load_config, log};
 use crate::clock::Clock;
-use crate::inference::engine::Engine;
+use crate::inference::engine::{Engine, end_without_waiting};
 use crate::node::Node;
 
 /// Runs until SIGTERM or SIGINT; a second one ends at once. Starts anew where only that helps.
@@ -27,6 +27,8 @@ pub(super) async fn run(arguments: WithConfig) -> u8 {
         started = Node::start_told(&config, Clock::System, remember) => started,
         () = signals.next() => {
             tracing::info!("the node ends before it was ready: nothing was accepted");
+            // A golden case may be computed meanwhile.
+            end_without_waiting();
             return exit::DONE;
         }
     };
@@ -52,6 +54,7 @@ pub(super) async fn run(arguments: WithConfig) -> u8 {
         },
         () = signals.next() => {
             tracing::warn!("a second signal: the node ends at once; what was acknowledged is safe");
+            end_without_waiting();
             exit::FAILED
         }
     }
@@ -67,9 +70,10 @@ fn remember(engine: &Engine) {
     }
 }
 
-/// Replaces this process by a new one of the same number: runs of models that never end, end with the old one.
+/// Replaces this process by a new one of the same number: runs of models that never end, end with the old one, and a device
+/// that has failed for good is begun with anew.
 fn start_anew() -> u8 {
-    tracing::warn!("the node starts anew, because runs of models that were given up never ended");
+    tracing::warn!("the node starts anew: its engine takes no more work, for the cause that was logged");
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "overread".into());
     let error = Command::new(super::own_program()).arg0(name).args(arguments).exec();

@@ -209,7 +209,7 @@ impl EngineError {
         let message = telling_line(text);
         let model = model.to_owned();
         let holds = |words: &[&str]| words.iter().any(|word| text.contains(word));
-        if holds(&["out of memory", "DefaultCPUAllocator", "bad_alloc", "CUDNN_STATUS_ALLOC_FAILED"]) {
+        if holds(&["out of memory", "DefaultCPUAllocator", "bad_alloc", "ALLOC_FAILED", "ALLOCATION_FAILED"]) {
             return Self::OutOfMemory { model, message };
         }
         if holds(&["CUDA error", "cuDNN error", "CUBLAS_STATUS", "No CUDA GPUs", "no NVIDIA driver"]) {
@@ -266,6 +266,13 @@ mod tests {
         let memory =
             EngineError::from_torch("m", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB");
         assert_eq!((memory.acts(), memory.retryable()), (ActsOn::Operator, true));
+        for text in [
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        ] {
+            assert_eq!(EngineError::from_torch("m", text).code(), "out-of-memory", "{text}");
+        }
         let device = EngineError::from_torch("m", "CUDA error: an illegal memory access was encountered");
         assert_eq!((device.code(), device.retryable()), ("device", true));
     }

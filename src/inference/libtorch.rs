@@ -58,7 +58,8 @@ fn open_for_ever(library: &Path) -> Result<(), String> {
 }
 
 /// While it lives, the modules of this thread compute in a lower precision where PyTorch's `autocast` does: matrix products
-/// and convolutions, not sums and normalisations. Weights and inputs stay as they are.
+/// and convolutions, not sums and normalisations. Weights and inputs stay as they are; what is made of weights that have gradients
+/// is kept until then.
 pub(super) struct Autocast {
     /// The kind of device it is on for; `None` where nothing was switched on.
     device: Option<i8>,
@@ -68,6 +69,9 @@ pub(super) struct Autocast {
 const SET_ENABLED: &CStr = c"_ZN2at8autocast20set_autocast_enabledEN3c1010DeviceTypeEb";
 /// `at::autocast::set_autocast_dtype(c10::DeviceType, c10::ScalarType)`.
 const SET_DTYPE: &CStr = c"_ZN2at8autocast18set_autocast_dtypeEN3c1010DeviceTypeENS1_10ScalarTypeE";
+
+/// `at::autocast::clear_cache()`.
+const CLEAR_CACHE: &CStr = c"_ZN2at8autocast11clear_cacheEv";
 
 impl Autocast {
     /// Switches it on, for less than float32.
@@ -83,6 +87,7 @@ impl Autocast {
         };
         // c10::DeviceType
         let device: i8 = if device == Device::Cpu { 0 } else { 1 };
+        function_of(CLEAR_CACHE)?;
         set_autocast_dtype(device, kind)?;
         set_autocast_enabled(device, true)?;
         Ok(Self { device: Some(device) })
@@ -92,8 +97,9 @@ impl Autocast {
 impl Drop for Autocast {
     fn drop(&mut self) {
         if let Some(device) = self.device {
-            // It was found when it was switched on.
+            // Both were found when it was switched on.
             let _ = set_autocast_enabled(device, false);
+            let _ = clear_autocast_cache();
         }
     }
 }
@@ -115,6 +121,16 @@ fn set_autocast_dtype(device: i8, kind: i8) -> Result<(), String> {
     unsafe {
         let set: extern "C" fn(i8, i8) = std::mem::transmute(function);
         set(device, kind);
+    }
+    Ok(())
+}
+
+fn clear_autocast_cache() -> Result<(), String> {
+    let function = function_of(CLEAR_CACHE)?;
+    // SAFETY: as above, without arguments. It lets go of copies in a table that it locks; who computes with one has it too.
+    unsafe {
+        let clear: extern "C" fn() = std::mem::transmute(function);
+        clear();
     }
     Ok(())
 }
@@ -168,6 +184,22 @@ fn function_of(name: &CStr) -> Result<*mut libc::c_void, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_weights_that_were_computed_with_in_a_lower_precision() {
+        let _guard = tch::no_grad_guard();
+        let ones = || tch::Tensor::ones([2, 2], (tch::Kind::Float, Device::Cpu));
+        let mut weights = ones().set_requires_grad(true);
+        let product = |weights: &tch::Tensor| {
+            let _autocast = Autocast::of(Precision::BFloat16, Device::Cpu).unwrap();
+            let product = ones().matmul(weights);
+            assert_eq!(product.kind(), tch::Kind::BFloat16);
+            product.double_value(&[0, 0])
+        };
+        assert_eq!(product(&weights), 2.0);
+        let _ = weights.fill_(3.0);
+        assert_eq!(product(&weights), 6.0, "a copy of the weights was kept");
+    }
 
     #[test]
     fn a_device_that_is_not_there_is_an_error_and_no_panic() {

@@ -35,12 +35,17 @@ pub(crate) const WAITS: &str = "waits";
 /// The file in the node's working directory that this model waits for.
 const MAY_END: &str = "may-end";
 
+/// What files begin with in which the loader writes down what it does.
+const LOADER: &str = "loader";
+
 /// Folder, configuration and models of a node, which runs, dies and runs again.
 pub(crate) struct Site {
     folder: tempfile::TempDir,
     settings: String,
     peers: String,
     routes: String,
+    /// Whether the loader of programs writes down what it does.
+    traced: bool,
 }
 
 impl Site {
@@ -51,7 +56,7 @@ impl Site {
         let settings = "node.listen = [\"127.0.0.1:0\"]\nnode.any_peer = true\nnode.device = \"cpu\"\n\
                         node.reserve_mb = 0\nnode.log = \"json\"\ncompleteness.quiet_seconds = 1\n\
                         jobs.retry_seconds = 0\ndelivery.retry_seconds = 1\n";
-        Self { folder, settings: settings.to_owned(), peers: String::new(), routes: String::new() }
+        Self { folder, settings: settings.to_owned(), peers: String::new(), routes: String::new(), traced: false }
     }
 
     /// The built-in model for every series, results to `receiver` as `PACS`.
@@ -131,6 +136,20 @@ impl Site {
         std::fs::rename(new, self.folder.path().join(MAY_END)).unwrap();
     }
 
+    /// Has glibc's loader write down which programs a process of the node becomes: [`Self::programs`].
+    pub(crate) fn traced(mut self) -> Self {
+        self.traced = true;
+        self
+    }
+
+    /// How many programs the node's process was, one after the other.
+    pub(crate) fn programs(&self) -> usize {
+        let files = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let traces = files.filter(|path| path.file_stem().is_some_and(|stem| stem == LOADER));
+        let texts = traces.map(|path| std::fs::read_to_string(path).unwrap());
+        texts.map(|text| text.matches("transferring control: ").count()).sum()
+    }
+
     /// `more`: further keys of the route.
     pub(crate) fn with_route(mut self, model: &str, send_to: &[&str], more: &str) -> Self {
         writeln!(self.routes, "[[route]]\nmodel = \"{model}\"\nsend_to = {send_to:?}\n{more}").unwrap();
@@ -159,7 +178,7 @@ impl Site {
 
     /// Starts the node, which may fail.
     pub(crate) fn spawn(&self) -> Process {
-        Process::spawn(&self.configuration())
+        Process::spawn(&self.configuration(), self.traced)
     }
 
     /// Starts the node and waits until it accepts associations.
@@ -189,10 +208,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn spawn(configuration: &Path) -> Self {
+    fn spawn(configuration: &Path, traced: bool) -> Self {
         let mut command = overread(&["run", "--config"]);
         let folder = configuration.parent().unwrap();
         command.arg(configuration).current_dir(folder).env("XDG_STATE_HOME", folder.join("state"));
+        if traced {
+            command.env("LD_DEBUG", "files").env("LD_DEBUG_OUTPUT", folder.join(LOADER));
+        }
         command.stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));

@@ -52,23 +52,23 @@ fn read<'a>(path: &std::ffi::CStr, text: &'a mut [u8]) -> Option<&'a str> {
     std::str::from_utf8(&text[..length]).ok()
 }
 
-/// The control group of the process and those around it.
+/// The control group of the process and those around it, by the files that tell of each: its limit, what is used of it, of what
+/// that is. Those of both versions, for a machine may have both mounted.
 struct Groups(Vec<[CString; 3]>);
 
 impl Groups {
-    /// `root`: where groups are mounted; `own`: the text of `/proc/self/cgroup`, whose line `0::/system.slice/overread.service`
-    /// names the group.
+    /// `root`: where groups are mounted; `own`: the text of `/proc/self/cgroup`, whose lines
+    /// `0::/system.slice/overread.service` and, in version 1, `9:memory:/system.slice/overread.service` name the group.
     fn of(root: &Path, own: &str) -> Self {
-        use std::os::unix::ffi::OsStringExt;
-        let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-        // What lies outside of what is mounted here is named by `..`: only the mounted root can be read then.
-        let path = if path.split('/').any(|part| part == "..") { "" } else { path };
-        let file =
-            |group: &Path, name: &str| CString::new(root.join(group).join(name).into_os_string().into_vec()).ok();
-        let files = |group: &Path| {
-            Some([file(group, "memory.max")?, file(group, "memory.current")?, file(group, "memory.stat")?])
-        };
-        Self(Path::new(path).ancestors().filter_map(files).collect())
+        let second = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        let first = own.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(":/")?;
+            controllers.split(',').any(|controller| controller == "memory").then_some(path)
+        });
+        let mut groups = along(root, second, ["memory.max", "memory.current", "memory.stat"]);
+        let names = ["memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"];
+        groups.extend(first.into_iter().flat_map(|path| along(&root.join("memory"), path, names)));
+        Self(groups)
     }
 
     /// The least of what a process may use and of what its groups leave it.
@@ -85,6 +85,16 @@ impl Groups {
     }
 }
 
+/// The files of these names of the group at `path` and of those around it.
+fn along(root: &Path, path: &str, names: [&str; 3]) -> Vec<[CString; 3]> {
+    use std::os::unix::ffi::OsStringExt;
+    // What lies outside of what is mounted here is named by `..`: only the mounted root can be read then.
+    let path = if path.split('/').any(|part| part == "..") { "" } else { path };
+    let file = |group: &Path, name: &str| CString::new(root.join(group).join(name).into_os_string().into_vec()).ok();
+    let files = |group: &Path| Some([file(group, names[0])?, file(group, names[1])?, file(group, names[2])?]);
+    Path::new(path).ancestors().filter_map(files).collect()
+}
+
 /// From the text of `/proc/meminfo`.
 fn machine(text: &str) -> Option<Memory> {
     Some(Memory { free: kilobytes(text, "MemAvailable:")?, total: kilobytes(text, "MemTotal:")? })
@@ -97,15 +107,17 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
 }
 
 /// From the files of a control group that has a limit. Pages of files and caches of the kernel can be had back, as in the
-/// machine's `MemAvailable`.
+/// machine's `MemAvailable`. Version 1 counts those of the groups inside apart, and has no line for the caches.
 fn group(most: &str, current: &str, statistics: &str) -> Option<Memory> {
     let total: u64 = most.trim().parse().ok()?;
     let used: u64 = current.trim().parse().ok()?;
     let bytes = |name: &str| {
         let line = statistics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(0)
+        line.and_then(|bytes| bytes.trim().parse::<u64>().ok())
     };
-    let back = ["inactive_file", "active_file", "slab_reclaimable"].map(bytes).into_iter().fold(0, u64::saturating_add);
+    let files = |in_all: &str, own: &str| bytes(in_all).or_else(|| bytes(own));
+    let files = [files("total_inactive_file", "inactive_file"), files("total_active_file", "active_file")];
+    let back = files.into_iter().chain([bytes("slab_reclaimable")]).flatten().fold(0, u64::saturating_add);
     Some(Memory { free: total.saturating_sub(used.saturating_sub(back)), total })
 }
 
@@ -123,6 +135,8 @@ mod tests {
         assert_eq!(found, Some(Memory { free: 400, total: 1000 }));
         let statistics = "anon 1\nfile 500\ninactive_file 300\nactive_file 100\nslab_reclaimable 50\nslab 70\n";
         assert_eq!(group("1000\n", "900\n", statistics), Some(Memory { free: 550, total: 1000 }));
+        let first = "inactive_file 1\nactive_file 2\ntotal_inactive_file 300\ntotal_active_file 100\n";
+        assert_eq!(group("1000\n", "900\n", first), Some(Memory { free: 500, total: 1000 }));
         assert!(memory().is_some_and(|memory| memory.free <= memory.total && memory.free > 0));
     }
 
@@ -147,5 +161,31 @@ mod tests {
         assert_eq!((least("0::/\n"), least("0::/../other\n"), least("")), (machine, machine, machine));
         limit("", "1500\n");
         assert_eq!((least("0::/\n"), least("0::/../other\n")), (least(""), Memory { free: 900, total: 1500 }));
+    }
+
+    #[test]
+    fn groups_of_the_first_version_limit_it_too() {
+        let root = tempfile::tempdir().unwrap();
+        let machine = Memory { free: 5000, total: 9000 };
+        let limit = |group: &str, most: &str, used: &str| {
+            let folder = root.path().join("memory").join(group);
+            std::fs::create_dir_all(&folder).unwrap();
+            for (name, text) in
+                [("memory.limit_in_bytes", most), ("memory.usage_in_bytes", used), ("memory.stat", "total_cache 0")]
+            {
+                std::fs::write(folder.join(name), text).unwrap();
+            }
+        };
+        let least = |own: &str| Groups::of(root.path(), own).least(machine);
+        // As a container sees it: its own group is what is mounted.
+        limit("", "4000\n", "1000\n");
+        let own = "9:memory:/docker/1f2e\n8:cpu,cpuacct:/\n0::/docker/1f2e\n";
+        assert_eq!(least(own), Memory { free: 3000, total: 4000 });
+        limit("docker/1f2e", "9223372036854771712\n", "900\n");
+        assert_eq!(least(own), Memory { free: 3000, total: 4000 }, "no limit is one of all addresses");
+        limit("docker/1f2e", "2000\n", "900\n");
+        assert_eq!(least(own), Memory { free: 1100, total: 2000 });
+        assert_eq!(least("7:hugetlb,memory:/docker/1f2e\n"), Memory { free: 1100, total: 2000 });
+        assert_eq!(least("7:hugetlb:/docker/1f2e\n"), machine);
     }
 }

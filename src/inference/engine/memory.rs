@@ -1,5 +1,6 @@
-//! Whether there is memory for a run, by the package's own estimate; what a module may take while it runs.
+//! Whether there is memory for a run, by the package's own estimate; what libtorch may take of the host's while it goes on.
 
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use tch::Device;
@@ -13,9 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 /// What modules leave of the host's memory is a sixteenth of it, and no more than this.
 const MOST_RESERVED: u64 = 1 << 30;
-/// Of what is taken in smaller pieces only so much is left.
+/// Of what is taken in smaller pieces only half as much is left.
 const SMALL: usize = 1 << 21;
-/// See there.
+/// And no more than this.
 const LAST: u64 = 1 << 26;
 
 /// Memory in bytes.
@@ -89,16 +90,20 @@ pub(super) fn admit(needed: u64, until: Instant, look: impl Fn() -> Option<Memor
 
 /// Calls into libtorch, which fails there as where memory runs out before the machine has none left: the system would end the
 /// whole process over it. `call` is one call of libtorch and allocates nothing for itself, for which that would be the end.
-pub(super) fn kept_within<T>(call: impl FnOnce() -> T) -> T {
+pub(in crate::inference) fn kept_within<T>(call: impl FnOnce() -> T) -> T {
+    static FIRST: Once = Once::new();
+    // The first look allocates, which it may not do where it is asked for.
+    FIRST.call_once(|| {
+        host::memory();
+    });
     heap::asking(leaves_room, call)
 }
 
-/// Whether a module may take `bytes` more of the host's memory. Asked within the allocator: nothing may be allocated here.
-fn leaves_room(bytes: usize) -> bool {
-    let Some(memory) = host::memory() else { return true };
+/// What has to be left of so much in all where `bytes` of it are taken.
+fn kept(bytes: usize, total: u64) -> u64 {
+    let kept = reserve(total);
     // What is small may be needed to say that there is no more, and may be ours: then it would be the end after all.
-    let kept = if bytes < SMALL { LAST } else { reserve(memory.total) };
-    (bytes as u64).saturating_add(kept) <= memory.free
+    if bytes < SMALL { LAST.min(kept / 2) } else { kept }
 }
 
 /// What a module has to leave: the next series is decoded meanwhile, the one before written, and a node receives.
@@ -113,15 +118,47 @@ pub(super) fn of_device(device: Device) -> Option<Memory> {
     libtorch::cuda_memory(number).map(|(free, total)| Memory { free, total })
 }
 
+/// Whether libtorch may take `bytes` more of the host's memory. Asked within the allocator: nothing may be allocated here.
+fn leaves_room(bytes: usize) -> bool {
+    #[cfg(test)]
+    if bytes >= tests::MOST.get() {
+        return false;
+    }
+    let Some(memory) = host::memory() else { return true };
+    (bytes as u64).saturating_add(kept(bytes, memory.total)) <= memory.free
+}
+
 #[cfg(test)]
-mod tests {
+pub(in crate::inference) mod tests {
     use super::*;
     use std::cell::Cell;
+
+    thread_local! {
+        /// As if there were no stretch of so many bytes, for this thread.
+        pub(super) static MOST: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+
+    /// What `call` says, within which libtorch is given stretches of less than 16 MiB.
+    pub(in crate::inference) fn in_little_memory<T>(call: impl FnOnce() -> T) -> T {
+        MOST.set(16 << 20);
+        let said = call();
+        MOST.set(usize::MAX);
+        said
+    }
 
     #[test]
     fn a_module_leaves_a_sixteenth_and_a_gigabyte_at_most() {
         assert_eq!((reserve(16 << 30), reserve(8 << 30), reserve(512 << 30)), (1 << 30, 512 << 20, 1 << 30));
         assert!(leaves_room(1) && !leaves_room(1 << 50));
+    }
+
+    #[test]
+    fn less_is_left_of_what_is_taken_in_small_pieces_however_little_there_is() {
+        let (small, large) = (1 << 12, 1 << 24);
+        assert_eq!((kept(small, 16 << 30), kept(large, 16 << 30)), (64 << 20, 1 << 30));
+        for total in [16 << 20, 256 << 20, 1 << 30, 2 << 30, 1 << 40] {
+            assert!(kept(small, total) < kept(large, total), "{total}");
+        }
     }
 
     #[test]

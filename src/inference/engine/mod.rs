@@ -1,8 +1,8 @@
 //! Runs models on a device. One thread owns the device and everything on it; callers wait for their turn.
 //!
-//! A module that hangs cannot be stopped from within the process. Its caller gets an error at the time limit, the thread is
-//! left to itself soon after and a new one takes its place, which loads the modules afresh. Once [`MOST_ABANDONED`] such threads run
-//! at the same time the engine takes no more work until one of them ends or the process is restarted.
+//! A module that hangs cannot be stopped from within the process. Soon after the time limit its caller gets an error, the
+//! thread is left to itself and a new one takes its place, which loads the modules afresh. Once [`MOST_ABANDONED`] such
+//! threads run at the same time the engine takes no more work until one of them ends or the process is restarted.
 
 mod decode;
 mod device_thread;
@@ -11,7 +11,7 @@ mod host;
 mod inputs;
 mod ladder;
 mod limit;
-mod memory;
+pub(super) mod memory;
 mod mirror;
 mod modules;
 mod once;
@@ -36,7 +36,7 @@ use super::device::{CudaReport, DeviceChoice};
 use super::error::{EngineError, telling_line};
 use super::golden::TensorDifference;
 use super::libtorch;
-use super::manifest::{Manifest, Origin};
+use super::manifest::{InputKind, Manifest, Origin, SlicesOver};
 use super::package::VerifiedModel;
 use super::prediction::Prediction;
 use super::subject::{Context, Subject};
@@ -337,6 +337,10 @@ fn unfit_gate(model: &Manifest, gate: &Manifest) -> Option<String> {
     }
     if gate.input.is_image() != model.input.is_image() {
         return Some(format!("its gate {name} reads another kind of image"));
+    }
+    let over_gate = matches!(model.input.kind, InputKind::Slices { over: SlicesOver::Gate, .. });
+    if over_gate && gate.output.segmentation.is_none() {
+        return Some(format!("its gate {name} gives no label map, and slices are chosen by it"));
     }
     let untrained = |manifest: &Manifest| manifest.origin == Origin::Untrained;
     (untrained(gate) && !untrained(model))

@@ -200,6 +200,8 @@ impl Modules {
         let manifest = packages[index].manifest();
         let choices = self.choices(manifest);
         let mut warnings = Vec::new();
+        // What the rung before was left for.
+        let mut left = None;
         loop {
             // What cannot be loaded goes elsewhere, and there is no elsewhere where nothing comes next.
             let (now, kept) = match rung.next(choices) {
@@ -216,10 +218,12 @@ impl Modules {
                 _ => rung.next(choices),
             };
             let error = fault.of(&manifest.name);
-            let Some((next, kept)) = next.zip(kept) else { return Err(error) };
+            let Some((next, kept)) = next.zip(kept) else {
+                return Err(telling(left, error, (&manifest.name, rung)));
+            };
             tracing::warn!(model.name = manifest.name, %error, tried = %rung, next = %next, "memory ran out");
             warnings.push(format!("Memory ran out with {rung}; the model was run with {next}."));
-            (rung, given) = (next, kept);
+            (rung, given, left) = (next, kept, Some(error));
         }
     }
 
@@ -246,6 +250,18 @@ impl Modules {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => Ok(entry.insert(Loaded::on(&self.packages[index], self.device)?)),
         }
+    }
+}
+
+/// Of what a rung was left for and of what the next one ended with that which tells more. That there is no room elsewhere, or
+/// not enough time, is no news of the device whose memory ran out, which may be free another time.
+fn telling(left: Option<EngineError>, last: EngineError, (model, rung): (&str, Rung)) -> EngineError {
+    match left {
+        Some(cause) if matches!(last, EngineError::TooLarge { .. } | EngineError::TimeLimit { .. }) => {
+            tracing::warn!(model.name = model, error = %last, tried = %rung, "memory had run out, nor did this do");
+            cause
+        }
+        _ => last,
     }
 }
 

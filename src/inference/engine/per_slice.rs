@@ -29,7 +29,7 @@ impl Run<'_> {
             let window =
                 |slice: &usize| source.prepared_slices(&around(*slice, per_slice.window, slices), &self.manifest.input);
             let inputs = chosen.iter().map(window).collect::<Result<Vec<_>, _>>()?;
-            let probabilities = self.probabilities(label, inputs)?;
+            let probabilities = self.probabilities_of_all(label, inputs)?;
             scores.extend(chosen.iter().copied().zip(probabilities));
         }
         if source.turn.flipped[0] {
@@ -44,6 +44,16 @@ impl Run<'_> {
         }
         let peak = scores.get(peak).map_or(0, |(slice, _)| *slice);
         Ok(Some(SliceScores { label: label.label.clone(), scores, peak }))
+    }
+
+    /// The probability of `label` for each of the inputs: at once, or one after the other where steps that cut each to what it
+    /// shows leave them of different sizes.
+    fn probabilities_of_all(&self, label: &ClassLabel, inputs: Vec<ModuleInput>) -> Result<Vec<f64>, Fault> {
+        if inputs.windows(2).all(|pair| pair[0].voxels.size() == pair[1].voxels.size()) {
+            return self.probabilities(label, inputs);
+        }
+        let each = inputs.into_iter().map(|input| self.probabilities(label, vec![input]));
+        Ok(each.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     /// The probability of `label` for each of the inputs, which are one batch.

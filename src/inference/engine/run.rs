@@ -92,7 +92,7 @@ impl Run<'_> {
 
     fn fill(&self, store: &mut Store, wanted: &[&str], mut taker: Option<Taker<'_>>) -> Result<(), Fault> {
         let needed = needed(&self.manifest.modules, wanted);
-        let _autocast = Autocast::of(self.precision(), self.device).map_err(Fault::Torch)?;
+        let _autocast = Autocast::of(self.precision(), self.device).map_err(Fault::Load)?;
         let several = self.manifest.modules.len() > 1;
         for (index, (module, compiled)) in self.manifest.modules.iter().zip(self.modules).enumerate() {
             if !needed.contains(&index) {

@@ -5,6 +5,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::band::Band;
 pub use super::band::Take;
 use super::{Plan, importance};
+use crate::inference::engine::memory::kept_within;
 use crate::inference::manifest::{Gather, Window};
 
 /// How windows are gone through.
@@ -177,7 +178,8 @@ pub(super) fn as_i64(index: usize) -> i64 {
 }
 
 pub(super) fn zeros(channels: i64, [slices, rows, columns]: [usize; 3], device: Device) -> Result<Tensor, TchError> {
-    Tensor::f_zeros([1, channels, as_i64(slices), as_i64(rows), as_i64(columns)], (Kind::Float, device))
+    let size = [1, channels, as_i64(slices), as_i64(rows), as_i64(columns)];
+    kept_within(|| Tensor::f_zeros(size, (Kind::Float, device)))
 }
 
 /// Adds a constant around the volume where it is smaller than the window.
@@ -187,7 +189,7 @@ fn pad(voxels: &Tensor, plan: &Plan, value: f64) -> Result<Tensor, TchError> {
     }
     // Last axis first, as PyTorch has it.
     let amounts: Vec<i64> = plan.padding.iter().rev().flatten().map(|amount| as_i64(*amount)).collect();
-    voxels.f_pad(&amounts, "constant", value)
+    kept_within(|| voxels.f_pad(&amounts, "constant", value))
 }
 
 fn weights(window: &Window, device: Device) -> Result<Tensor, TchError> {
@@ -238,6 +240,7 @@ fn crop(scores: &Tensor, plan: &Plan, shape: [usize; 3]) -> Result<Tensor, TchEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inference::engine::memory::tests::in_little_memory;
     use crate::inference::manifest::Blending;
     use crate::inference::npz::{self, Array, Values};
 
@@ -353,6 +356,12 @@ mod tests {
         let plan = Plan::new([4, 4, 2], &window);
         let centres = positions(&plan, &window, Device::Cpu).unwrap();
         assert_eq!(Vec::<f32>::try_from(centres.get(1)).unwrap(), [0.25, 0.75, 0.5]);
+    }
+
+    #[test]
+    fn sums_that_memory_does_not_suffice_for_are_an_error() {
+        let error = in_little_memory(|| zeros(1, [256, 1024, 1024], Device::Cpu)).unwrap_err().to_string();
+        assert!(error.contains("DefaultCPUAllocator"), "{error}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Scores on the grid after the steps, brought back to the grid before them.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Kind, Scalar, TchError, Tensor};
 
 use super::choice::Choice;
 use super::field::Field;
 use super::way::Way;
+use crate::inference::engine::memory::kept_within;
 
 /// How a value between voxels is made on the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,8 @@ pub fn back(scores: &Tensor, field: &Field, mode: Back, outside: f64) -> Result<
     let way = Way::new(scores, field, mode)?;
     let mut size = vec![scores.size()[0]];
     size.extend(field.axes.iter().map(|axis| axis.before as i64));
-    let whole = Tensor::f_full(&size, outside, (mode.kind(scores)?, scores.device()))?;
+    let (outside, options) = (Scalar::float(outside), (mode.kind(scores)?, scores.device()));
+    let whole = kept_within(|| Tensor::f_full(&size, outside, options))?;
     way.slabs(|first, slab| way.place_in(&whole, first, slab))?;
     Ok(whole)
 }
@@ -68,7 +70,7 @@ fn labels_back(scores: &Tensor, field: &Field, choice: &Choice) -> Result<Tensor
     }
     let way = Way::new(scores, field, Back::Linear)?;
     let size: Vec<i64> = field.axes.iter().map(|axis| axis.before as i64).collect();
-    let labels = Tensor::f_zeros(&size, (Kind::Uint8, scores.device()))?;
+    let labels = kept_within(|| Tensor::f_zeros(&size, (Kind::Uint8, scores.device())))?;
     way.labels(choice, |first, found| way.place_in(&labels, first, found))?;
     Ok(labels)
 }

@@ -5,6 +5,7 @@ use tch::{TchError, Tensor};
 use super::field::{Along, Field};
 use super::prepare::State;
 use super::resample::one_an_axis;
+use crate::inference::engine::memory::kept_within;
 
 /// Cuts out the box around everything above `above`, with at least `margin_mm` on every side where the grid has it.
 /// Nothing above it leaves the grid whole.
@@ -72,7 +73,7 @@ fn cut(state: State, cuts: &[(i64, usize)], value: f64) -> Result<State, TchErro
     if filling.iter().flatten().any(|amount| *amount > 0) {
         // Last axis first, as PyTorch has it.
         let amounts: Vec<i64> = filling.iter().rev().flatten().copied().collect();
-        values = values.f_pad(&amounts, "constant", value)?;
+        values = kept_within(|| values.f_pad(&amounts, "constant", value))?;
         owned = true;
     }
     let along = |(axis, (start, extent)): (&Along, &(i64, usize))| axis.cut(*start, *extent);

@@ -4,6 +4,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::Step;
 use super::prepare::State;
+use crate::inference::engine::memory::kept_within;
 
 /// Does one of the steps that change values; the others are not this module's.
 pub(super) fn change(state: State, step: &Step) -> Result<State, TchError> {
@@ -30,7 +31,7 @@ impl State {
     /// Changes the values in place, on a copy where others have them too.
     fn changed(mut self, change: impl FnOnce(&mut Tensor) -> Result<Tensor, TchError>) -> Result<Self, TchError> {
         if !self.owned {
-            let mut own = self.values.f_empty_like()?;
+            let mut own = kept_within(|| self.values.f_empty_like())?;
             own.f_copy_(&self.values)?;
             (self.values, self.owned) = (own, true);
         }
@@ -152,7 +153,7 @@ fn standardise(mut state: State, mean: &[f64], deviation: &[f64]) -> Result<Stat
     };
     let (mean, deviation) = (each(mean)?, each(deviation)?);
     // One channel and several means give as many channels.
-    state.values = state.values.f_sub(&mean)?;
+    state.values = kept_within(|| state.values.f_sub(&mean))?;
     state.owned = true;
     state.changed(|values| values.f_div_(&deviation))
 }

@@ -4,6 +4,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::field::Field;
 use super::{Step, crop, intensity, resample};
+use crate::inference::engine::memory::kept_within;
 
 /// What a module takes, and where it lies.
 #[derive(Debug)]
@@ -34,12 +35,12 @@ pub fn apply(values: Tensor, spacing_mm: &[f64], steps: &[Step]) -> Result<Prepa
     for step in steps {
         state = state.after(step, spacing_mm)?;
     }
-    Ok(Prepared { values: state.values.f_contiguous()?, field: state.field })
+    Ok(Prepared { values: kept_within(|| state.values.f_contiguous())?, field: state.field })
 }
 
 /// With one channel. What had another type is let go.
 fn as_float(values: Tensor) -> Result<Tensor, TchError> {
-    values.f_to_kind(Kind::Float)?.f_unsqueeze(0)
+    kept_within(|| values.f_to_kind(Kind::Float))?.f_unsqueeze(0)
 }
 
 fn extents(size: &[i64]) -> Result<Vec<usize>, TchError> {

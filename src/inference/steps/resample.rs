@@ -7,6 +7,7 @@ use super::field::{Along, Field, Positions};
 use super::prepare::State;
 use super::smooth;
 use super::{Antialias, Interpolation, Rounding};
+use crate::inference::engine::memory::kept_within;
 
 /// Extents at other distances between voxels, over the same field of view.
 pub(super) fn extents_at(
@@ -136,26 +137,28 @@ impl Interpolation {
 fn interpolate(values: &Tensor, size: &[i64], method: Interpolation) -> Result<Tensor, TchError> {
     debug_assert_eq!(values.f_kind().ok(), Some(Kind::Float));
     let volume = size.len() == 3;
-    match method {
+    let by_kernel = matches!(method, Interpolation::Linear { antialias: Antialias::Kernel, .. });
+    if volume && (by_kernel || matches!(method, Interpolation::Cubic { .. })) {
+        let message = "cubic interpolation and smoothing by a kernel are for images only";
+        return Err(TchError::Shape(message.to_owned()));
+    }
+    kept_within(|| match method {
         Interpolation::Nearest if volume => values.f_upsample_nearest3d(size, None, None, None),
         Interpolation::Nearest => values.f_upsample_nearest2d(size, None, None),
         Interpolation::NearestExact if volume => values.f_internal_upsample_nearest_exact3d(size, None, None, None),
         Interpolation::NearestExact => values.f_internal_upsample_nearest_exact2d(size, None, None),
         Interpolation::Area if volume => values.f_adaptive_avg_pool3d(size),
         Interpolation::Area => values.f_adaptive_avg_pool2d(size),
-        Interpolation::Linear { antialias: Antialias::Kernel, align_corners } if !volume => {
+        Interpolation::Linear { antialias: Antialias::Kernel, align_corners } => {
             values.f_internal_upsample_bilinear2d_aa(size, align_corners, None, None)
         }
-        Interpolation::Cubic { antialias: Antialias::Kernel, align_corners } if !volume => {
+        Interpolation::Cubic { antialias: Antialias::Kernel, align_corners } => {
             values.f_internal_upsample_bicubic2d_aa(size, align_corners, None, None)
-        }
-        Interpolation::Linear { antialias: Antialias::Kernel, .. } | Interpolation::Cubic { .. } if volume => {
-            Err(TchError::Shape("cubic interpolation and smoothing by a kernel are for images only".to_owned()))
         }
         Interpolation::Linear { align_corners, .. } if volume => {
             values.f_upsample_trilinear3d(size, align_corners, None, None, None)
         }
         Interpolation::Linear { align_corners, .. } => values.f_upsample_bilinear2d(size, align_corners, None, None),
         Interpolation::Cubic { align_corners, .. } => values.f_upsample_bicubic2d(size, align_corners, None, None),
-    }
+    })
 }

@@ -1,8 +1,9 @@
 //! Gaussian smoothing before voxels become fewer: MONAI's `Resize(anti_aliasing=True)`.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Scalar, TchError, Tensor};
 
 use super::prepare::State;
+use crate::inference::engine::memory::kept_within;
 
 /// MONAI's `truncated`: deviations on either side that the kernel reaches.
 const REACH: f64 = 4.0;
@@ -35,7 +36,8 @@ fn kernel(deviation: f64) -> Result<Vec<f64>, TchError> {
 /// Adds up shifted copies: on every device in full single precision, which convolutions on GPUs are not.
 fn smoothed(values: &Tensor, axis: i64, kernel: &[f64]) -> Result<Tensor, TchError> {
     let extent = values.size()[axis as usize];
-    let sums = values.f_mul_scalar(kernel[0])?;
+    let middle = Scalar::float(kernel[0]);
+    let sums = kept_within(|| values.f_mul_scalar(middle))?;
     for (shift, weight) in kernel.iter().enumerate().skip(1) {
         let (shift, weight) = (shift as i64, Tensor::f_from_slice(&[*weight as f32])?.f_to_device(values.device())?);
         let rest = extent - shift;

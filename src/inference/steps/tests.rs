@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tch::{Kind, Tensor};
 
 use super::*;
+use crate::inference::engine::memory::tests::in_little_memory;
 use crate::inference::npz::{self, Array, Values};
 
 const NONE: Antialias = Antialias::None;
@@ -237,4 +238,32 @@ fn a_body_that_is_not_there_leaves_the_volume_whole() {
     let volume = Tensor::full([3, 4, 5], -1000.0, (Kind::Float, tch::Device::Cpu));
     let prepared = apply(volume, &[1.0; 3], &[Step::CropBody { above: -500.0, margin_mm: 10.0 }]).unwrap();
     assert_eq!(prepared.field, Field::whole(&[3, 4, 5]));
+}
+
+#[test]
+fn a_grid_that_memory_does_not_suffice_for_is_an_error() {
+    const LARGE: [i64; 3] = [256, 1024, 1024];
+    let size = LARGE.map(|extent| extent as usize).to_vec();
+    let one = || Tensor::ones([1, 1, 1], (Kind::Float, tch::Device::Cpu));
+    // One value in the place of all.
+    let all = |kind| one().to_kind(kind).expand(LARGE, false);
+    let cases = [
+        ("resized", one(), vec![Step::Resize { size: size.clone(), method: Interpolation::Nearest }]),
+        ("filled", one(), vec![Step::Fit { size: size.clone(), value: 0.0 }]),
+        ("copied", all(Kind::Float), vec![Step::Clip([0.0, 1.0])]),
+        ("in one piece", all(Kind::Float), vec![]),
+        ("of another type", all(Kind::Uint8), vec![]),
+    ];
+    let must_lack = |what: &str, found: Result<Tensor, tch::TchError>| {
+        let error = found.unwrap_err().to_string();
+        assert!(error.contains("DefaultCPUAllocator"), "{what}: {error}");
+    };
+    for (what, values, steps) in cases {
+        let prepared = in_little_memory(|| apply(values, &[1.0; 3], &steps));
+        must_lack(what, prepared.map(|prepared| prepared.values));
+    }
+    let coarse = Field::whole(&size).coarse(&[1, 1, 1]).unwrap();
+    let scores = one().unsqueeze(0);
+    must_lack("scores", in_little_memory(|| back(&scores, &coarse, Back::Linear, 0.0)));
+    must_lack("labels", in_little_memory(|| argmax_back(&scores, &coarse)));
 }

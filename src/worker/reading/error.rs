@@ -17,7 +17,8 @@ pub enum ReadingError {
     /// the others: whoever sent it must act.
     #[error("no report can be written: {0}")]
     Mixed(Refusal),
-    /// The worker vanished with the job as often as it may be tried: whoever made the model must act, or the operator.
+    /// The worker vanished with the job as often as it may be tried: whoever made the model must act, or the operator. What
+    /// the index says of the last time.
     #[error("{0}")]
     Vanished(String),
     /// The index does not say what the series is: the operator must act.
@@ -76,6 +77,7 @@ impl ReadingError {
             Self::File(_) => "a file of the series cannot be read".to_owned(),
             Self::Index { .. } => "the series could not be looked up".to_owned(),
             Self::NotSaved(_) => "the results could not be saved".to_owned(),
+            Self::Vanished(_) => "the worker ended while it had the job, as often as it may be tried".to_owned(),
             Self::Engine(error) => error.told(),
             other => other.to_string(),
         }
@@ -110,6 +112,7 @@ mod tests {
             (ReadingError::File(cause()), "a file of the series cannot be read"),
             (ReadingError::Index { cause: cause(), may_pass: true }, "the series could not be looked up"),
             (ReadingError::NotSaved(cause()), "the results could not be saved"),
+            (ReadingError::Vanished(cause()), "the worker ended while it had the job, as often as it may be tried"),
             (EngineError::Load { model: model(), message: cause() }.into(), "model «m» cannot be loaded"),
             (EngineError::NotServed { model: model(), reason: cause() }.into(), "model «m» is not served"),
             (

@@ -22,6 +22,33 @@ fn the_last_attempt_holds_alone_what_it_is_made_with() {
     assert_eq!(held("counted", 4), [(2, false), (2, false), (1, true)]);
 }
 
+/// What a run on two rungs ends with, by what each of them does.
+fn ends_with(first: Fault, second: Fault) -> EngineError {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/modules/counted");
+    let package = Manifest::load(std::path::Path::new(folder)).unwrap();
+    let mut modules = Modules::new(Device::Cpu, None, Arc::new([package]));
+    let mut faults = vec![second, first];
+    let attempt = |_: &mut Modules, _: Attempt<()>| -> Result<(), Fault> { Err(faults.pop().unwrap()) };
+    modules.down_the_ladder(0, Rung::first(2), (), attempt).unwrap_err()
+}
+
+#[test]
+fn what_a_rung_was_left_for_is_not_hidden_by_the_next_one_that_had_no_room_or_time() {
+    let out_of_memory = || Fault::Torch("CUDA out of memory. Tried to allocate 2 GiB".to_owned());
+    let too_large = EngineError::TooLarge { model: "counted".to_owned(), message: "it needs 9 MB".to_owned() };
+    let raised = || Fault::Torch("RuntimeError: no lungs".to_owned());
+    let late = || Fault::Late(std::time::Duration::from_secs(1));
+    for next in [Fault::Engine(too_large.clone()), late()] {
+        let error = ends_with(out_of_memory(), next);
+        assert!(matches!(&error, EngineError::OutOfMemory { message, .. } if message.contains("2 GiB")), "{error}");
+        assert!(error.retryable());
+    }
+    assert_eq!(ends_with(out_of_memory(), raised()).code(), "model-raised");
+    // Nothing was left for them.
+    assert_eq!(ends_with(Fault::Engine(too_large), raised()).code(), "too-large");
+    assert_eq!(ends_with(late(), raised()).code(), "time-limit");
+}
+
 #[test]
 fn a_run_without_batches_has_nothing_to_try_with_smaller_ones() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/modules/");
