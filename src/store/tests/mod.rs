@@ -17,6 +17,8 @@ mod crashing;
 
 mod damage;
 
+mod delivering;
+
 mod embedding;
 
 mod ending;

@@ -86,7 +86,7 @@ async fn attributes_that_were_wrong_in_the_index_are_read_again() {
 }
 
 async fn reopened(folder: TempDir, clock: Clock) -> Bench {
-    let store = Store::open_for_reindex(folder.path(), clock.clone()).await.unwrap();
+    let store = Store::open_for_reindex(folder.path(), StoreOptions::default(), clock.clone()).await.unwrap();
     Bench { folder, clock, store }
 }
 

@@ -266,7 +266,7 @@ async fn a_delivery_whose_instance_cannot_be_named_is_dead_and_holds_up_no_other
     let (now, pacs) = (bench.clock.now(), title("PACS"));
     let unreadable = bench.store.claim_delivery(&pacs, now).await;
     assert!(matches!(unreadable, Err(StoreError::UnreadableDelivery { .. })), "{unreadable:?}");
-    let comment = bench.text("SELECT last_comment FROM delivery WHERE destination = 'PACS' AND state = 'dead'").await;
+    let comment = bench.text("SELECT no_answer FROM delivery WHERE destination = 'PACS' AND state = 'dead'").await;
     assert!(comment.contains("no uid"), "{comment}");
     assert!(bench.store.claim_delivery(&pacs, now).await.unwrap().is_some());
     assert!(bench.store.claim_delivery(&pacs, now).await.unwrap().is_none());
