@@ -33,6 +33,8 @@ mod rereading;
 
 mod working;
 
+pub(crate) use working::result;
+
 /// 2026-01-01 00:00:00 UTC.
 const START: Timestamp = Timestamp(1_767_225_600_000);
 

@@ -17,7 +17,7 @@ pub(super) fn new_job(model: &str) -> NewJob {
     }
 }
 
-fn refused_route() -> RouteDecision {
+pub(super) fn refused_route() -> RouteDecision {
     RouteDecision {
         route: 1,
         model_name: "cxr".to_owned(),
@@ -27,7 +27,7 @@ fn refused_route() -> RouteDecision {
 }
 
 /// A result as the encoder makes it: a Part 10 file.
-pub(super) fn result(number: u32) -> NewResult {
+pub(crate) fn result(number: u32) -> NewResult {
     let mut sample = Sample::ct(1, 900, number);
     sample.data_set.put_text(tags::MODALITY, VR::CS, "SEG");
     let announced = sample.announced();
