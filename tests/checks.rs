@@ -197,6 +197,9 @@ async fn send_ends_with_a_code_that_says_how_it_went() {
     };
     std::fs::write(folder.path().join("notes.txt"), "no DICOM").unwrap();
     assert_eq!(send(&to).await.0, NOTHING);
+    let absent = folder.path().join("absent");
+    let sent = run(&["send", "--to", &to, absent.to_str().unwrap()]).await;
+    assert!(sent.status.code() == Some(FAILED) && text(&sent).contains("absent: "), "{}", text(&sent));
     for (number, file) in Series::chest("sent").files().iter().enumerate() {
         std::fs::write(folder.path().join(format!("{number}.dcm")), file).unwrap();
     }
@@ -228,6 +231,13 @@ async fn find_and_why_tell_of_a_series_and_of_none_by_their_codes() {
     let found = find("PatientID=PH-17").await;
     assert_eq!(found.status.code(), Some(DONE), "{}", text(&found));
     assert!(text(&found).contains(&chest.study));
+    let [study, series] =
+        [format!("StudyInstanceUID={}", chest.study), format!("SeriesInstanceUID={}", chest.series)];
+    let image = ["find", "--to", &to, "--level", "image", "--json", &study, &series];
+    let images = run(&[&image[..], &["Rows=80", "Columns"]].concat()).await;
+    assert!(text(&images).lines().count() == 14 && text(&images).contains("\"Rows\":80"), "{}", text(&images));
+    assert_eq!(run(&[&image[..], &["Rows=81"]].concat()).await.status.code(), Some(NOTHING));
+    assert_eq!(run(&[&image[..], &["Rows=many"]].concat()).await.status.code(), Some(USAGE));
     assert_eq!(find("PatientID=NOBODY").await.status.code(), Some(NOTHING));
     assert_eq!(find("NoSuchKeyword=1").await.status.code(), Some(USAGE));
     let down = format!("PACS@{}", Receiver::closed().address);

@@ -151,3 +151,23 @@ async fn what_was_deleted_is_not_found_and_not_counted_though_its_story_stays() 
         FROM (SELECT * FROM study ORDER BY study_instance_uid)";
     assert_eq!(bench.text(counted).await, "2 3 CT, 1 1 CT");
 }
+
+#[tokio::test]
+async fn a_job_that_a_dead_process_held_is_taken_back_by_the_options_that_are_given() {
+    for (job_attempts, state) in [(1, "failed"), (2, "queued")] {
+        let bench = Bench::new().await;
+        bench.complete(&["lung"]).await;
+        bench.claim().await.unwrap();
+        let Bench { folder, clock, store } = bench;
+        drop(store);
+        let options = StoreOptions { reserve_bytes: 0, job_attempts, ..StoreOptions::default() };
+        let store = loop {
+            match Store::open_for_reindex(folder.path(), options.clone(), clock.clone()).await {
+                Err(StoreError::InUse(_)) => tokio::task::yield_now().await,
+                other => break other.unwrap(),
+            }
+        };
+        let bench = Bench { folder, clock, store };
+        assert_eq!(bench.text("SELECT state FROM job").await, state);
+    }
+}
