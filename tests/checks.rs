@@ -231,8 +231,7 @@ async fn find_and_why_tell_of_a_series_and_of_none_by_their_codes() {
     let found = find("PatientID=PH-17").await;
     assert_eq!(found.status.code(), Some(DONE), "{}", text(&found));
     assert!(text(&found).contains(&chest.study));
-    let [study, series] =
-        [format!("StudyInstanceUID={}", chest.study), format!("SeriesInstanceUID={}", chest.series)];
+    let [study, series] = [format!("StudyInstanceUID={}", chest.study), format!("SeriesInstanceUID={}", chest.series)];
     let image = ["find", "--to", &to, "--level", "image", "--json", &study, &series];
     let images = run(&[&image[..], &["Rows=80", "Columns"]].concat()).await;
     assert!(text(&images).lines().count() == 14 && text(&images).contains("\"Rows\":80"), "{}", text(&images));

@@ -104,7 +104,8 @@ fn a_part_of_a_package_is_found_by_its_name_and_each_package_once() {
     change(&part, "name = \"good\"", "name = \"outer-quick\"");
     let names = |found: Packages| {
         let names = found.models.iter().map(|model| model.manifest().name.clone());
-        names.chain(found.not_installed.iter().map(|package| format!("absent {}", package.manifest.name)))
+        names
+            .chain(found.not_installed.iter().map(|package| format!("absent {}", package.manifest.name)))
             .chain(found.faults.iter().map(ToString::to_string))
             .collect::<Vec<_>>()
     };

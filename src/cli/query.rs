@@ -84,9 +84,15 @@ impl Wanted {
             VR::FL => binary(text, f32::to_le_bytes),
             VR::FD => binary(text, f64::to_le_bytes),
             VR::SQ => {
-                return Err(format!("«{name}» is a sequence, and no value can be given to it; without one it is asked for"));
+                return Err(format!(
+                    "«{name}» is a sequence, and no value can be given to it; without one it is asked for"
+                ));
             }
-            _ => return Err(format!("«{name}» holds no text ({vr}), and nothing to match; without a value it is asked for")),
+            _ => {
+                return Err(format!(
+                    "«{name}» holds no text ({vr}), and nothing to match; without a value it is asked for"
+                ));
+            }
         };
         numbers.map(Self::Numbers).ok_or_else(|| format!("«{name}» takes numbers ({vr}), not «{text}»"))
     }
@@ -101,8 +107,23 @@ fn binary<T: FromStr, const N: usize>(text: &str, bytes: fn(T) -> [u8; N]) -> Op
 fn is_text(vr: VR) -> bool {
     matches!(
         vr,
-        VR::AE | VR::AS | VR::CS | VR::DA | VR::DS | VR::DT | VR::IS | VR::LO | VR::LT | VR::PN | VR::SH | VR::ST
-            | VR::TM | VR::UC | VR::UI | VR::UR | VR::UT
+        VR::AE
+            | VR::AS
+            | VR::CS
+            | VR::DA
+            | VR::DS
+            | VR::DT
+            | VR::IS
+            | VR::LO
+            | VR::LT
+            | VR::PN
+            | VR::SH
+            | VR::ST
+            | VR::TM
+            | VR::UC
+            | VR::UI
+            | VR::UR
+            | VR::UT
     )
 }
 

@@ -139,12 +139,12 @@ mod tests {
     #[test]
     fn a_person_who_resends_ends_the_rest_and_a_clock_that_was_set_back_does_not() {
         let pacs = AeTitle::parse("PACS").unwrap();
-        let end =
-            LaneEnd { last_attempt: Timestamp(1_000), rest_until: Some(Timestamp(9_000)), failed_calls: 3 };
+        let end = LaneEnd { last_attempt: Timestamp(1_000), rest_until: Some(Timestamp(9_000)), failed_calls: 3 };
         let lanes = Lanes { ended: HashMap::from([(pacs.clone(), end)]), ..Lanes::default() };
         let rest = |resent_at: Option<i64>| {
             let resent_at = resent_at.map(Timestamp);
-            lanes.rest_of(&WaitingDestination { ae_title: pacs.clone(), due: Timestamp(0), resent_at }, Timestamp(2_000))
+            lanes
+                .rest_of(&WaitingDestination { ae_title: pacs.clone(), due: Timestamp(0), resent_at }, Timestamp(2_000))
         };
         assert_eq!(rest(None), Timestamp(9_000));
         assert_eq!(rest(Some(999)), Timestamp(9_000), "it was tried since");

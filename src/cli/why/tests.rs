@@ -85,6 +85,9 @@ async fn the_last_answer_and_why_there_is_none_now_are_both_told() {
         let now = bench.clock.now();
         let delivery = bench.store.claim_delivery(&pacs, now).await.unwrap().unwrap();
         bench.store.retry_delivery(delivery, answer, now).await.unwrap();
-        must_say(&told(&bench).await, &[&format!("to PACS: pending, it is sent when its destination is called next ({said})")]);
+        must_say(
+            &told(&bench).await,
+            &[&format!("to PACS: pending, it is sent when its destination is called next ({said})")],
+        );
     }
 }

@@ -40,8 +40,8 @@ impl Claims {
             None => reader.file(top, "weights", Some("model.pt"), "sha256", "").into_iter().collect(),
         };
         let text_output = table(top, "output").and_then(|output| table(output, "text"));
-        let tokenizer = text_output
-            .and_then(|output| reader.file(output, "tokenizer", None, "tokenizer_sha256", "output.text."));
+        let tokenizer =
+            text_output.and_then(|output| reader.file(output, "tokenizer", None, "tokenizer_sha256", "output.text."));
         Self {
             name: reader.text(top, "name", stable_word),
             files: files.into_iter().chain(tokenizer).collect(),
@@ -60,12 +60,7 @@ impl Reader<'_> {
     }
 
     /// A text in which `check` finds no fault, and its line.
-    fn text(
-        &self,
-        table: &DeTable<'_>,
-        key: &str,
-        check: fn(&str) -> Result<(), String>,
-    ) -> Option<(String, usize)> {
+    fn text(&self, table: &DeTable<'_>, key: &str, check: fn(&str) -> Result<(), String>) -> Option<(String, usize)> {
         let (at, value) = entry(table, key)?;
         let text = value.as_str().filter(|text| check(text).is_ok())?;
         Some((text.to_owned(), self.line(at)))

@@ -77,9 +77,7 @@ impl Held<'_> {
             let FileClaim { name, sha256, key } = claim;
             match sha256_of(&self.folder.join(name)) {
                 Ok(found) if found == *sha256 => None,
-                Ok(found) => {
-                    Some(self.fault(key, format!("{name}: its SHA-256 is {found}, model.toml says {sha256}")))
-                }
+                Ok(found) => Some(self.fault(key, format!("{name}: its SHA-256 is {found}, model.toml says {sha256}"))),
                 Err(error) => Some(self.fault(key, format!("{name}: {error}"))),
             }
         };
