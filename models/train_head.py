@@ -17,11 +17,13 @@ import hashlib
 import json
 import random
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch import nn
 
@@ -86,7 +88,28 @@ def pooled(tensor: np.ndarray) -> np.ndarray:
     return tensor.reshape(-1, tensor.shape[-1]).mean(axis=0)
 
 
-def read(folder: Path, truth: Path, tensors: list[str], wanted: list[str] | None, seed: int) -> Table:
+def space_of(file: Path) -> str:
+    """What the vectors of a file depend on, as a hash; earlier files name all weights of the package. Empty where it does not say."""
+    with safe_open(file, framework="numpy") as opened:
+        said = opened.metadata() or {}
+    return said.get("space_sha256") or said.get("weights_sha256") or ""
+
+
+def of_one_space(folder: Path, rows: list[tuple[dict, dict]], wanted: str | None) -> list[tuple[dict, dict]]:
+    """The rows of the wanted space. Vectors of several mean different things by the same numbers, whatever version they have."""
+    spaces = [space_of(folder / entry["file"]) for entry, _ in rows]
+    kept = [row for row, space in zip(rows, spaces) if wanted is None or space.startswith(wanted)]
+    counts = Counter(space for space in spaces if wanted is None or space.startswith(wanted))
+    if not kept:
+        raise SystemExit(f"no embeddings are of the space {wanted}")
+    if len(counts) > 1:
+        said = ", ".join(f"{space or 'not said'}: {count} series" for space, count in sorted(counts.items()))
+        raise SystemExit("these embeddings were made by several inputs, steps or backbones under one version: train on one of them, --space HASH "
+                         f"(its beginning suffices), or read the studies again. {said}")
+    return kept
+
+
+def read(folder: Path, truth: Path, tensors: list[str], wanted: list[str] | None, seed: int, space: str | None) -> Table:
     """Embeddings and labels side by side. Series without labels, and labels without series, are counted and left out."""
     with open(folder / "index.csv", newline="") as file:
         index = list(csv.DictReader(file))
@@ -101,6 +124,7 @@ def read(folder: Path, truth: Path, tensors: list[str], wanted: list[str] | None
     versions = {(entry["model"], entry["version"]) for entry, _ in rows}
     if len(versions) != 1:
         raise SystemExit(f"a head is trained on one version of one model, these are {sorted(versions)}")
+    rows = of_one_space(folder, rows, space)
     print(f"{len(rows)} series with embeddings and labels, {len(index) - len(rows)} without labels, {len(given) - len({row[key] for _, row in rows})} labels without series")
     patients = [row["patient_id"] for _, row in rows]
     dealt = deal_out(patients, seed)
@@ -190,6 +214,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("labels", type=Path)
     parser.add_argument("--tensor", action="append", required=True, help="an embedding of the package; several are put side by side")
     parser.add_argument("--label", action="append", help="a column of the labels; all of them where none is named")
+    parser.add_argument("--space", metavar="HASH", help="only embeddings of this space (space_sha256 in their metadata), where a version has several")
     parser.add_argument("--kind", choices=("linear", "mlp"), default="linear")
     parser.add_argument("--hidden", type=int, default=256, help="width of the MLP")
     parser.add_argument("--no-class-weights", action="store_true")
@@ -215,7 +240,7 @@ def main() -> None:
     given = arguments()
     torch.manual_seed(given.seed)
     torch.set_num_threads(1)
-    table = read(given.embeddings, given.labels, given.tensor, given.label, given.seed)
+    table = read(given.embeddings, given.labels, given.tensor, given.label, given.seed, given.space)
     head, losses = train(table, given)
     with torch.no_grad():
         probabilities = torch.sigmoid(head(table.features)).numpy()

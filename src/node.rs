@@ -74,15 +74,9 @@ impl Node {
         proved: impl FnOnce(&Engine) + Send + 'static,
     ) -> Result<Self, StartError> {
         let engine = Arc::new(start_engine(config, proved).await?);
-        let options = StoreOptions {
-            reserve_bytes: config.node.reserve_bytes,
-            job_attempts: config.jobs.attempts,
-            report_failures: config.results.send_failures,
-            ..StoreOptions::default()
-        };
         // Before the store is open, which then has to be closed in order.
         let listener = Listener::bind(&config.node.listen).await?;
-        let store = Store::open(&config.node.data, options, clock.clone()).await?;
+        let store = Store::open(&config.node.data, StoreOptions::from(config), clock.clone()).await?;
         let addresses = listener.local_addresses().to_vec();
         let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
         let models: Vec<Manifest> = engine.served().map(|package| package.manifest().clone()).collect();

@@ -3,6 +3,7 @@
 #![cfg(feature = "torch")]
 #![expect(clippy::unwrap_used, reason = "tests and what they share")]
 
+use std::path::Path;
 use std::process::Output;
 
 use crate::testkit::chest::Series;
@@ -121,8 +122,8 @@ async fn models_that_are_missing_or_broken_and_peers_that_do_not_answer_are_all_
     let wrong: Vec<&str> = said.lines().filter(|line| line.starts_with("wrong")).collect();
     for words in [
         &["raises/model.toml", "inference.memory_mb"][..],
-        &["model truncated"],
-        &["model golden-differs", "golden case"],
+        &["truncated/model.toml: model truncated"],
+        &["golden-differs/model.toml: model golden-differs", "golden case"],
         &["overread.toml:", "route[0].model", "no-such-model"],
         &["overread.toml:", "peer DOWN@", "refused"],
         &["jobs.per_slice: «greedy»", "[input.per_slice]"],
@@ -137,6 +138,42 @@ async fn models_that_are_missing_or_broken_and_peers_that_do_not_answer_are_all_
     assert_eq!(started.status.code(), Some(FAILED));
     let said = text(&started);
     assert!(said.contains("the node cannot start") && said.contains("no-such-model"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_finds_the_packages_and_the_memory_that_a_node_would_have() {
+    let receiver = Receiver::start();
+    let site = Site::measuring_for(&receiver).with_route("outer-quick", &["PACS"], "");
+    let (good, part) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/good"), "models/outer/quick");
+    let part = site.data().with_file_name(part);
+    std::fs::create_dir_all(&part).unwrap();
+    for name in ["model.pt", "golden"] {
+        std::os::unix::fs::symlink(good.join(name), part.join(name)).unwrap();
+    }
+    let manifest = std::fs::read_to_string(good.join("model.toml")).unwrap();
+    std::fs::write(part.join("model.toml"), manifest.replacen("name = \"good\"", "name = \"outer-quick\"", 1)).unwrap();
+    let (code, said) = check(&site).await;
+    assert_eq!(code, DONE, "{said}");
+    assert!(said.contains("model outer-quick 1.0.0: golden case passed"), "{said}");
+
+    let (code, said) = check(&site.with("node.memory_mb", "50")).await;
+    assert_eq!(code, FAILED, "{said}");
+    for package in ["good/model.toml: model good:", "outer/quick/model.toml: model outer-quick:"] {
+        let lacks = |line: &&str| line.contains(package) && line.contains("there are 50 MB in all");
+        assert_eq!(said.lines().filter(lacks).count(), 1, "{package}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_no_toml_is_said_whole_and_the_device_all_the_same() {
+    let site = Site::new().with("jobs.attempts", "= 3").with("node.memory_mb", "= 5");
+    let (code, said) = check(&site).await;
+    assert_eq!(code, FAILED, "{said}");
+    for key in ["jobs.attempts", "node.memory_mb"] {
+        let place = format!("overread.toml:{}: not TOML", line_of(&site, key));
+        assert!(said.contains(&place), "{place}: {said}");
+    }
+    assert!(said.contains("ok      libtorch in"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,6 +197,9 @@ async fn send_ends_with_a_code_that_says_how_it_went() {
     };
     std::fs::write(folder.path().join("notes.txt"), "no DICOM").unwrap();
     assert_eq!(send(&to).await.0, NOTHING);
+    let absent = folder.path().join("absent");
+    let sent = run(&["send", "--to", &to, absent.to_str().unwrap()]).await;
+    assert!(sent.status.code() == Some(FAILED) && text(&sent).contains("absent: "), "{}", text(&sent));
     for (number, file) in Series::chest("sent").files().iter().enumerate() {
         std::fs::write(folder.path().join(format!("{number}.dcm")), file).unwrap();
     }
@@ -191,6 +231,12 @@ async fn find_and_why_tell_of_a_series_and_of_none_by_their_codes() {
     let found = find("PatientID=PH-17").await;
     assert_eq!(found.status.code(), Some(DONE), "{}", text(&found));
     assert!(text(&found).contains(&chest.study));
+    let [study, series] = [format!("StudyInstanceUID={}", chest.study), format!("SeriesInstanceUID={}", chest.series)];
+    let image = ["find", "--to", &to, "--level", "image", "--json", &study, &series];
+    let images = run(&[&image[..], &["Rows=80", "Columns"]].concat()).await;
+    assert!(text(&images).lines().count() == 14 && text(&images).contains("\"Rows\":80"), "{}", text(&images));
+    assert_eq!(run(&[&image[..], &["Rows=81"]].concat()).await.status.code(), Some(NOTHING));
+    assert_eq!(run(&[&image[..], &["Rows=many"]].concat()).await.status.code(), Some(USAGE));
     assert_eq!(find("PatientID=NOBODY").await.status.code(), Some(NOTHING));
     assert_eq!(find("NoSuchKeyword=1").await.status.code(), Some(USAGE));
     let down = format!("PACS@{}", Receiver::closed().address);

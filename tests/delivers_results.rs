@@ -167,7 +167,7 @@ async fn a_pacs_that_takes_no_segmentations_gets_the_report() {
     });
     let dead = ended.await.into_iter().find(|d| !is_delivered(d)).unwrap();
     assert_eq!((dead.attempts, dead.last_status), (1, None));
-    assert!(dead.last_comment.contains("presentation context"), "{}", dead.last_comment);
+    assert!(dead.no_answer.contains("presentation context"), "{}", dead.no_answer);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use overread::inference::error::ActsOn;
 use overread::inference::manifest::Manifest;
 use overread::inference::npz::{self, Array, Values};
 use overread::inference::orientation::Reorientation;
-use overread::inference::package::{Packages, VerifiedModel, packages};
+use overread::inference::package::VerifiedModel;
 use overread::inference::prediction::Verdict;
 use overread::inference::subject::Subject;
 use overread::volume::{Volume, Voxels};
@@ -255,53 +255,6 @@ fn what_fails_its_proof_is_not_served_and_the_reason_names_the_difference() {
     assert_eq!(refused[1].code(), "model-load");
     let error = predict(&engine, "golden-differs", two_dense_voxels()).unwrap_err();
     assert_eq!((error.code(), error.retryable()), ("model-not-served", false));
-}
-
-/// A copy of the package `good` that a test may spoil.
-fn copy_of_good() -> (tempfile::TempDir, PathBuf) {
-    let parent = tempfile::tempdir().unwrap();
-    let folder = parent.path().join("good");
-    std::fs::create_dir_all(folder.join("golden")).unwrap();
-    for name in ["model.toml", "model.pt", "golden/case.npz"] {
-        std::fs::copy(fixtures().join("good").join(name), folder.join(name)).unwrap();
-    }
-    (parent, folder)
-}
-
-fn flip_a_byte(file: &Path) {
-    let mut bytes = std::fs::read(file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(file, bytes).unwrap();
-}
-
-#[test]
-fn one_flipped_byte_of_the_weights_is_noticed_at_start_and_at_load() {
-    let (_parent, folder) = copy_of_good();
-    let verified = Manifest::load(&folder).unwrap();
-    flip_a_byte(&folder.join("model.pt"));
-    let faults = Manifest::load(&folder).unwrap_err();
-    assert_eq!(faults.len(), 1);
-    assert!(faults[0].message.contains("its SHA-256 is") && faults[0].file.ends_with("model.pt"), "{}", faults[0]);
-    let engine = Engine::start(DeviceChoice::Cpu, vec![verified]).unwrap();
-    assert_eq!(engine.refused().next().unwrap().1.code(), "model-load");
-}
-
-#[test]
-fn all_faults_of_a_package_are_named_at_once() {
-    let (parent, folder) = copy_of_good();
-    let toml = std::fs::read_to_string(folder.join("model.toml")).unwrap();
-    std::fs::write(folder.join("model.toml"), toml.replace("name = \"good\"", "name = \"better\"")).unwrap();
-    std::fs::remove_file(folder.join("model.pt")).unwrap();
-    std::fs::write(folder.join("golden/case.npz"), "no archive").unwrap();
-    std::fs::create_dir(parent.path().join("not-a-package")).unwrap();
-    let Packages { models, faults, .. } = packages(parent.path()).unwrap();
-    assert!(models.is_empty());
-    let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
-    assert_eq!(keys, ["name", "", "golden.case"], "{faults:?}");
-    assert!(faults[0].file.ends_with("good/model.toml"));
-    let Packages { models, faults, .. } = packages(&fixtures()).unwrap();
-    assert_eq!((models.len(), faults), (18, Vec::new()));
 }
 
 #[test]

@@ -209,4 +209,7 @@ async fn another_head_leaves_embeddings_comparable_and_another_step_does_not() {
     assert!(stdout.contains(&first.study) && !stdout.contains(&other_step.study), "{stdout}");
     let (code, stdout, stderr) = said(&site, &["similar", &other_step.series]).await;
     assert_eq!((code, stdout.contains(&first.study)), (NOTHING, false), "{stdout}{stderr}");
+    let out = site.data().with_file_name("out");
+    let (code, _, stderr) = said(&site, &["embeddings", "export", "--out", out.to_str().unwrap()]).await;
+    assert!(code == DONE && stderr.contains(&format!("{MODEL} 1.0.0 was read by several inputs")), "{stderr}");
 }

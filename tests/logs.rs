@@ -113,6 +113,18 @@ async fn a_day_has_a_line_for_each_association_series_job_and_delivery_and_names
     must_have(&node.lines("job failed"), 2, "job.id");
     must_have(&node.lines("delivered"), 2, "delivery.id");
     must_have(&node.lines("delivery is dead; overread resend revives it"), 2, "delivery.id");
+    for line in [node.lines("delivered"), node.lines("delivery is dead; overread resend revives it")].concat() {
+        let of = [&chest, &poison].into_iter().find(|series| line["series.uid"] == *series.series);
+        assert!(of.is_some_and(|series| line["study.uid"] == *series.study), "{line:#?}");
+        let made = node.lines("job done").into_iter().find(|job| job["job.id"] == line["job.id"]);
+        assert_eq!(made.unwrap()["series.uid"], line["series.uid"]);
+    }
+    let calls = node.lines("association to a destination");
+    must_have(&calls, calls.len(), "association.id");
+    let sum = |field: &str| calls.iter().map(|call| call[field].as_u64().unwrap()).sum::<u64>();
+    // Each report is refused in Explicit and in Implicit VR.
+    assert_eq!((sum("instances"), sum("refused")), (2, 4), "{calls:#?}");
+    assert!(calls.iter().all(|call| call["peer.ae_title"] == "PACS" && call["ended"] == "released"), "{calls:#?}");
     assert!(node.lines("job done").iter().all(|line| line["model.name"] == QUICK));
     let log = node.text().to_lowercase();
     for value in ["Zwetschgenbaum", "Quirina", PATIENT, ACCESSION, BIRTH_DATE, MISPLACED] {

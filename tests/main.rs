@@ -45,5 +45,6 @@ mod shows_radiographs;
 mod storage;
 mod survives_crashes;
 mod tells_answers;
+mod verifies_packages;
 mod withholds_untrained;
 mod writes_results;

@@ -14,13 +14,17 @@ use overread::dicom::tags;
 use overread::dicom::uid::{SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
 use overread::scu::Delivery;
 use overread::scu::outcome::Patience;
-use overread::store::{Completed, Completion, NewInstance, NewJob, NewResult, Reception, Resend, Store, StoreOptions};
+use overread::store::{
+    Completed, Completion, DeliveryState, DeliveryStory, NewInstance, NewJob, NewResult, Reception, Resend, Store,
+    StoreOptions,
+};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::testkit::instance::{ct, explicit};
 use crate::testkit::receiver::{Answer, Receiver, eventually};
+use crate::testkit::wire::{EXPLICIT_LE, IMPLICIT_LE};
 
 const REPORT: &str = uids::COMPREHENSIVE3_DSR_STORAGE;
 const SEGMENTATION: &str = uids::SEGMENTATION_STORAGE;
@@ -99,12 +103,25 @@ impl Outbox {
         self.store.finish_job(job, "read", vec![made], None, self.clock.now()).await.unwrap();
     }
 
-    /// How often the deliveries that have failed so far have been tried.
-    async fn attempts(&self) -> u32 {
+    /// All deliveries, in the order of their jobs.
+    async fn deliveries(&self) -> Vec<DeliveryStory> {
         let studies = self.store.why(STUDY).await.unwrap();
-        let jobs = studies.iter().flat_map(|study| &study.series).flat_map(|series| &series.jobs);
-        let deliveries = jobs.flat_map(|job| &job.results).flat_map(|result| &result.deliveries);
-        deliveries.filter(|delivery| !delivery.last_comment.is_empty()).map(|delivery| delivery.attempts).sum()
+        let jobs = studies.into_iter().flat_map(|study| study.series).flat_map(|series| series.jobs);
+        jobs.flat_map(|job| job.results).flat_map(|result| result.deliveries).collect()
+    }
+
+    /// How often the deliveries that had no answer have been tried.
+    async fn attempts(&self) -> u32 {
+        let deliveries = self.deliveries().await;
+        deliveries.iter().filter(|delivery| !delivery.no_answer.is_empty()).map(|delivery| delivery.attempts).sum()
+    }
+
+    /// The one delivery, once it is in this state.
+    async fn in_state(&self, state: DeliveryState) -> DeliveryStory {
+        eventually("the delivery is as it should be", async || {
+            self.deliveries().await.pop().filter(|delivery| delivery.state == state)
+        })
+        .await
     }
 
     /// Moves the clock on until there have been so many attempts.
@@ -198,4 +215,89 @@ async fn a_destination_that_answers_no_release_delays_neither_the_next_result_no
     outbox.drained.cancel();
     outbox.delivery.await.unwrap();
     assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_waited_too_long_for_a_destination_that_is_gone_is_given_up_with_one_call() {
+    let down = Receiver::closed();
+    let outbox = Outbox::to(down.address).await;
+    for number in 1..=8 {
+        outbox.make(number, REPORT).await;
+    }
+    outbox.until_attempt(1).await;
+    outbox.clock.advance_ms(7 * 86_400_000);
+    outbox.make(9, REPORT).await;
+    let deliveries = eventually("the eight are given up", async || {
+        let deliveries = outbox.deliveries().await;
+        let dead = deliveries.iter().filter(|delivery| delivery.state == DeliveryState::Dead).count();
+        (dead == 8).then_some(deliveries)
+    })
+    .await;
+    let (dead, waiting): (Vec<_>, Vec<_>) = deliveries.iter().partition(|d| d.state == DeliveryState::Dead);
+    assert!(dead.iter().all(|delivery| delivery.no_answer.contains("refused")), "{dead:?}");
+    // Those before the week was over, and then one: a call for each of them would be eight.
+    assert!(dead.iter().map(|delivery| delivery.attempts).sum::<u32>() < 6, "{dead:?}");
+    assert_eq!(waiting.iter().map(|delivery| delivery.state).collect::<Vec<_>>(), [DeliveryState::Pending]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pacs_refuses_in_explicit_vr_is_offered_once_more_in_implicit_vr() {
+    for status in [0xA900, 0xC001, 0x0122] {
+        let receiver = Receiver::start();
+        let mut first = true;
+        receiver.answer(move |_| Answer::Status(if std::mem::take(&mut first) { status } else { 0 }));
+        let outbox = Outbox::to(receiver.address).await;
+        outbox.make(1, REPORT).await;
+        let delivered = outbox.in_state(DeliveryState::Delivered).await;
+        assert_eq!((delivered.attempts, delivered.last_status), (1, Some(0)));
+        let syntaxes: Vec<String> = receiver.sent().into_iter().map(|sent| sent.transfer_syntax).collect();
+        assert_eq!((syntaxes, receiver.associations()), (vec![EXPLICIT_LE.to_owned(), IMPLICIT_LE.to_owned()], 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_in_both_encodings_or_in_the_only_one_is_for_good() {
+    for (takes_implicit, offers) in [(true, 2), (false, 1)] {
+        let receiver = Receiver::start();
+        receiver.take(move |_, syntax| syntax == EXPLICIT_LE || takes_implicit);
+        receiver.answer(|_| Answer::Comment(0xA900, "no reports"));
+        let outbox = Outbox::to(receiver.address).await;
+        outbox.make(1, REPORT).await;
+        let dead = outbox.in_state(DeliveryState::Dead).await;
+        assert_eq!((dead.attempts, dead.last_status, &*dead.last_comment), (1, Some(0xA900), "no reports"));
+        assert_eq!(receiver.sent().len(), offers);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lack_of_room_is_no_matter_of_encodings() {
+    let receiver = Receiver::start();
+    let mut full = true;
+    receiver.answer(move |_| Answer::Status(if std::mem::take(&mut full) { 0xA700 } else { 0 }));
+    let outbox = Outbox::to(receiver.address).await;
+    outbox.make(1, REPORT).await;
+    eventually("it is offered", async || (!receiver.sent().is_empty()).then_some(())).await;
+    eventually("it is taken later", async || {
+        outbox.clock.advance_ms(RETRY_MS);
+        (!receiver.taken().is_empty()).then_some(())
+    })
+    .await;
+    assert!(receiver.sent().iter().all(|sent| sent.transfer_syntax == EXPLICIT_LE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_answer_of_a_pacs_is_kept_while_it_cannot_be_reached() {
+    let receiver = Receiver::start();
+    receiver.answer(|_| Answer::Comment(0xA700, "no room."));
+    let outbox = Outbox::to(receiver.address).await;
+    outbox.make(1, REPORT).await;
+    eventually("it is offered", async || (!receiver.sent().is_empty()).then_some(())).await;
+    drop(receiver);
+    let waiting = eventually("it cannot be reached", async || {
+        outbox.clock.advance_ms(RETRY_MS);
+        outbox.deliveries().await.pop().filter(|delivery| !delivery.no_answer.is_empty())
+    })
+    .await;
+    assert_eq!((waiting.last_status, &*waiting.last_comment), (Some(0xA700), "no room."));
+    assert!(waiting.answered_at < waiting.last_attempt_at, "{waiting:?}");
 }

@@ -112,7 +112,7 @@ async fn what_waits_to_be_sent_stays_here_once_it_is_allowed_no_more_and_whoever
         .await
     };
     let dead = both_dead().await;
-    let comment = &dead.results[0].deliveries[0].last_comment;
+    let comment = &dead.results[0].deliveries[0].no_answer;
     assert!(comment.contains("its model is untrained, and results.allow_untrained is false"), "{comment}");
     let attempts = dead.results[0].deliveries[0].attempts;
     assert!(why(&site, &chest).await.contains("results.allow_untrained is false"));

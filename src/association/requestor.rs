@@ -4,6 +4,8 @@ mod find;
 
 mod instance;
 
+mod store;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -26,7 +28,7 @@ use super::stream::{Arrival, Expect, PduStream};
 use super::timers::{Expired, Timers};
 use super::{Association, DEFAULT_MAX_PDU, Received, unexpected};
 use crate::dicom::ae::AeTitle;
-use crate::dicom::command::{Command, Operation, Request, RequestBody, Response, StoreRequest};
+use crate::dicom::command::{Command, Operation, Request, RequestBody, Response};
 use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
 
 /// Where a peer is: `AE@host:port`; an IPv6 address stands in brackets.
@@ -223,44 +225,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Requestor<S> {
         let request = Request { message_id, body: RequestBody::Echo { sop_class }, has_data_set: false };
         self.association.send(&context, &request.into(), None).await?;
         Ok(self.response(Operation::Echo, message_id).await?)
-    }
-
-    /// C-STORE (PS3.7 section 9.1.1): the data set as it is where the peer accepted its transfer syntax, else re-encoded
-    /// between the uncompressed little-endian ones.
-    ///
-    /// # Errors
-    /// [`RequestError`]; a status other than success is an answer, not an error.
-    pub async fn store(&mut self, instance: &OutgoingInstance) -> Result<Response, RequestError> {
-        let (context, converted) = self.store_context(instance)?;
-        let data_set = instance.data_set_for(converted)?;
-        let message_id = self.next_message_id();
-        let body = RequestBody::Store(StoreRequest {
-            sop_class: instance.sop_class().clone(),
-            sop_instance: instance.sop_instance().clone(),
-            move_originator: None,
-        });
-        let request = Request { message_id, body, has_data_set: true };
-        self.association.send(&context, &request.into(), Some(&data_set)).await?;
-        Ok(self.response(Operation::Store, message_id).await?)
-    }
-
-    /// Where and how [`Self::store`] would send an instance.
-    ///
-    /// # Errors
-    /// [`RequestError::NoContext`] when the peer accepted nothing that fits.
-    pub fn store_context(
-        &self,
-        instance: &OutgoingInstance,
-    ) -> Result<(Arc<AcceptedContext>, Converted), RequestError> {
-        let fitting = || self.contexts().iter().filter(|context| context.abstract_syntax == *instance.sop_class());
-        let best = fitting()
-            .filter_map(|context| Some((instance.conversion_to(&context.transfer_syntax)?, context)))
-            .min_by_key(|(converted, _)| *converted);
-        let (converted, context) = best.ok_or_else(|| RequestError::NoContext {
-            abstract_syntax: instance.sop_class().clone(),
-            transfer_syntax: instance.transfer_syntax().to_string(),
-        })?;
-        Ok((Arc::clone(context), converted))
     }
 
     /// Releases the association.

@@ -8,13 +8,15 @@ use crate::association::requestor::PeerAddress;
 use crate::config::{Inspected, Peer};
 use crate::dicom::status::Status;
 use crate::inference::device::DeviceChoice;
-use crate::inference::engine::{Engine, cuda, libtorch_folder};
+use crate::inference::engine::{Engine, cuda, libtorch_folder, limit_memory};
 use crate::inference::manifest::Manifest;
-use crate::inference::package::{Packages, VerifiedModel, packages};
+use crate::inference::package::{Packages, VerifiedModel, packages_with};
 
 /// Checks the configuration, the model packages, the device and the peers.
 pub(super) async fn check(arguments: WithConfig) -> u8 {
     let mut errors = Errors(0);
+    let libtorch = libtorch_folder().map_or_else(|| "not found".to_owned(), |folder| folder.display().to_string());
+    print(format_args!("ok      libtorch in {libtorch}; {}", cuda()));
     match Inspected::load(&arguments.config) {
         Ok(configuration) => {
             configuration.errors.iter().for_each(|error| errors.say(error));
@@ -55,15 +57,16 @@ impl Errors {
     }
 }
 
-/// Packages, device, golden cases, and what the configuration says of models.
+/// Packages, device, golden cases, and what the configuration says of models: as a node finds them, with the memory that it
+/// has.
 async fn check_models(configuration: &Inspected, errors: &mut Errors) {
-    let libtorch = libtorch_folder().map_or_else(|| "not found".to_owned(), |folder| folder.display().to_string());
-    print(format_args!("ok      libtorch in {libtorch}; {}", cuda()));
     if configuration.is_wrong("node.models") {
         return print(format_args!("skipped models: node.models is wrong"));
     }
-    let folder = &configuration.config.node.models;
-    let Packages { models, not_installed, faults } = packages(folder).unwrap_or_else(|error| {
+    let config = &configuration.config;
+    let folder = &config.node.models;
+    let named = config.routes.iter().map(|route| &route.model).chain(&config.jobs.per_slice).map(String::as_str);
+    let Packages { models, not_installed, faults } = packages_with(folder, named).unwrap_or_else(|error| {
         errors.say(configuration.error("node.models", format!("{}: {error}", folder.display())));
         Packages::default()
     });
@@ -72,7 +75,8 @@ async fn check_models(configuration: &Inspected, errors: &mut Errors) {
         print(format_args!("absent  {package}"));
     }
     let installed: Vec<Manifest> = models.iter().map(|package| package.manifest().clone()).collect();
-    let usable = match start(&configuration.config.node.device, models).await {
+    config.node.memory_bytes.into_iter().for_each(limit_memory);
+    let usable = match start(&config.node.device, models).await {
         Ok(engine) => served(&engine, errors),
         // A device that cannot be had says nothing about the packages.
         Err(error) => {
@@ -92,7 +96,8 @@ async fn start(device: &str, models: Vec<VerifiedModel>) -> Result<Engine, Strin
 /// The models that the engine serves; of the others it says why not.
 fn served(engine: &Engine, errors: &mut Errors) -> Vec<Manifest> {
     for (package, reason) in engine.refused() {
-        errors.say(format_args!("model {}: {reason}", package.manifest().name));
+        let (file, name) = (package.folder().join("model.toml"), &package.manifest().name);
+        errors.say(format_args!("{}: model {name}: {reason}", file.display()));
     }
     let mut served = Vec::new();
     for package in engine.served() {

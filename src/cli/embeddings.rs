@@ -2,7 +2,7 @@
 
 mod folder;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -75,8 +75,8 @@ struct Exported {
     /// That have none of the tensors asked for.
     without: u64,
     unreadable: u64,
-    /// Versions by model.
-    models: BTreeSet<(String, String)>,
+    /// By model and version, what the vectors depend on.
+    models: BTreeMap<(String, String), BTreeSet<String>>,
 }
 
 /// Does it.
@@ -105,9 +105,10 @@ async fn export(arguments: &Export, data: &Path) -> Result<Exported, String> {
                 None => folder.insert(EmbeddingFolder::open(&arguments.out)?),
             };
             match add(folder, kept, &arguments.tensor)? {
-                Added::Yes => {
+                Added::Yes { space } => {
                     exported.series += 1;
-                    exported.models.insert((kept.model_name.clone(), kept.model_version.clone()));
+                    let version = (kept.model_name.clone(), kept.model_version.clone());
+                    exported.models.entry(version).or_default().insert(space);
                 }
                 Added::NoTensor => exported.without += 1,
                 Added::Unreadable => exported.unreadable += 1,
@@ -119,7 +120,7 @@ async fn export(arguments: &Export, data: &Path) -> Result<Exported, String> {
 }
 
 enum Added {
-    Yes,
+    Yes { space: String },
     NoTensor,
     Unreadable,
 }
@@ -142,7 +143,7 @@ fn add(folder: &mut EmbeddingFolder, kept: &KeptEmbeddings, wanted: &[String]) -
         return Ok(Added::NoTensor);
     }
     folder.add(file.of(), &tensors)?;
-    Ok(Added::Yes)
+    Ok(Added::Yes { space: file.of().space_sha256.clone() })
 }
 
 fn read(kept: &KeptEmbeddings, wanted: &[String]) -> Result<(EmbeddingFile, Vec<Vec<f32>>), StoreError> {
@@ -159,9 +160,16 @@ impl Exported {
         if self.without > 0 {
             say(format_args!("{} series have none of the tensors asked for", self.without));
         }
-        for name in self.models.iter().map(|(name, _)| name).collect::<BTreeSet<_>>() {
+        for ((name, version), spaces) in self.models.iter().filter(|(_, spaces)| spaces.len() > 1) {
+            let spaces = spaces.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            say(format_args!(
+                "{name} {version} was read by several inputs, steps or backbones ({spaces}); a head needs one \
+                 (train_head.py --space)"
+            ));
+        }
+        for name in self.models.keys().map(|(name, _)| name).collect::<BTreeSet<_>>() {
             let versions: Vec<&str> =
-                self.models.iter().filter(|(of, _)| of == name).map(|(_, version)| version.as_str()).collect();
+                self.models.keys().filter(|(of, _)| of == name).map(|(_, version)| version.as_str()).collect();
             if let [_, _, ..] = versions[..] {
                 let versions = versions.join(", ");
                 say(format_args!("{name} has several versions: {versions}; a head needs one (--model {name}@VERSION)"));

@@ -206,10 +206,28 @@ fn counted(count: impl TryInto<u64>, one: &str, several: &str) -> String {
 
 /// A line of what was asked for, on standard output. A reader that is gone is no error of ours.
 fn print(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout(), "{}", shown(line));
 }
 
 /// A line about how it went, on standard error.
 fn say(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", shown(line));
+}
+
+/// As a terminal may be given it: what others have written (peers, senders, names of files) must not move its cursor or
+/// change its colours.
+fn shown(line: std::fmt::Arguments<'_>) -> String {
+    let plain = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c };
+    line.to_string().chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_written_gives_a_terminal_no_orders() {
+        let name = "Doe\x1b[2J^Jane\u{9b}31m\r\x07";
+        assert_eq!(shown(format_args!("a\tb\n«{name}» é")), "a\tb\n«Doe [2J^Jane 31m  » é");
+    }
 }

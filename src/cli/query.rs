@@ -59,7 +59,72 @@ impl Level {
 pub(super) struct Key {
     tag: Tag,
     vr: VR,
-    value: String,
+    value: Wanted,
+}
+
+/// The value of a key as a data set has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wanted {
+    /// Text; empty where it is only asked for.
+    Text(String),
+    /// Numbers in binary.
+    Numbers(Vec<u8>),
+}
+
+impl Wanted {
+    /// # Errors
+    /// What cannot be asked for, in words.
+    fn of(name: &str, vr: VR, text: &str) -> Result<Self, String> {
+        let numbers = match vr {
+            _ if text.is_empty() || is_text(vr) => return Ok(Self::Text(text.to_owned())),
+            VR::US => binary(text, u16::to_le_bytes),
+            VR::SS => binary(text, i16::to_le_bytes),
+            VR::UL => binary(text, u32::to_le_bytes),
+            VR::SL => binary(text, i32::to_le_bytes),
+            VR::FL => binary(text, f32::to_le_bytes),
+            VR::FD => binary(text, f64::to_le_bytes),
+            VR::SQ => {
+                return Err(format!(
+                    "«{name}» is a sequence, and no value can be given to it; without one it is asked for"
+                ));
+            }
+            _ => {
+                return Err(format!(
+                    "«{name}» holds no text ({vr}), and nothing to match; without a value it is asked for"
+                ));
+            }
+        };
+        numbers.map(Self::Numbers).ok_or_else(|| format!("«{name}» takes numbers ({vr}), not «{text}»"))
+    }
+}
+
+/// Several values stand between backslashes.
+fn binary<T: FromStr, const N: usize>(text: &str, bytes: fn(T) -> [u8; N]) -> Option<Vec<u8>> {
+    let values = text.split('\\').map(|value| value.trim().parse().ok().map(bytes));
+    Some(values.collect::<Option<Vec<_>>>()?.concat())
+}
+
+fn is_text(vr: VR) -> bool {
+    matches!(
+        vr,
+        VR::AE
+            | VR::AS
+            | VR::CS
+            | VR::DA
+            | VR::DS
+            | VR::DT
+            | VR::IS
+            | VR::LO
+            | VR::LT
+            | VR::PN
+            | VR::SH
+            | VR::ST
+            | VR::TM
+            | VR::UC
+            | VR::UI
+            | VR::UR
+            | VR::UT
+    )
 }
 
 impl FromStr for Key {
@@ -70,14 +135,15 @@ impl FromStr for Key {
         let entry = StandardDataDictionary
             .by_expr(name)
             .ok_or_else(|| format!("«{name}» is neither a keyword of the DICOM dictionary nor a tag like 00100020"))?;
-        Ok(Self { tag: entry.tag(), vr: entry.vr().relaxed(), value: value.to_owned() })
+        let vr = entry.vr().relaxed();
+        Ok(Self { tag: entry.tag(), vr, value: Wanted::of(name, vr, value)? })
     }
 }
 
 /// The identifier of a C-FIND, in UTF-8 where a value needs it.
 pub(super) fn identifier(level: Level, keys: &[Key]) -> DataSet {
     let mut identifier = DataSet::new();
-    if keys.iter().any(|key| !key.value.is_ascii()) {
+    if keys.iter().any(|key| matches!(&key.value, Wanted::Text(text) if !text.is_ascii())) {
         identifier.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
     }
     identifier.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, level.value());
@@ -86,7 +152,10 @@ pub(super) fn identifier(level: Level, keys: &[Key]) -> DataSet {
         identifier.put_text(tag, vr, "");
     }
     for key in keys {
-        identifier.put_text(key.tag, key.vr, &key.value);
+        match &key.value {
+            Wanted::Text(text) => identifier.put_text(key.tag, key.vr, text),
+            Wanted::Numbers(bytes) => identifier.put_bytes(key.tag, key.vr, bytes.clone()),
+        }
     }
     identifier
 }
@@ -114,24 +183,33 @@ pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// An answer by keywords; several values as a list, sequences as lists of objects.
+/// An answer by keywords; several values as a list, binary numbers as numbers, sequences as lists of objects.
 pub(super) fn json(answer: &DataSet) -> Json {
     let mut object = Map::new();
     for element in answer.elements() {
         let value = match &element.value {
             Value::Items(items) => Json::Array(items.iter().map(json).collect()),
-            _ => match answer.texts(element.tag).as_slice() {
-                [] => Json::Null,
-                _ if !matches!(answer.numbers(element.tag).as_slice(), []) && is_binary(element.vr) => {
-                    Json::from(answer.numbers(element.tag))
-                }
-                [one] => Json::from(one.clone()),
-                several => Json::from(several.to_vec()),
-            },
+            _ if is_binary(element.vr) => {
+                one_or_all(answer.numbers(element.tag).into_iter().map(|number| in_json(element.vr, number)).collect())
+            }
+            _ => one_or_all(answer.texts(element.tag).into_iter().map(Json::from).collect()),
         };
         object.insert(keyword(element.tag), value);
     }
     Json::Object(object)
+}
+
+fn one_or_all(mut values: Vec<Json>) -> Json {
+    match values.len() {
+        0 => Json::Null,
+        1 => values.remove(0),
+        _ => Json::Array(values),
+    }
+}
+
+/// A whole number where the VR holds no other ones.
+fn in_json(vr: VR, number: f64) -> Json {
+    if matches!(vr, VR::FL | VR::FD) { Json::from(number) } else { Json::from(number as i64) }
 }
 
 fn shown(answer: &DataSet, tag: Tag) -> String {
@@ -159,9 +237,31 @@ mod tests {
     #[test]
     fn keys_are_keywords_or_tags() {
         let key: Key = "PatientID=47=11".parse().unwrap();
-        assert_eq!((key.tag, key.value.as_str()), (tags::PATIENT_ID, "47=11"));
+        assert_eq!((key.tag, key.value), (tags::PATIENT_ID, Wanted::Text("47=11".to_owned())));
         assert_eq!("00100010".parse::<Key>().unwrap().tag, tags::PATIENT_NAME);
         assert!("NoSuchThing=1".parse::<Key>().is_err());
+    }
+
+    #[test]
+    fn binary_numbers_are_asked_for_as_numbers_and_told_as_numbers() {
+        let rows = |text: &str| text.parse::<Key>().map(|key| identifier(Level::Image, &[key]));
+        let asked = rows("Rows=512").unwrap();
+        assert_eq!(asked.element(tags::ROWS).unwrap().value, Value::Bytes(vec![0, 2].into()));
+        assert_eq!(json(&asked)["Rows"], 512);
+        assert!(json(&asked)["Rows"].is_i64() || json(&asked)["Rows"].is_u64(), "no 512.0");
+        assert_eq!(json(&rows("Rows=0").unwrap())["Rows"], 0);
+        assert_eq!(json(&rows("Rows").unwrap())["Rows"], Json::Null);
+        assert_eq!(json(&rows("FrameIncrementPointer").unwrap())["FrameIncrementPointer"], Json::Null);
+        for (wrong, says) in [
+            ("Rows=many", "«Rows» takes numbers (US), not «many»"),
+            ("Rows=70000", "«Rows» takes numbers (US), not «70000»"),
+            ("RequestAttributesSequence=1", "is a sequence"),
+            ("FrameIncrementPointer=00181063", "holds no text (AT)"),
+            ("PixelData=0", "holds no text (OW)"),
+        ] {
+            let said = wrong.parse::<Key>().unwrap_err();
+            assert!(said.contains(says), "{said}");
+        }
     }
 
     #[test]

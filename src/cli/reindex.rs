@@ -4,7 +4,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{WithConfig, counted, exit, load_config, print, say};
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::{Store, StoreOptions};
 
 /// Make the index say what the files say; the node must not be running
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,8 @@ pub(super) async fn reindex(arguments: Reindex) -> u8 {
         bar.set_style(style);
     }
     let done = async {
-        let store = Store::open_for_reindex(&config.node.data, Clock::System).await?;
+        let options = StoreOptions::from(&config);
+        let store = Store::open_for_reindex(&config.node.data, options, Clock::System).await?;
         let report = store
             .reindex(arguments.read_new_series, |done, files| {
                 bar.set_length(files);

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::dicom::uid::StudyInstanceUid;
 use crate::store::{Store, StoreError};
 
-/// Read a study again: its failed jobs, and its series that were held or that no route fitted
+/// Read a study again: its failed jobs, and its series that were held or that a route did not fit
 #[derive(Debug, clap::Args)]
 pub(super) struct Reread {
     #[command(flatten)]

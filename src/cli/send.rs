@@ -77,7 +77,7 @@ pub(super) async fn send(arguments: Send) -> u8 {
     }
     if gathered.items.is_empty() {
         say(format_args!("nothing to send: {} files are no DICOM instances", gathered.passed_over));
-        return exit::NOTHING;
+        return if gathered.unreadable.is_empty() { exit::NOTHING } else { exit::FAILED };
     }
     let started = Instant::now();
     let report = send_all(&arguments, &gathered).await;

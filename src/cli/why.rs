@@ -3,7 +3,8 @@
 use super::{WithConfig, counted, exit, load_config, print, say, shown_time};
 use crate::clock::{Clock, Timestamp};
 use crate::store::{
-    AttemptStory, DeliveryStory, EmbeddingStory, JobStory, ResultStory, RouteStory, SeriesStory, StudyStory,
+    AttemptStory, CompletionStory, DeliveryStory, EmbeddingStory, JobStory, ResultStory, RouteStory, SeriesStory,
+    SourceStory, StudyStory,
 };
 use crate::store::{DeliveryState, JobState, Origin, SeriesState, Store};
 
@@ -80,9 +81,10 @@ fn story(study: &StudyStory, now: Timestamp) -> String {
 struct Lines(String);
 
 impl Lines {
+    /// One line, whatever a sender or a peer has written into it.
     fn add(&mut self, level: usize, line: impl AsRef<str>) {
         self.0.push_str(&"  ".repeat(level));
-        self.0.push_str(line.as_ref());
+        self.0.extend(line.as_ref().chars().map(|c| if c.is_control() { ' ' } else { c }));
         self.0.push('\n');
     }
 }
@@ -98,37 +100,20 @@ fn tell_series(lines: &mut Lines, series: &SeriesStory, now: Timestamp) {
         return;
     }
     for source in &series.sources {
-        lines.add(
-            2,
-            format!(
-                "received {} from {} at {}, {} to {}{}",
-                counted(source.instances, "instance", "instances"),
-                source.calling_ae_title,
-                source.peer_address,
-                shown_time(source.first_received_at),
-                shown_time(source.last_received_at),
-                match (source.ended_at, source.released_at) {
-                    (None, _) => ", the association is open",
-                    (Some(_), None) => ", the association broke off",
-                    (Some(_), Some(_)) => "",
-                }
-            ),
-        );
+        tell_source(lines, source);
     }
-    match (series.state, series.completed_at) {
-        (SeriesState::Receiving, _) => {
-            let quiet = now.since(series.last_received_at) / 1000;
-            let instances = counted(series.revision, "instance", "instances");
-            lines.add(2, format!("not complete yet: {instances} so far, the last one {quiet} s ago"));
-        }
-        (_, Some(at)) => lines.add(2, format!("complete at {}: {}", shown_time(at), series.signal)),
-        (_, None) => lines.add(2, format!("complete: {}", or_unknown(&series.signal))),
-    }
+    tell_completions(lines, series, now);
     for route in &series.routes {
         tell_route(lines, route);
     }
     if series.routes.is_empty() && series.state != SeriesState::Receiving {
-        lines.add(2, "no route is configured: nothing reads it");
+        lines.add(
+            2,
+            match series.was_found_by_reindex() {
+                true => "no route was asked: it was found by reindex; overread reread has it read",
+                false => "no route is configured: nothing reads it",
+            },
+        );
     }
     for job in &series.jobs {
         tell_job(lines, job, now);
@@ -140,6 +125,43 @@ fn tell_series(lines: &mut Lines, series: &SeriesStory, now: Timestamp) {
             2,
             format!("embeddings by {model_name} {model_version} (revision {revision}), kept at {at} in {path}"),
         );
+    }
+}
+
+fn tell_source(lines: &mut Lines, source: &SourceStory) {
+    lines.add(
+        2,
+        format!(
+            "received {} from {} at {}, {} to {}{}",
+            counted(source.instances, "instance", "instances"),
+            source.calling_ae_title,
+            source.peer_address,
+            shown_time(source.first_received_at),
+            shown_time(source.last_received_at),
+            match (source.ended_at, source.released_at) {
+                (None, _) => ", the association is open",
+                (Some(_), None) => ", the association broke off",
+                (Some(_), Some(_)) => "",
+            }
+        ),
+    );
+}
+
+/// By which signals it was complete, in earlier revisions too.
+fn tell_completions(lines: &mut Lines, series: &SeriesStory, now: Timestamp) {
+    let is_receiving = series.state == SeriesState::Receiving;
+    for earlier in series.completions.iter().filter(|one| is_receiving || one.revision < series.revision) {
+        let CompletionStory { revision, signal, completed_at } = earlier;
+        lines.add(2, format!("revision {revision} was complete at {}: {signal}", shown_time(*completed_at)));
+    }
+    match (is_receiving, series.completed_at) {
+        (true, _) => {
+            let quiet = now.since(series.last_received_at) / 1000;
+            let instances = counted(series.instances, "instance", "instances");
+            lines.add(2, format!("not complete yet: {instances} so far, the last one {quiet} s ago"));
+        }
+        (false, Some(at)) => lines.add(2, format!("complete at {}: {}", shown_time(at), series.signal)),
+        (false, None) => lines.add(2, format!("complete: {}", or_unknown(&series.signal))),
     }
 }
 
@@ -155,12 +177,20 @@ fn tell_route(lines: &mut Lines, route: &RouteStory) {
 }
 
 fn tell_job(lines: &mut Lines, job: &JobStory, now: Timestamp) {
-    let ended = job.ended_at.map(|at| format!(" at {}", shown_time(at))).unwrap_or_default();
+    let when = match job.state {
+        JobState::Queued if job.not_before > now => {
+            format!(" at {}, next attempt at {}", shown_time(job.created_at), shown_time(job.not_before))
+        }
+        JobState::Queued => format!(" at {}", shown_time(job.created_at)),
+        JobState::Running | JobState::Done | JobState::Failed => {
+            job.ended_at.map(|at| format!(" at {}", shown_time(at))).unwrap_or_default()
+        }
+    };
     let word = if job.outcome.is_empty() { String::new() } else { format!(": {}", job.outcome) };
     lines.add(
         2,
         format!(
-            "job {} by model {} {} (revision {}): {}{ended}{word}",
+            "job {} by model {} {} (revision {}): {}{when}{word}",
             job.id, job.model_name, job.model_version, job.revision, job.state
         ),
     );
@@ -208,13 +238,6 @@ fn tell_result(lines: &mut Lines, job: &JobStory, result: &ResultStory, now: Tim
 }
 
 fn tell_delivery(delivery: &DeliveryStory, now: Timestamp) -> String {
-    let status = delivery.last_status.map(|status| format!(" {status:04X}H")).unwrap_or_default();
-    let comment =
-        if delivery.last_comment.is_empty() { String::new() } else { format!(" «{}»", delivery.last_comment) };
-    let answer = match (delivery.last_status, delivery.last_comment.is_empty()) {
-        (None, true) => String::new(),
-        _ => format!(", last answer{status}{comment}"),
-    };
     let when = match delivery.state {
         DeliveryState::Delivered => delivery.delivered_at.map(|at| format!(" at {}", shown_time(at))),
         DeliveryState::Pending if delivery.next_attempt_at <= now => {
@@ -226,14 +249,33 @@ fn tell_delivery(delivery: &DeliveryStory, now: Timestamp) -> String {
         }
     };
     format!(
-        "to {}: {}{} ({}{answer})",
+        "to {}: {}{} ({}{})",
         delivery.destination,
         delivery.state,
         when.unwrap_or_default(),
-        counted(delivery.attempts, "attempt", "attempts")
+        counted(delivery.attempts, "attempt", "attempts"),
+        told_answer(delivery)
     )
+}
+
+/// The peer's last answer, and why there has been none since.
+fn told_answer(delivery: &DeliveryStory) -> String {
+    let DeliveryStory { last_status, last_comment, answered_at, no_answer, .. } = delivery;
+    let comment = if last_comment.is_empty() { String::new() } else { format!(" «{last_comment}»") };
+    match (last_status, no_answer.as_str()) {
+        (None, "") => String::new(),
+        (None, why) => format!(", no answer: {why}"),
+        (Some(status), "") => format!(", last answer {status:04X}H{comment}"),
+        (Some(status), why) => {
+            let at = answered_at.map(|at| format!(" at {}", shown_time(at))).unwrap_or_default();
+            format!(", last answer {status:04X}H{comment}{at}, none since: {why}")
+        }
+    }
 }
 
 fn or_unknown(text: &str) -> &str {
     if text.is_empty() { "unknown" } else { text }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,7 @@ pub(super) fn read(root: &Section<'_>, base: &Path) -> Option<NodeConfig> {
     let delivery = read_delivery(&root.section("delivery"));
     let peers = peers::read_peers(root);
     let routes = peers::read_routes(root, &peers.titles);
-    if let (Some(Some(Destination::Peer(title))), false) =
-        (completeness.as_ref().map(|c| &c.ask_count), peers.titles.is_empty())
+    if let Some(Some(Destination::Peer(title))) = completeness.as_ref().map(|c| &c.ask_count)
         && !peers.titles.contains(title)
     {
         root.wrong("completeness.ask_count", format!("no [[peer]] has the AE title {title}"));

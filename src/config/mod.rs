@@ -16,7 +16,7 @@ use crate::dicom::ae::AeTitle;
 pub use peers::{Destination, May, Peer, Route, wildcard_matches};
 use section::{Errors, Section};
 pub use tree::ConfigError;
-use tree::Tree;
+use tree::{Tree, variables};
 
 /// The whole configuration, every value in its bounds.
 #[derive(Debug, Clone)]
@@ -256,9 +256,14 @@ impl Inspected {
             let message = format!("cannot be read: {e}");
             vec![ConfigError { origin: file.display().to_string(), key: String::new(), message }]
         })?;
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self::from_text(file, &text, environment)
+        let (environment, wrong) = variables(std::env::vars_os());
+        match Self::from_text(file, &text, environment.into_iter()) {
+            Ok(mut inspected) => {
+                inspected.errors.extend(wrong);
+                Ok(inspected)
+            }
+            Err(errors) => Err([errors, wrong].concat()),
+        }
     }
 
     fn from_text(

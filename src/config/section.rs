@@ -176,15 +176,18 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A table from names to whole numbers.
+    /// A table from names to whole numbers: those that variables set come first, then by name. A variable cannot write a name
+    /// in the file's letters, so both may be there.
     pub(super) fn numbers_by_name(&self, name: &'static str) -> Vec<(String, u64)> {
         let Some(value) = self.value(name) else { return Vec::new() };
         let ValueKind::Table(table) = &value.kind else {
             self.wrong(name, format!("should be a table, is {}", kind_of(value)));
             return Vec::new();
         };
-        table
-            .iter()
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(key, _)| (!self.tree.is_of_variable(&format!("{}.{key}", self.key(name))), *key));
+        entries
+            .into_iter()
             .filter_map(|(key, value)| {
                 let number = match &value.kind {
                     ValueKind::I64(n) => u64::try_from(*n).ok(),

@@ -80,9 +80,34 @@ fn the_environment_goes_first_and_is_named_in_errors() {
 }
 
 #[test]
-fn what_is_not_toml_says_where() {
-    let errors = load("[node]\nae_title = \n", &[]).unwrap_err();
-    assert!(errors[0].starts_with("etc/overread.toml:2: not TOML: "), "{errors:?}");
+fn in_a_table_of_names_variables_go_first_however_the_file_writes_them() {
+    let modalities = ["CT", "MR", "CR", "DX", "MG", "PT"];
+    let file: Vec<String> = modalities.iter().map(|name| format!("{name} = 10")).collect();
+    let text = format!("[completeness]\nquiet_by_modality = {{ {} }}\n", file.join(", "));
+    let names = modalities.map(|name| format!("OVERREAD__COMPLETENESS__QUIET_BY_MODALITY__{name}"));
+    let environment: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "5")).collect();
+    let config = load(&text, &environment).unwrap();
+    let quiet: Vec<(&str, u64)> =
+        config.completeness.quiet_by_modality.iter().map(|(name, time)| (name.as_str(), time.as_secs())).collect();
+    let lower = ["cr", "ct", "dx", "mg", "mr", "pt"].map(|name| (name, 5));
+    let upper = ["CR", "CT", "DX", "MG", "MR", "PT"].map(|name| (name, 10));
+    assert_eq!(quiet, [lower, upper].concat());
+}
+
+#[test]
+fn whoever_is_asked_for_a_count_must_be_a_peer_also_where_there_is_none() {
+    let wanted = "etc/overread.toml:2: completeness.ask_count: no [[peer]] has the AE title PACS";
+    assert_eq!(load("[completeness]\nask_count = \"PACS\"\n", &[]).unwrap_err(), [wanted]);
+    assert!(load("[completeness]\nask_count = \"sender\"\n", &[]).is_ok());
+}
+
+#[test]
+fn what_is_not_toml_says_where_and_all_of_it() {
+    let errors = load("[node]\nae_title = \n\n[jobs]\nattempts = = 3\nworkers 2\n", &[]).unwrap_err();
+    for line in [2, 5, 6] {
+        let place = format!("etc/overread.toml:{line}: not TOML: ");
+        assert!(errors.iter().any(|error| error.starts_with(&place)), "{place} not in {errors:#?}");
+    }
 }
 
 #[test]

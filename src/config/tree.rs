@@ -1,6 +1,7 @@
 //! A configuration as a tree of values, each knowing the file and line or the environment variable that it came from.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -48,12 +49,16 @@ impl Tree {
     ) -> Result<Self, Vec<ConfigError>> {
         let whole = |message: String, line: Option<usize>| {
             let origin = line.map_or_else(|| file.display().to_string(), |n| format!("{}:{n}", file.display()));
-            vec![ConfigError { origin, key: String::new(), message }]
+            ConfigError { origin, key: String::new(), message }
         };
-        let document = toml::de::DeTable::parse(text).map_err(|e| {
-            let line = e.span().map(|span| line_of(text, span.start));
-            whole(format!("not TOML: {}", e.message()), line)
-        })?;
+        let (document, syntax) = toml::de::DeTable::parse_recoverable(text);
+        if !syntax.is_empty() {
+            let wrong = |e: &toml::de::Error| {
+                let line = e.span().map(|span| line_of(text, span.start));
+                whole(format!("not TOML: {}", e.message()), line)
+            };
+            return Err(syntax.iter().map(wrong).collect());
+        }
         let mut lines = BTreeMap::new();
         note_lines(document.get_ref(), "", text, &mut lines);
 
@@ -72,12 +77,17 @@ impl Tree {
             variables.insert(key, name);
         }
         let root =
-            builder.build().and_then(Config::try_deserialize::<Value>).map_err(|e| whole(e.to_string(), None))?;
+            builder.build().and_then(Config::try_deserialize::<Value>).map_err(|e| vec![whole(e.to_string(), None)])?;
         Ok(Self { root, file: file.to_owned(), lines, variables })
     }
 
     pub(super) fn root(&self) -> &Value {
         &self.root
+    }
+
+    /// Whether a variable set this key.
+    pub(super) fn is_of_variable(&self, key: &str) -> bool {
+        self.variables.contains_key(key)
     }
 
     /// File and line of a key, or the variable that set it; the line of what is around it where it has none itself.
@@ -96,6 +106,25 @@ impl Tree {
             }
         }
     }
+}
+
+/// The variables that set keys, and what is wrong with those that hold no text.
+pub(super) fn variables(
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> (Vec<(String, String)>, Vec<ConfigError>) {
+    let (mut texts, mut wrong) = (Vec::new(), Vec::new());
+    for (name, value) in environment.filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX)) {
+        let shown = name.to_string_lossy().into_owned();
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => texts.push((name, value)),
+            _ => wrong.push(ConfigError {
+                origin: format!("environment variable {shown}"),
+                key: String::new(),
+                message: "is not UTF-8".to_owned(),
+            }),
+        }
+    }
+    (texts, wrong)
 }
 
 /// `PEER__0__HOST` is `peer[0].host`.
@@ -167,5 +196,21 @@ mod tests {
         assert_eq!(key_of_variable("NODE__AE_TITLE"), "node.ae_title");
         assert_eq!(key_of_variable("PEER__0__HOST"), "peer[0].host");
         assert_eq!(key_of_variable("COMPLETENESS__QUIET_BY_MODALITY__CT"), "completeness.quiet_by_modality.ct");
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_an_error_and_one_of_others_is_not() {
+        use std::os::unix::ffi::OsStringExt;
+        let latin = || OsString::from_vec(b"M\xfcller".to_vec());
+        let name = |text: &str| OsString::from(text);
+        let environment = [
+            (name("OVERREAD__NODE__AE_TITLE"), latin()),
+            (name("OVERREAD__NODE__DATA"), name("there")),
+            (name("LESSOPEN"), latin()),
+        ];
+        let (texts, wrong) = variables(environment.into_iter());
+        assert_eq!(texts, [("OVERREAD__NODE__DATA".to_owned(), "there".to_owned())]);
+        let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        assert_eq!(wrong, ["environment variable OVERREAD__NODE__AE_TITLE: is not UTF-8"]);
     }
 }

@@ -1,22 +1,19 @@
 //! One destination: everything that is due for it, over as few associations as that takes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dicom_dictionary_std::uids;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::{Attempt, Outcome, outcome, rest};
+use super::call::Call;
+use super::outcome::Attempt;
+use super::record::record;
 use super::{AFTER_ERROR, Delivery};
-use crate::association::requestor::{ContextProposal, OutgoingInstance, PeerAddress, RequestError, Requestor};
-use crate::clock::{Timestamp, milliseconds};
+use crate::association::requestor::{ContextProposal, OutgoingInstance, PeerAddress, RequestError};
+use crate::clock::Timestamp;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
-use crate::store::{ClaimedDelivery, PeerAnswer, StoreError};
-
-/// How long the end of an association is waited for.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+use crate::store::{ClaimedDelivery, StoreError};
 
 /// How a lane ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,24 +72,18 @@ pub(super) async fn drain(
         }
     }
     end.failed_calls = lane.failed_calls;
-    if let Some(association) = lane.open {
+    if let Some(call) = lane.open {
         tokio::select! {
-            () = part(association) => {}
+            () = call.part() => {}
             () = drained.cancelled() => {}
         }
     }
     end
 }
 
-/// Ends an association. Every object was answered, so how it ends changes nothing: a peer that does not answer is not
-/// waited for.
-async fn part(association: Requestor<TcpStream>) {
-    let _ = timeout(LAST_WORDS, association.release()).await;
-}
-
 /// What is kept from one delivery to the next.
 struct Lane {
-    open: Option<Requestor<TcpStream>>,
+    open: Option<Call>,
     failed_calls: u32,
 }
 
@@ -108,14 +99,14 @@ impl Lane {
             Ok(instance) => instance,
             Err(error) => return Attempt::Unreadable { cause: error.to_string() },
         };
-        let proposed = self.open.as_ref().is_some_and(|association| is_proposed(association, instance.sop_class()));
-        if !proposed && let Some(association) = self.open.take() {
-            part(association).await;
+        let proposed = self.open.as_ref().is_some_and(|call| call.is_proposed(instance.sop_class()));
+        if !proposed && let Some(call) = self.open.take() {
+            call.part().await;
         }
-        let mut association = match self.open.take() {
-            Some(association) => association,
-            None => match Requestor::connect(peer, &delivery.own, &proposals(&instance), &delivery.timers).await {
-                Ok(association) => association,
+        let mut call = match self.open.take() {
+            Some(call) => call,
+            None => match Call::to(peer, &delivery.own, &proposals(&instance), &delivery.timers).await {
+                Ok(call) => call,
                 Err(error) => {
                     self.failed_calls = self.failed_calls.saturating_add(1);
                     return Attempt::NoAssociation { cause: error.to_string(), in_a_row: self.failed_calls };
@@ -123,31 +114,15 @@ impl Lane {
             },
         };
         self.failed_calls = 0;
-        match association.store(&instance).await {
-            Ok(response) => {
-                self.open = Some(association);
-                Attempt::Answered { status: response.status.0, comment: response.comment }
-            }
-            Err(RequestError::NoContext { .. }) => {
-                self.open = Some(association);
-                Attempt::NoContext
-            }
-            Err(RequestError::Instance(error)) => {
-                self.open = Some(association);
-                Attempt::Unreadable { cause: error.to_string() }
-            }
-            Err(RequestError::Association(error)) => {
-                let cause = error.to_string();
-                let _ = timeout(LAST_WORDS, association.end(&error)).await;
-                Attempt::Broken { cause }
-            }
-        }
+        let attempt = match call.offer(&instance).await {
+            Ok(response) => Attempt::Answered { status: response.status.0, comment: response.comment },
+            Err(RequestError::NoContext { .. }) => Attempt::NoContext,
+            Err(RequestError::Instance(error)) => Attempt::Unreadable { cause: error.to_string() },
+            Err(RequestError::Association(error)) => return Attempt::Broken { cause: call.broken(&error).await },
+        };
+        self.open = Some(call);
+        attempt
     }
-}
-
-fn is_proposed(association: &Requestor<TcpStream>, sop_class: &SopClassUid) -> bool {
-    association.contexts().iter().any(|context| context.abstract_syntax() == sop_class)
-        || association.refused().iter().any(|(proposal, _)| proposal.abstract_syntax == *sop_class)
 }
 
 /// What results are made of, so that one association serves a whole job, and the instance's own class: each in its own
@@ -169,60 +144,4 @@ fn proposals(instance: &OutgoingInstance) -> Vec<ContextProposal> {
         }
     }
     proposals
-}
-
-/// Records what came of it and says so in one line. Gives until when the destination rests, where it does.
-async fn record(
-    delivery: &Delivery,
-    claimed: ClaimedDelivery,
-    attempt: &Attempt,
-    begun: Instant,
-) -> Result<Option<Timestamp>, StoreError> {
-    let now = delivery.clock.now();
-    let rest_until = rest(attempt, delivery.patience).map(|wait| now.plus(wait));
-    let decided = outcome(attempt, claimed.attempt, claimed.created_at, now, delivery.patience);
-    let (status, comment) = match attempt {
-        Attempt::Answered { status, comment } => (Some(*status), comment.clone().unwrap_or_default()),
-        Attempt::NoContext => (None, "no presentation context was accepted".to_owned()),
-        Attempt::NoAssociation { cause, .. } | Attempt::Broken { cause } | Attempt::Unreadable { cause } => {
-            (None, cause.clone())
-        }
-        Attempt::Unknown => (None, "no [[peer]] has this AE title".to_owned()),
-        Attempt::Untrained => {
-            (None, "not offered: its model is untrained, and results.allow_untrained is false".to_owned())
-        }
-    };
-    let (id, destination, number) = (claimed.id(), claimed.destination.clone(), claimed.attempt);
-    let uid = claimed.instance.sop_instance_uid().clone();
-    let said = status.map_or_else(String::new, |status| format!("{status:04X}H"));
-    // A peer's own words may name a patient: they are for the database.
-    let logged = if status.is_some() { "" } else { comment.as_str() };
-    let duration_ms = milliseconds(begun.elapsed());
-    let answer = PeerAnswer { status, comment: &comment };
-    match decided {
-        Outcome::Delivered { .. } => {
-            delivery.store.mark_delivered(claimed, answer, now).await?;
-            tracing::info!(
-                delivery.id = %id, %destination, sop_instance.uid = %uid, attempt = number, status = said, comment = logged,
-                duration_ms, "delivered"
-            );
-            Ok(None)
-        }
-        Outcome::Retry { at } => {
-            delivery.store.retry_delivery(claimed, answer, at).await?;
-            tracing::warn!(
-                delivery.id = %id, %destination, sop_instance.uid = %uid, attempt = number, status = said, comment = logged,
-                duration_ms, again_in_s = at.max(rest_until.unwrap_or(at)).since(now) / 1000, "not delivered yet"
-            );
-            Ok(rest_until)
-        }
-        Outcome::Dead { reason } => {
-            delivery.store.kill_delivery(claimed, answer, now).await?;
-            tracing::error!(
-                delivery.id = %id, %destination, sop_instance.uid = %uid, attempt = number, status = said, comment = logged, reason,
-                duration_ms, "delivery is dead; overread resend revives it"
-            );
-            Ok(None)
-        }
-    }
 }

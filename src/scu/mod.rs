@@ -1,6 +1,10 @@
 //! Results leave: outbox row → association → C-STORE, one lane for each destination, the fourth hand-over.
 
+mod call;
+
 mod lane;
+
+mod record;
 
 pub mod outcome;
 
@@ -84,7 +88,7 @@ impl Delivery {
     ) -> Result<Duration, StoreError> {
         let mut sleep = LONGEST_SLEEP;
         for waiting in self.store.destinations_waiting().await? {
-            let due = waiting.due.max(lanes.rest_of(&waiting));
+            let due = waiting.due.max(lanes.rest_of(&waiting, self.clock.now()));
             let destination = waiting.ae_title;
             let wait = due.since(self.clock.now());
             if wait > 0 {
@@ -119,10 +123,33 @@ impl Delivery {
 }
 
 impl Lanes {
-    /// Until when a destination is left alone; a person who has resent something since its last attempt ends that.
-    fn rest_of(&self, waiting: &WaitingDestination) -> Timestamp {
-        let end =
-            self.ended.get(&waiting.ae_title).filter(|end| waiting.resent_at.is_none_or(|at| at < end.last_attempt));
+    /// Until when a destination is left alone; a person who has resent something since its last attempt ends that. A time
+    /// that is still to come is of a clock that was set back since, and no reason to call without end.
+    fn rest_of(&self, waiting: &WaitingDestination, now: Timestamp) -> Timestamp {
+        let is_resent = |end: &LaneEnd| waiting.resent_at.is_some_and(|at| end.last_attempt <= at && at <= now);
+        let end = self.ended.get(&waiting.ae_title).filter(|end| !is_resent(end));
         end.and_then(|end| end.rest_until).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_who_resends_ends_the_rest_and_a_clock_that_was_set_back_does_not() {
+        let pacs = AeTitle::parse("PACS").unwrap();
+        let end = LaneEnd { last_attempt: Timestamp(1_000), rest_until: Some(Timestamp(9_000)), failed_calls: 3 };
+        let lanes = Lanes { ended: HashMap::from([(pacs.clone(), end)]), ..Lanes::default() };
+        let rest = |resent_at: Option<i64>| {
+            let resent_at = resent_at.map(Timestamp);
+            lanes
+                .rest_of(&WaitingDestination { ae_title: pacs.clone(), due: Timestamp(0), resent_at }, Timestamp(2_000))
+        };
+        assert_eq!(rest(None), Timestamp(9_000));
+        assert_eq!(rest(Some(999)), Timestamp(9_000), "it was tried since");
+        assert_eq!(rest(Some(1_000)), Timestamp(0));
+        assert_eq!(rest(Some(2_000)), Timestamp(0));
+        assert_eq!(rest(Some(2_001)), Timestamp(9_000));
     }
 }

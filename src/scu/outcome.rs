@@ -119,9 +119,16 @@ pub fn rest(attempt: &Attempt, patience: Patience) -> Option<Duration> {
     }
 }
 
+/// Up to when what else waits for the destination was put into the outbox that is given up with this attempt; nothing where
+/// somebody was there. Each of those would find out the same, by a call of its own.
+#[must_use]
+pub fn overdue(attempt: &Attempt, now: Timestamp, patience: Patience) -> Option<Timestamp> {
+    matches!(attempt, Attempt::NoAssociation { .. }).then(|| now.plus_ms(-milliseconds(patience.give_up)))
+}
+
 /// Success, or a warning with which the instance was stored: coercion (B000H), elements discarded (B006H), data set does
 /// not match (B007H), attribute list or value warnings (0107H, 0116H). 0111H says that the peer has this instance already.
-const fn is_stored(status: u16) -> bool {
+pub(super) const fn is_stored(status: u16) -> bool {
     matches!(status, 0x0000 | 0x0001 | 0x0107 | 0x0111 | 0x0116 | 0xB000..=0xBFFF)
 }
 
@@ -129,6 +136,12 @@ const fn is_stored(status: u16) -> bool {
 /// mistake (FExx, FFxx): the same object may be taken later. Everything else is about the object or the right to send it.
 const fn may_pass(status: u16) -> bool {
     matches!(status, 0x0110 | 0x0213 | 0xA700..=0xA7FF | 0xFE00 | 0xFF00..=0xFFFF)
+}
+
+/// The peer does not understand the data set (A9xx, Cxxx) or does not serve the class in this encoding (0122H): it may be the
+/// encoding that it does not read, for which Implicit VR Little Endian is left.
+pub(super) const fn may_be_of_encoding(status: u16) -> bool {
+    matches!(status, 0x0122 | 0xA900..=0xA9FF | 0xC000..=0xCFFF)
 }
 
 #[cfg(test)]
@@ -185,6 +198,27 @@ mod tests {
         let silent = Attempt::NoAssociation { cause: "connection refused".into(), in_a_row: 7 };
         assert!(matches!(after(&silent, 100, 6 * 86_400_000), Outcome::Retry { .. }));
         assert!(matches!(after(&silent, 180, 7 * 86_400_000), Outcome::Dead { .. }));
+    }
+
+    #[test]
+    fn what_waited_as_long_for_who_cannot_be_called_is_given_up_with_it() {
+        let silent = Attempt::NoAssociation { cause: "connection refused".into(), in_a_row: 7 };
+        let week = 7 * 86_400_000;
+        assert_eq!(overdue(&silent, Timestamp(week + 5), PATIENCE), Some(Timestamp(5)));
+        assert!(matches!(after(&silent, 1, week), Outcome::Dead { .. }), "as one that is tried");
+        for there in [answered(0xA700), Attempt::Broken { cause: String::new() }, Attempt::NoContext] {
+            assert_eq!(overdue(&there, Timestamp(week + 5), PATIENCE), None);
+        }
+    }
+
+    #[test]
+    fn what_a_peer_cannot_read_may_be_the_encoding_and_a_lack_of_room_or_right_is_not() {
+        for status in [0x0122, 0xA900, 0xA9FF, 0xC000, 0xC123, 0xCFFF] {
+            assert!(may_be_of_encoding(status), "{status:04X}");
+        }
+        for status in [0x0000, 0x0110, 0x0111, 0x0124, 0xA700, 0xA800, 0xAA00, 0xB000, 0xD000] {
+            assert!(!may_be_of_encoding(status), "{status:04X}");
+        }
     }
 
     #[test]

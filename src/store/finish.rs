@@ -235,16 +235,18 @@ async fn record_end(
         .execute(&mut *connection)
         .await?;
     sqlx::query(
-        "UPDATE job SET state = $1, outcome = $2, cause = $3, ended_at = $4, untrained = $5, lease_token = NULL, \
-         lease_owner = NULL, lease_expires_at = NULL WHERE job_id = $6",
+        "UPDATE job SET state = $1, outcome = $2, cause = $3, ended_at = $4, untrained = $5, model_version = $6, \
+         model_hash = $7, lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL WHERE job_id = $8",
     )
     .bind(state)
     .bind(outcome)
     .bind(cause)
     .bind(now.0)
     .bind(job.untrained)
+    .bind(&job.model_version)
+    .bind(&job.model_hash)
     .bind(job.id)
     .execute(&mut *connection)
     .await?;
-    mark_read(connection, job.series, job.revision, now).await
+    mark_read(connection, job.series, job.revision).await
 }

@@ -39,9 +39,9 @@ pub struct ClaimedJob {
     pub tries: u32,
     /// Name of the model package.
     pub model_name: String,
-    /// Its version when the job was queued.
+    /// Its version when the job was queued; who ends it says which one read it.
     pub model_version: String,
-    /// SHA-256 of its weights when the job was queued.
+    /// SHA-256 of its weights, likewise.
     pub model_hash: String,
     /// Index of the `[[route]]` that asked for it.
     pub route: u32,
@@ -128,21 +128,20 @@ impl Store {
         rows.iter().map(|row| from_row(row, &self.inner.layout)).collect()
     }
 }
-/// A series is read when no job of its revision is open and at least one is done.
+/// A series is read when no job of its revision is open and at least one is done: since the last of them ended.
 pub(super) async fn mark_read(
     connection: &mut SqliteConnection,
     series: SeriesKey,
     revision: i64,
-    now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE series SET state = 'read', read_at = $1 \
-         WHERE series_key = $2 AND revision = $3 AND state = 'complete' \
-         AND EXISTS (SELECT 1 FROM job WHERE job.series_key = $2 AND job.revision = $3 AND job.state = 'done') \
-         AND NOT EXISTS (SELECT 1 FROM job WHERE job.series_key = $2 AND job.revision = $3 \
+        "UPDATE series SET state = 'read', \
+         read_at = (SELECT max(job.ended_at) FROM job WHERE job.series_key = $1 AND job.revision = $2) \
+         WHERE series_key = $1 AND revision = $2 AND state = 'complete' \
+         AND EXISTS (SELECT 1 FROM job WHERE job.series_key = $1 AND job.revision = $2 AND job.state = 'done') \
+         AND NOT EXISTS (SELECT 1 FROM job WHERE job.series_key = $1 AND job.revision = $2 \
              AND job.state IN ('queued', 'running'))",
     )
-    .bind(now.0)
     .bind(series)
     .bind(revision)
     .execute(connection)

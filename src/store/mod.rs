@@ -34,6 +34,8 @@ use crate::clock::Clock;
 
 mod error;
 
+mod options;
+
 mod ids;
 
 mod layout;
@@ -69,6 +71,8 @@ mod reserve;
 mod record;
 
 mod series;
+
+mod completion;
 
 mod unreadable;
 
@@ -110,6 +114,7 @@ pub use incoming::{IncomingFile, NewInstance};
 pub use instance::StoredInstance;
 pub use jobs::{ClaimedJob, JobEnd, Lease};
 pub use layout::Origin;
+pub use options::StoreOptions;
 pub use outbox::{ClaimedDelivery, PeerAnswer, Resend, WaitingDestination};
 pub use record::{Reception, Recorded};
 pub use reindex::Reindexed;
@@ -117,8 +122,8 @@ pub use reread::Reread;
 pub use series::{Completed, Completion, CompressedArrivals, NewJob, ReceivingSeries, RouteDecision};
 pub use state::{DeliveryState, JobState, SeriesState};
 pub use story::{
-    AttemptStory, DeliveryStory, EmbeddingStory, JobStory, KeptAsideStory, ResultStory, RouteStory, SeriesStory,
-    SourceStory, StudyStory,
+    AttemptStory, CompletionStory, DeliveryStory, EmbeddingStory, JobStory, KeptAsideStory, ResultStory, RouteStory,
+    SeriesStory, SourceStory, StudyStory,
 };
 
 use commit::Writer;
@@ -129,26 +134,6 @@ use reserve::Reserve;
 use unreadable::Unreadable;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
-
-/// How the store behaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreOptions {
-    /// Bytes that stay free where the data lie: below, nothing more is taken in.
-    pub reserve_bytes: u64,
-    /// How often a job is tried before it has failed, whatever the cause.
-    pub job_attempts: u32,
-    /// Whether a job that failed for good leaves a report: one whose worker vanished too often is then claimed once more,
-    /// to be reported.
-    pub report_failures: bool,
-    /// How many questions of peers the database answers at a time.
-    pub finders: u32,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self { reserve_bytes: 2 << 30, job_attempts: 5, report_failures: false, finders: 4 }
-    }
-}
 
 /// How many questions of our own the database answers at a time.
 const READERS: u32 = 4;
@@ -219,12 +204,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::InUse`] where a node runs on the folder, else what the disk or the database says.
-    pub async fn open_for_reindex(data: &Path, clock: Clock) -> Result<Self, StoreError> {
+    pub async fn open_for_reindex(data: &Path, options: StoreOptions, clock: Clock) -> Result<Self, StoreError> {
         let (layout, lock) = Self::take(data)?;
         if layout.index_is_lost()? {
             layout.mark_rebuilding()?;
         }
-        let store = Self::connect(layout, StoreOptions::default(), clock, Some(lock)).await?;
+        let store = Self::connect(layout, options, clock, Some(lock)).await?;
         store.clear_up().await?;
         Ok(store)
     }

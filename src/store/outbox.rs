@@ -5,8 +5,9 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 
 use super::Store;
 use super::error::StoreError;
-use super::ids::DeliveryId;
+use super::ids::{DeliveryId, JobId};
 use super::instance::{COLUMNS, StoredInstance, TABLES, from_row};
+use super::layout::Layout;
 use crate::clock::Timestamp;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::uid::StudyInstanceUid;
@@ -16,6 +17,10 @@ use crate::dicom::uid::StudyInstanceUid;
 pub struct ClaimedDelivery {
     pub(super) id: DeliveryId,
     token: String,
+    /// The job that made it.
+    pub job: JobId,
+    /// Series Instance UID of what that job read, for the log; empty where the index does not say.
+    pub source_series: String,
     /// To whom.
     pub destination: AeTitle,
     /// What.
@@ -71,9 +76,13 @@ pub(super) const WAITING: &str = "SELECT destination, min(next_attempt_at) AS du
      min(delivery_id) AS one_of_them FROM delivery WHERE state = 'pending' GROUP BY destination ORDER BY due";
 
 /// Gives up what waits for the same destination as one delivery: all of it, or what holds no times.
-pub(super) const GIVE_UP: &str = "UPDATE delivery SET state = 'dead', last_status = NULL, last_comment = $1 \
-     WHERE state = 'pending' AND destination = (SELECT destination FROM delivery WHERE delivery_id = $2) \
+pub(super) const GIVE_UP: &str = "UPDATE delivery SET state = 'dead', no_answer = $1 WHERE state = 'pending' \
+     AND destination = (SELECT destination FROM delivery WHERE delivery_id = $2) \
      AND ($3 OR typeof(next_attempt_at) <> 'integer' OR typeof(resent_at) NOT IN ('integer', 'null'))";
+
+/// Gives up what has waited for a destination for too long.
+pub(super) const GIVE_UP_WAITING: &str = "UPDATE delivery SET state = 'dead', no_answer = $1 \
+     WHERE destination = $2 AND state = 'pending' AND created_at <= $3";
 
 /// The next delivery for a destination.
 pub(super) const CLAIM: &str = "UPDATE delivery SET state = 'sending', attempts = attempts + 1, last_attempt_at = $1, \
@@ -153,30 +162,16 @@ impl Store {
             .fetch_optional(&mut *transaction)
             .await?;
         let Some(id) = claimed else { return Ok(None) };
-        let sql = format!(
-            "SELECT {COLUMNS}, delivery.attempts, delivery.created_at, \
-             coalesce((SELECT untrained FROM job WHERE job.job_id = delivery.job_id), 0) AS untrained FROM {TABLES} \
-             JOIN delivery ON delivery.instance_key = instance.instance_key WHERE delivery.delivery_id = $1"
-        );
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(id).fetch_one(&mut *transaction).await;
-        let claimed = row.map_err(StoreError::from).and_then(|row| {
-            Ok(ClaimedDelivery {
-                id,
-                token,
-                destination: destination.clone(),
-                instance: from_row(&row, &self.inner.layout)?,
-                attempt: row.try_get("attempts")?,
-                created_at: Timestamp(row.try_get("created_at")?),
-                untrained: row.try_get("untrained")?,
-            })
-        });
+        let row = sqlx::query(AssertSqlSafe(delivery_sql())).bind(id).fetch_one(&mut *transaction).await;
+        let claimed = row
+            .map_err(StoreError::from)
+            .and_then(|row| claimed_delivery(&row, id, token, destination, &self.inner.layout));
         let delivery = match claimed {
             Ok(delivery) => delivery,
             Err(error) if error.is_damage() => {
                 let cause = error.to_string();
                 sqlx::query(
-                    "UPDATE delivery SET state = 'dead', lease_token = NULL, last_status = NULL, last_comment = $1 \
-                     WHERE delivery_id = $2",
+                    "UPDATE delivery SET state = 'dead', lease_token = NULL, no_answer = $1 WHERE delivery_id = $2",
                 )
                 .bind(&cause)
                 .bind(id)
@@ -239,8 +234,12 @@ impl Store {
         delivered_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let ended = sqlx::query(
-            "UPDATE delivery SET state = $1, last_status = $2, last_comment = $3, next_attempt_at = $4, \
-             delivered_at = $5, lease_token = NULL WHERE delivery_id = $6 AND lease_token = $7 AND state = 'sending'",
+            "UPDATE delivery SET state = $1, last_status = coalesce($2, last_status), \
+             last_comment = CASE WHEN $2 IS NULL THEN last_comment ELSE $3 END, \
+             no_answer = CASE WHEN $2 IS NULL THEN $3 ELSE '' END, \
+             answered_at = CASE WHEN $2 IS NULL THEN answered_at ELSE last_attempt_at END, \
+             next_attempt_at = $4, delivered_at = $5, lease_token = NULL \
+             WHERE delivery_id = $6 AND lease_token = $7 AND state = 'sending'",
         )
         .bind(state)
         .bind(answer.status.map(i64::from))
@@ -252,6 +251,26 @@ impl Store {
         .execute(&mut *self.inner.writer.lock().await)
         .await?;
         if ended.rows_affected() == 0 { Err(StoreError::NotSending(delivery.id)) } else { Ok(()) }
+    }
+
+    /// Gives up what has been waiting for a destination since this time or longer, for a reason that is theirs as well. Gives
+    /// how many deliveries those are.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn give_up_waiting(
+        &self,
+        destination: &AeTitle,
+        since: Timestamp,
+        cause: &str,
+    ) -> Result<u64, StoreError> {
+        let given_up = sqlx::query(GIVE_UP_WAITING)
+            .bind(cause)
+            .bind(destination.as_str())
+            .bind(since.0)
+            .execute(&mut *self.inner.writer.lock().await)
+            .await?;
+        Ok(given_up.rows_affected())
     }
 
     /// Puts deliveries into the outbox again, with a fresh count of attempts. Gives how many. A node that runs beside
@@ -280,6 +299,37 @@ impl Store {
         sqlx::query(RESET).bind(destination.map(AeTitle::as_str)).execute(&mut *self.inner.writer.lock().await).await?;
         Ok(())
     }
+}
+
+/// All that a lane needs to know of a delivery.
+fn delivery_sql() -> String {
+    format!(
+        "SELECT {COLUMNS}, delivery.attempts, delivery.created_at, delivery.job_id, \
+         coalesce((SELECT untrained FROM job WHERE job.job_id = delivery.job_id), 0) AS untrained, \
+         (SELECT read.series_instance_uid FROM job JOIN series AS read ON read.series_key = job.series_key \
+            WHERE job.job_id = delivery.job_id) AS source_series FROM {TABLES} \
+         JOIN delivery ON delivery.instance_key = instance.instance_key WHERE delivery.delivery_id = $1"
+    )
+}
+
+fn claimed_delivery(
+    row: &SqliteRow,
+    id: DeliveryId,
+    token: String,
+    destination: &AeTitle,
+    layout: &Layout,
+) -> Result<ClaimedDelivery, StoreError> {
+    Ok(ClaimedDelivery {
+        id,
+        token,
+        job: row.try_get("job_id")?,
+        source_series: row.try_get("source_series").unwrap_or_default(),
+        destination: destination.clone(),
+        instance: from_row(row, layout)?,
+        attempt: row.try_get("attempts")?,
+        created_at: Timestamp(row.try_get("created_at")?),
+        untrained: row.try_get("untrained")?,
+    })
 }
 
 /// Why deliveries that wait for a destination cannot be read.

@@ -21,6 +21,9 @@ use crate::clock::Timestamp;
 /// How many files are read before their rows are committed together.
 pub(super) const PORTION: usize = 64;
 
+/// The signal of a series that is complete because nobody knows when it was.
+pub(super) const FOUND_BY_REINDEX: &str = "found by reindex";
+
 /// What rebuilding the index has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reindexed {
@@ -240,14 +243,15 @@ impl Run {
         // A series that had no row has nothing but what was added here.
         if !self.read_new_series {
             sqlx::query(
-                "UPDATE series SET state = 'complete', signal = 'found by reindex', completed_at = $1, \
-                 completed_revision = revision WHERE series_key = $2 AND state = 'receiving' \
+                "UPDATE series SET state = 'complete', signal = $3, completed_at = $1, completed_revision = revision \
+                 WHERE series_key = $2 AND state = 'receiving' \
                  AND NOT EXISTS (SELECT 1 FROM series_source JOIN association \
                      ON association.association_key = series_source.association_key \
                      WHERE series_source.series_key = series.series_key AND association.peer_address <> '')",
             )
             .bind(now.0)
             .bind(known.key)
+            .bind(FOUND_BY_REINDEX)
             .execute(connection)
             .await?;
         }

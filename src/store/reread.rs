@@ -12,14 +12,15 @@ use crate::dicom::uid::StudyInstanceUid;
 pub struct Reread {
     /// Failed jobs that are queued again.
     pub jobs: u64,
-    /// Series without a job, for which the routes are asked again.
+    /// Series of which a route was not asked, or did not fit, for which all are asked again.
     pub series: u64,
 }
 
 impl Store {
-    /// Queues the failed jobs of a study again, those of the last revision of their series, with a fresh count of attempts, and lets the completeness loop decide
-    /// anew on its series that no job has read: those that were held because instances came late, and those that no
-    /// route fitted when they came. A node that runs beside sees it when it next looks.
+    /// Queues the failed jobs of a study again, those of the last revision of their series, with a fresh count of attempts, and
+    /// lets the completeness loop decide anew on its series that no job has read, and on those that some route did not fit:
+    /// those that were held because instances came late are among them. A model that has read a revision does not read it
+    /// again. A node that runs beside sees it when it next looks.
     ///
     /// # Errors
     /// When the database cannot be written; nothing has changed then.
@@ -28,9 +29,11 @@ impl Store {
         let mut connection = self.inner.writer.lock().await;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let series = format!(
-            "UPDATE series SET state = 'receiving', completed_revision = NULL, completed_at = NULL, signal = '' \
-             WHERE {OF_STUDY} AND origin = 'received' AND state = 'complete' AND NOT EXISTS \
-             (SELECT 1 FROM job WHERE job.series_key = series.series_key AND job.revision = series.revision)"
+            "UPDATE series SET state = 'receiving', completed_revision = NULL, completed_at = NULL, read_at = NULL, \
+             signal = '' WHERE {OF_STUDY} AND origin = 'received' AND state IN ('complete', 'read') AND (NOT EXISTS \
+             (SELECT 1 FROM job WHERE job.series_key = series.series_key AND job.revision = series.revision) OR EXISTS \
+             (SELECT 1 FROM route_decision WHERE route_decision.series_key = series.series_key \
+                 AND route_decision.revision = series.revision AND NOT route_decision.matched))"
         );
         let series = sqlx::query(sqlx::AssertSqlSafe(series))
             .bind(study.as_str())

@@ -6,10 +6,11 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row};
 
 use super::Store;
+use super::completion::mark_complete;
 use super::error::StoreError;
 use super::ids::{InstanceKey, JobId, SeriesKey};
 use super::instance::{COLUMNS, StoredInstance, TABLES, from_row, uid, unsigned};
-use super::jobs::supersede;
+use super::jobs::{mark_read, supersede};
 use crate::clock::Timestamp;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::transfer_syntax::NATIVE;
@@ -288,17 +289,7 @@ impl Store {
     pub async fn complete_series(&self, completion: &Completion<'_>, now: Timestamp) -> Result<Completed, StoreError> {
         let mut connection = self.inner.writer.lock().await;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let changed = sqlx::query(
-            "UPDATE series SET state = 'complete', signal = $1, completed_at = $2, completed_revision = revision \
-             WHERE series_key = $3 AND revision = $4 AND state = 'receiving'",
-        )
-        .bind(completion.signal)
-        .bind(now.0)
-        .bind(completion.series)
-        .bind(completion.revision)
-        .execute(&mut *transaction)
-        .await?;
-        if changed.rows_affected() == 0 {
+        if !mark_complete(&mut transaction, completion, now).await? {
             return Ok(Completed::NotThisRevision);
         }
         for decision in completion.decisions {
@@ -309,6 +300,8 @@ impl Store {
             jobs.extend(insert_job(&mut transaction, completion, job, now).await?);
         }
         supersede(&mut transaction, now).await?;
+        // One that is decided on anew may have nothing left to be read.
+        mark_read(&mut transaction, completion.series, completion.revision).await?;
         transaction.commit().await?;
         drop(connection);
         if !jobs.is_empty() {

@@ -4,6 +4,7 @@ mod read;
 
 use super::ids::{DeliveryId, JobId, SeriesKey};
 use super::layout::Origin;
+use super::reindex::FOUND_BY_REINDEX;
 use super::state::{DeliveryState, JobState, SeriesState};
 use crate::clock::Timestamp;
 
@@ -62,12 +63,33 @@ pub struct SeriesStory {
     pub read_at: Option<Timestamp>,
     /// From whom it came.
     pub sources: Vec<SourceStory>,
+    /// Which revisions were taken as complete, and why.
+    pub completions: Vec<CompletionStory>,
     /// What the routes said, by revision.
     pub routes: Vec<RouteStory>,
     /// Who read it.
     pub jobs: Vec<JobStory>,
     /// The embeddings that are kept of it.
     pub embeddings: Vec<EmbeddingStory>,
+}
+
+impl SeriesStory {
+    /// Whether no route was asked because it was found by [`super::Store::reindex`].
+    #[must_use]
+    pub fn was_found_by_reindex(&self) -> bool {
+        self.signal == FOUND_BY_REINDEX
+    }
+}
+
+/// A revision of a series that was taken as complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletionStory {
+    /// Which.
+    pub revision: i64,
+    /// Why.
+    pub signal: String,
+    /// When.
+    pub completed_at: Timestamp,
 }
 
 /// An association that sent instances of a series.
@@ -131,6 +153,8 @@ pub struct JobStory {
     pub untrained: bool,
     /// When it was queued.
     pub created_at: Timestamp,
+    /// Not to be tried earlier, where it is queued.
+    pub not_before: Timestamp,
     /// When it was done or failed.
     pub ended_at: Option<Timestamp>,
     /// Every time it was tried.
@@ -199,8 +223,12 @@ pub struct DeliveryStory {
     pub last_attempt_at: Option<Timestamp>,
     /// The peer's last status.
     pub last_status: Option<u16>,
-    /// What the peer said with it, or why there was no answer.
+    /// What the peer said with it.
     pub last_comment: String,
+    /// When the attempt began that it answered last.
+    pub answered_at: Option<Timestamp>,
+    /// Why there was no answer since; empty where there was one.
+    pub no_answer: String,
     /// When the peer took it.
     pub delivered_at: Option<Timestamp>,
 }

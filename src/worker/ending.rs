@@ -188,27 +188,39 @@ impl Worker {
         }
     }
 
-    pub(super) async fn put_back(&self, job: ClaimedJob) {
-        let id = job.id();
+    pub(super) async fn put_back(&self, job: ClaimedJob, begun: Instant) {
+        let (id, model, series) = (job.id(), job.model_name.clone(), job.series_instance_uid.clone());
         match self.store.put_back_job(job, self.clock.now()).await {
-            Ok(_) => tracing::info!(job.id = %id, "job put back"),
+            Ok(_) => tracing::info!(
+                job.id = %id, model.name = model, series.uid = %series, duration_ms = milliseconds(begun.elapsed()),
+                "job put back"
+            ),
             Err(error) => not_put_back(id, &error),
         }
     }
 
     /// Others hold the memory, some of them perhaps while they wait for this very job to end.
-    pub(super) async fn put_back_to_run_alone(&self, job: ClaimedJob, error: &EngineError) {
-        let (id, cause) = (job.id(), error.to_string());
+    pub(super) async fn put_back_to_run_alone(&self, job: ClaimedJob, error: &EngineError, begun: Instant) {
+        let (id, model, series) = (job.id(), job.model_name.clone(), job.series_instance_uid.clone());
+        let cause = error.to_string();
         match self.store.put_back_to_run_alone(job, &cause, self.clock.now()).await {
-            Ok(_) => tracing::warn!(job.id = %id, cause, "job put back, to be run while no other is"),
+            Ok(_) => tracing::warn!(
+                job.id = %id, model.name = model, series.uid = %series, cause,
+                duration_ms = milliseconds(begun.elapsed()), "job put back, to be run while no other is"
+            ),
             Err(error) => not_put_back(id, &error),
         }
     }
 
-    /// The job with what the package that is served now says of its weights, which another one may have said when the job was
+    /// The job with what the package that is served now says of itself, which another one may have said when the job was
     /// queued. Where untrained results may not leave it goes to nobody; who would have got them comes beside it.
     fn marked(&self, mut job: ClaimedJob) -> (ClaimedJob, Vec<AeTitle>) {
-        job.untrained = self.engine.manifest(&job.model_name).is_some_and(|model| model.origin == Origin::Untrained);
+        let model = self.engine.manifest(&job.model_name);
+        job.untrained = model.is_some_and(|model| model.origin == Origin::Untrained);
+        if let Some(model) = model {
+            job.model_version.clone_from(&model.version);
+            job.model_hash = model.weights_sha256();
+        }
         let withheld = job.untrained && !self.allow_untrained;
         let withheld = if withheld { std::mem::take(&mut job.destinations) } else { Vec::new() };
         (job, withheld)

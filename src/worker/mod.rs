@@ -98,7 +98,7 @@ impl Worker {
         let outcome = match attended(reading, self.keep_lease(&lease), drained.cancelled()).await {
             Attended::Ended(joined) => joined,
             Attended::LeaseLost => return lost(&lease),
-            Attended::Drained => return self.put_back(job).await,
+            Attended::Drained => return self.put_back(job, begun).await,
         };
         let outcome = outcome.unwrap_or_else(|panic| {
             let message = format!("the job panicked: {panic}");
@@ -111,10 +111,10 @@ impl Worker {
             Err(ReadingError::Engine(error @ EngineError::Exhausted { .. })) => {
                 tracing::error!(job.id = %job.id(), %error, "the engine is exhausted");
                 self.exhausted.cancel();
-                self.put_back(job).await;
+                self.put_back(job, begun).await;
             }
             Err(ReadingError::Engine(error @ EngineError::MemoryInUse { .. })) if !job.alone => {
-                self.put_back_to_run_alone(job, &error).await;
+                self.put_back_to_run_alone(job, &error, begun).await;
             }
             Err(error) => self.renewing(lease, self.not_done(job, error, (begun, &prepared.files), drained)).await,
         }

@@ -134,6 +134,19 @@ async fn what_an_untrained_package_makes_goes_to_nobody_where_that_is_not_allowe
 }
 
 #[tokio::test]
+async fn a_job_names_the_package_that_ended_it_and_not_the_one_that_was_there_when_it_was_queued() {
+    let bench = Bench::new().await;
+    bench.complete(&["good"]).await;
+    let named = "SELECT model_version || ' ' || model_hash FROM job";
+    assert_eq!(bench.text(named).await, "1 00");
+    let worker = worker(&bench, 1);
+    let job = bench.claim().await.unwrap();
+    worker.work(job, &CancellationToken::new()).await;
+    let hash = worker.engine.manifest("good").unwrap().weights_sha256();
+    assert_eq!(bench.text(named).await, format!("1.0.0 {hash}"));
+}
+
+#[tokio::test]
 async fn an_instance_that_cannot_be_looked_up_keeps_no_other_from_being_decoded_early() {
     let bench = Bench::new().await;
     let last = bench.store.last_instance().await.unwrap();

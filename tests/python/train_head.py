@@ -129,7 +129,23 @@ def main() -> None:
         write(folder / "leaks.csv", [*rows[0], "split"], [[*row, ("train", "test", "validation")[at % 3]] for at, row in enumerate(rows[1:])])
         leaking = run(embeddings, folder / "leaks.csv", folder / "leaks", "--tensor", "cls")
         assert leaking.returncode != 0 and "a patient is in two parts" in leaking.stderr, leaking.stderr
+        check_spaces(embeddings, labels, folder)
     print("train_head.py: ok")
+
+
+def check_spaces(embeddings: Path, labels: Path, folder: Path) -> None:
+    """Embeddings of two spaces under one version train no head, and those of one of them do."""
+    from safetensors.numpy import load_file
+
+    for at, file in enumerate(sorted((embeddings / "some-vit").iterdir())):
+        save_file(load_file(file), file, metadata={"space_sha256": ("aa" if at else "bb") * 32})
+    mixed = run(embeddings, labels, folder / "mixed", "--tensor", "cls")
+    assert mixed.returncode != 0 and "--space" in mixed.stderr and "bb" * 32 + ": 1 series" in mixed.stderr, mixed.stderr
+    assert not (folder / "mixed" / "head.pt").exists()
+    done = run(embeddings, labels, folder / "one", "--tensor", "cls", "--space", "aaaa")
+    assert done.returncode == 0 and f"{PATIENTS * SERIES_EACH - 1} series with embeddings" in done.stdout, done.stderr
+    absent = run(embeddings, labels, folder / "absent", "--tensor", "cls", "--space", "cc")
+    assert absent.returncode != 0 and "no embeddings are of the space cc" in absent.stderr, absent.stderr
 
 
 if __name__ == "__main__":

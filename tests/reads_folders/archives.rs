@@ -42,6 +42,7 @@ fn every_bad_archive_ends_in_a_row_and_what_lies_beside_it_is_read() {
     desk.put("text.zip", b"this was renamed");
     desk.put("empty.bin", b"");
     desk.put("nested.zip", &zipped([("again/studies.ZIP".to_owned(), Bytes::from(whole.clone()))]));
+    desk.put("hidden.zip", &zipped([("again/STUDIES".to_owned(), Bytes::from(whole.clone()))]));
     let outside = [("../../../outside.dcm".to_owned(), inner.files()[0].clone())];
     desk.put("leads-out.zip", &zipped(outside));
     let mut damaged = whole;
@@ -62,6 +63,7 @@ fn every_bad_archive_ends_in_a_row_and_what_lies_beside_it_is_read() {
         ("encrypted.zip", "14 files cannot be read, the first is 0.dcm: it is encrypted"),
         ("text.zip", "invalid Zip archive"),
         ("nested.zip", "again/studies.ZIP: an archive inside an archive is not read: unpack it first"),
+        ("hidden.zip", "again/STUDIES: an archive inside an archive is not read: unpack it first"),
         ("leads-out.zip", "../../../outside.dcm: its name leads out of the archive"),
     ] {
         let row = run.place(place);

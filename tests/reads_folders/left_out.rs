@@ -30,6 +30,21 @@ fn the_share_of_missing_slices_stands_in_the_row_whether_the_series_is_read_or_r
 }
 
 #[test]
+fn a_folder_behind_a_link_is_not_followed_and_said_to_be_left_out() {
+    let desk = Desk::new();
+    let chest = Series::chest("beside a link");
+    desk.put_series("1", &chest);
+    desk.put_series("../elsewhere", &Series::chest("behind a link"));
+    std::os::unix::fs::symlink(desk.path("elsewhere"), desk.path("in/2")).unwrap();
+    let run = desk.read();
+    assert_eq!((run.code, run.rows.len()), (PARTLY, 2), "{}", run.said);
+    assert_eq!(run.row(&chest)["processing_status"], "Success");
+    let left_out = run.place("in");
+    let why = "2: a link to a folder is not followed: name the folder itself";
+    assert!(left_out["processing_status"] == "Failure" && left_out["error"].contains(why), "{left_out:?}");
+}
+
+#[test]
 fn packages_that_cannot_run_are_named_in_every_row_and_those_that_can_read() {
     let desk = Desk::new();
     let chest = Series::chest("three packages");

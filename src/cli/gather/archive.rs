@@ -103,12 +103,19 @@ pub(super) fn look_into<T>(path: &Path, argument: usize, look: &impl Look<T>, ga
             gathered.unreadable.push(fail(Some(name), "its name leads out of the archive".to_owned()));
             continue;
         }
-        if is_archive(b"", Path::new(&name)) {
+        let head = match head_of(&mut entry, Path::new(&name)) {
+            Ok(head) => head,
+            Err(error) => {
+                gathered.unreadable.push(fail(Some(name), error.to_string()));
+                continue;
+            }
+        };
+        if is_archive(&head, Path::new(&name)) {
             let why = "an archive inside an archive is not read: unpack it first";
             gathered.unreadable.push(fail(Some(name), why.to_owned()));
             continue;
         }
-        match look(&mut entry) {
+        match look(&mut head.as_slice().chain(entry)) {
             Ok(Some(found)) => {
                 let source = Source::ZipEntry { archive: path.to_owned(), index, name };
                 gathered.items.push(Item { source, argument, found });
@@ -117,6 +124,15 @@ pub(super) fn look_into<T>(path: &Path, argument: usize, look: &impl Look<T>, ga
             Err(why) => gathered.unreadable.push(fail(Some(name), why)),
         }
     }
+}
+
+/// The first bytes of an entry whose name does not say what it is: documents are archives too, by their first bytes.
+fn head_of(entry: &mut impl Read, name: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    if name.extension().is_none() {
+        entry.take(4).read_to_end(&mut head)?;
+    }
+    Ok(head)
 }
 
 /// An error of the archive in words.

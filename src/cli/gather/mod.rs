@@ -196,8 +196,11 @@ impl Walk {
             Ok(mut entries) => {
                 entries.sort_by_key(std::fs::DirEntry::file_name);
                 for entry in entries {
-                    // A link to a folder could lead back to where it lies.
-                    if !entry.file_type().is_ok_and(|kind| kind.is_symlink() && entry.path().is_dir()) {
+                    // It could lead back to where it lies.
+                    if entry.file_type().is_ok_and(|kind| kind.is_symlink() && entry.path().is_dir()) {
+                        let why = "a link to a folder is not followed: name the folder itself";
+                        self.unreadable.push(Unreadable::file(&entry.path(), why));
+                    } else {
                         self.path(argument, &entry.path(), false);
                     }
                 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod agree;
+mod claims;
 mod fault;
 mod generate;
 mod inference;
@@ -31,6 +32,7 @@ use crate::dicom::uid::SopClassUid;
 use crate::inference::prediction::AlgorithmIdentity;
 use crate::volume::facts::Orientation;
 
+pub(in crate::inference) use claims::{Claims, FileClaim};
 pub use fault::ManifestError;
 pub use generate::{Cache, Generate};
 pub use inference::{Blending, Inference, MemoryMb, Precision, Precisions, Window};

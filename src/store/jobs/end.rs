@@ -175,7 +175,7 @@ impl Store {
             .bind(job)
             .execute(&mut *connection)
             .await?;
-        mark_read(connection, row.try_get("series_key")?, row.try_get("revision")?, now).await?;
+        mark_read(connection, row.try_get("series_key")?, row.try_get("revision")?).await?;
         Ok(JobEnd::Failed)
     }
 

@@ -10,8 +10,8 @@ use super::super::instance::unsigned;
 use super::super::layout::Origin;
 use super::super::state::{DeliveryState, JobState, SeriesState};
 use super::{
-    AttemptStory, DeliveryStory, EmbeddingStory, JobStory, KeptAsideStory, ResultStory, RouteStory, SeriesStory,
-    SourceStory, StudyStory,
+    AttemptStory, CompletionStory, DeliveryStory, EmbeddingStory, JobStory, KeptAsideStory, ResultStory, RouteStory,
+    SeriesStory, SourceStory, StudyStory,
 };
 use crate::clock::Timestamp;
 
@@ -87,6 +87,13 @@ async fn complete_series_story(readers: &SqlitePool, series: &mut SeriesStory) -
         .fetch_all(readers)
         .await?,
         source_story,
+    )?;
+    series.completions = all(
+        sqlx::query("SELECT * FROM series_completion WHERE series_key = $1 ORDER BY revision")
+            .bind(series.key)
+            .fetch_all(readers)
+            .await?,
+        completion_story,
     )?;
     series.routes = all(
         sqlx::query("SELECT * FROM route_decision WHERE series_key = $1 ORDER BY revision, route")
@@ -164,6 +171,7 @@ fn series_story(row: &SqliteRow) -> Result<SeriesStory, StoreError> {
         completed_at: maybe_at(row, "completed_at")?,
         read_at: maybe_at(row, "read_at")?,
         sources: Vec::new(),
+        completions: Vec::new(),
         routes: Vec::new(),
         jobs: Vec::new(),
         embeddings: Vec::new(),
@@ -180,6 +188,14 @@ fn source_story(row: &SqliteRow) -> Result<SourceStory, StoreError> {
         last_received_at: at(row, "last_received_at")?,
         released_at: maybe_at(row, "released_at")?,
         ended_at: maybe_at(row, "ended_at")?,
+    })
+}
+
+fn completion_story(row: &SqliteRow) -> Result<CompletionStory, StoreError> {
+    Ok(CompletionStory {
+        revision: row.try_get("revision")?,
+        signal: row.try_get("signal")?,
+        completed_at: at(row, "completed_at")?,
     })
 }
 
@@ -207,6 +223,7 @@ fn job_story(row: &SqliteRow) -> Result<JobStory, StoreError> {
         destinations: destinations.split('\\').filter(|title| !title.is_empty()).map(str::to_owned).collect(),
         untrained: row.try_get("untrained")?,
         created_at: at(row, "created_at")?,
+        not_before: at(row, "not_before")?,
         ended_at: maybe_at(row, "ended_at")?,
         attempts: Vec::new(),
         results: Vec::new(),
@@ -243,6 +260,8 @@ fn delivery_story(row: &SqliteRow) -> Result<DeliveryStory, StoreError> {
         last_attempt_at: maybe_at(row, "last_attempt_at")?,
         last_status: row.try_get::<Option<i64>, _>("last_status")?.and_then(|s| u16::try_from(s).ok()),
         last_comment: row.try_get("last_comment")?,
+        answered_at: maybe_at(row, "answered_at")?,
+        no_answer: row.try_get("no_answer")?,
         delivered_at: maybe_at(row, "delivered_at")?,
     })
 }

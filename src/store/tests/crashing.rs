@@ -94,10 +94,10 @@ async fn no_node_runs_on_files_that_no_index_knows_of() {
         assert!(matches!(refused, Err(StoreError::IndexLost(_))), "{refused:?}");
     }
     // Begun, and cut off before the first file.
-    drop(Store::open_for_reindex(path, clock.clone()).await.unwrap());
+    drop(Store::open_for_reindex(path, options.clone(), clock.clone()).await.unwrap());
     let refused = Store::open(path, options.clone(), clock.clone()).await;
     assert!(matches!(refused, Err(StoreError::IndexLost(_))), "{refused:?}");
-    let store = Store::open_for_reindex(path, clock.clone()).await.unwrap();
+    let store = Store::open_for_reindex(path, options.clone(), clock.clone()).await.unwrap();
     store.reindex(false, |_, _| {}).await.unwrap();
     store.close().await.unwrap();
     drop(store);

@@ -74,7 +74,7 @@ async fn a_destination_whose_rows_cannot_be_read_is_given_up_and_holds_up_no_oth
         bench.store.spoil(spoilt).await;
         assert_eq!(waiting(&bench).await, ["PACS"], "{spoilt}");
         assert_eq!(bench.number("SELECT count(*) FROM delivery WHERE state = 'dead'").await, 2, "{spoilt}");
-        let comment = bench.text("SELECT DISTINCT last_comment FROM delivery WHERE state = 'dead'").await;
+        let comment = bench.text("SELECT DISTINCT no_answer FROM delivery WHERE state = 'dead'").await;
         assert!(comment.contains("the index is damaged"), "{comment}");
     }
 }

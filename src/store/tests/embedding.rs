@@ -156,7 +156,7 @@ async fn rebuilding_the_index_finds_embeddings_and_drops_rows_whose_file_is_gone
     for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
         let _ = std::fs::remove_file(folder.path().join(name));
     }
-    let store = Store::open_for_reindex(folder.path(), clock.clone()).await.unwrap();
+    let store = Store::open_for_reindex(folder.path(), StoreOptions::default(), clock.clone()).await.unwrap();
     let bench = Bench { folder, clock, store };
     // Embeddings of another study, in the wrong place, and no embeddings at all.
     let (other, wrong) = (bench.folder.path().join("embeddings/1.2.9/1.2.9.1"), bench.folder.path().join(PATH));

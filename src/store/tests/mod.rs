@@ -17,6 +17,8 @@ mod crashing;
 
 mod damage;
 
+mod delivering;
+
 mod embedding;
 
 mod ending;
@@ -30,6 +32,8 @@ mod reindexing;
 mod rereading;
 
 mod working;
+
+pub(crate) use working::result;
 
 /// 2026-01-01 00:00:00 UTC.
 const START: Timestamp = Timestamp(1_767_225_600_000);

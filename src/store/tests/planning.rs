@@ -4,12 +4,13 @@ use super::*;
 use crate::store::{jobs, outbox, series};
 
 /// What is asked at every turn of a loop, or under the lock of the writer.
-const HOT: [&str; 9] = [
+const HOT: [&str; 10] = [
     jobs::claim::CLAIM,
     jobs::claim::RUNNING,
     jobs::end::SUPERSEDE,
     outbox::CLAIM,
     outbox::WAITING,
+    outbox::GIVE_UP_WAITING,
     outbox::RESET,
     outbox::RESEND_DEAD,
     outbox::RESEND_STUDY,

@@ -86,7 +86,7 @@ async fn attributes_that_were_wrong_in_the_index_are_read_again() {
 }
 
 async fn reopened(folder: TempDir, clock: Clock) -> Bench {
-    let store = Store::open_for_reindex(folder.path(), clock.clone()).await.unwrap();
+    let store = Store::open_for_reindex(folder.path(), StoreOptions::default(), clock.clone()).await.unwrap();
     Bench { folder, clock, store }
 }
 
@@ -150,4 +150,24 @@ async fn what_was_deleted_is_not_found_and_not_counted_though_its_story_stays() 
     let counted = "SELECT group_concat(number_of_series || ' ' || number_of_instances || ' ' || modalities, ', ') \
         FROM (SELECT * FROM study ORDER BY study_instance_uid)";
     assert_eq!(bench.text(counted).await, "2 3 CT, 1 1 CT");
+}
+
+#[tokio::test]
+async fn a_job_that_a_dead_process_held_is_taken_back_by_the_options_that_are_given() {
+    for (job_attempts, state) in [(1, "failed"), (2, "queued")] {
+        let bench = Bench::new().await;
+        bench.complete(&["lung"]).await;
+        bench.claim().await.unwrap();
+        let Bench { folder, clock, store } = bench;
+        drop(store);
+        let options = StoreOptions { reserve_bytes: 0, job_attempts, ..StoreOptions::default() };
+        let store = loop {
+            match Store::open_for_reindex(folder.path(), options.clone(), clock.clone()).await {
+                Err(StoreError::InUse(_)) => tokio::task::yield_now().await,
+                other => break other.unwrap(),
+            }
+        };
+        let bench = Bench { folder, clock, store };
+        assert_eq!(bench.text("SELECT state FROM job").await, state);
+    }
 }

@@ -17,7 +17,7 @@ pub(super) fn new_job(model: &str) -> NewJob {
     }
 }
 
-fn refused_route() -> RouteDecision {
+pub(super) fn refused_route() -> RouteDecision {
     RouteDecision {
         route: 1,
         model_name: "cxr".to_owned(),
@@ -27,7 +27,7 @@ fn refused_route() -> RouteDecision {
 }
 
 /// A result as the encoder makes it: a Part 10 file.
-pub(super) fn result(number: u32) -> NewResult {
+pub(crate) fn result(number: u32) -> NewResult {
     let mut sample = Sample::ct(1, 900, number);
     sample.data_set.put_text(tags::MODALITY, VR::CS, "SEG");
     let announced = sample.announced();
@@ -266,7 +266,7 @@ async fn a_delivery_whose_instance_cannot_be_named_is_dead_and_holds_up_no_other
     let (now, pacs) = (bench.clock.now(), title("PACS"));
     let unreadable = bench.store.claim_delivery(&pacs, now).await;
     assert!(matches!(unreadable, Err(StoreError::UnreadableDelivery { .. })), "{unreadable:?}");
-    let comment = bench.text("SELECT last_comment FROM delivery WHERE destination = 'PACS' AND state = 'dead'").await;
+    let comment = bench.text("SELECT no_answer FROM delivery WHERE destination = 'PACS' AND state = 'dead'").await;
     assert!(comment.contains("no uid"), "{comment}");
     assert!(bench.store.claim_delivery(&pacs, now).await.unwrap().is_some());
     assert!(bench.store.claim_delivery(&pacs, now).await.unwrap().is_none());

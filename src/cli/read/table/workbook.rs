@@ -8,8 +8,8 @@ use super::{Cell, Sheet};
 
 /// Rows that a sheet holds, its heading included.
 const MOST_ROWS: u32 = 1_048_576;
-/// Characters that a cell holds are 32,767.
-const MOST_CHARACTERS: usize = 32_000;
+/// A cell holds 32,767 UTF-16 units.
+const MOST_UNITS: usize = 32_000;
 
 /// A workbook that is being written.
 pub(in crate::cli::read) struct Workbook {
@@ -116,10 +116,15 @@ fn write(sheet: &mut Worksheet, row: u32, column: u16, cell: &Cell) -> Result<()
 }
 
 fn cut(text: &str) -> String {
-    if text.chars().count() <= MOST_CHARACTERS {
-        return text.to_owned();
+    let mut units = 0;
+    let too_much = text.char_indices().find(|(_, c)| {
+        units += c.len_utf16();
+        units > MOST_UNITS
+    });
+    match too_much {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
     }
-    text.chars().take(MOST_CHARACTERS).chain(['…']).collect()
 }
 
 fn width(name: &str) -> f64 {
@@ -132,4 +137,18 @@ fn width(name: &str) -> f64 {
 fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     path.with_file_name(format!(".{name}.part"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_by_the_units_that_a_cell_counts() {
+        let whole = "a".repeat(MOST_UNITS);
+        assert_eq!(cut(&whole), whole);
+        let cut = cut(&"😀".repeat(20_000));
+        assert_eq!(cut.encode_utf16().count(), MOST_UNITS + 1);
+        assert!(cut.ends_with("😀…"));
+    }
 }
