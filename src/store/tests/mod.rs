@@ -29,6 +29,8 @@ mod reindexing;
 
 mod rereading;
 
+mod studies;
+
 mod working;
 
 /// 2026-01-01 00:00:00 UTC.
