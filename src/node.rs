@@ -11,8 +11,8 @@ use crate::association::Timers;
 use crate::association::requestor::PeerAddress;
 use crate::clock::Clock;
 use crate::completeness::Watch;
-use crate::completeness::routing::Routing;
-use crate::config::NodeConfig;
+use crate::completeness::routing::{Routing, orders};
+use crate::config::{NodeConfig, Route};
 use crate::dicom::ae::AeTitle;
 use crate::inference::engine::{Engine, end_without_waiting, limit_memory};
 use crate::inference::manifest::Manifest;
@@ -176,13 +176,23 @@ async fn start_engine(
     let missing: Vec<&str> =
         config.routes.iter().map(|route| route.model.as_str()).filter(|name| !served.contains(name)).collect();
     if missing.is_empty() {
-        return Ok(engine);
+        return in_order(config, &engine).map(|()| engine).map_err(StartError::Models);
     }
     let mut lines = vec![format!("routes name models that are not served: {}", missing.join(", "))];
     lines.extend(not_installed.iter().map(ToString::to_string));
     lines.extend(faults.iter().map(ToString::to_string));
     lines.extend(engine.refused().map(|(_, reason)| reason.to_string()));
     Err(StartError::Models(lines.join("\n")))
+}
+
+/// Routes that read one series of a study name models that prefer some to others.
+fn in_order(config: &NodeConfig, engine: &Engine) -> Result<(), String> {
+    let wrong = |route: &Route| {
+        let model = engine.manifest(&route.model)?;
+        orders(route, model).err().map(|message| format!("{}.series: {message}", route.key))
+    };
+    let wrong: Vec<String> = config.routes.iter().filter_map(wrong).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
 fn worker(

@@ -177,6 +177,23 @@ async fn a_configuration_that_is_no_toml_is_said_whole_and_the_device_all_the_sa
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_reads_one_series_needs_a_model_that_prefers_some() {
+    let receiver = Receiver::start();
+    let site = Site::measuring_for(&receiver)
+        .with_tiny_model("cxr-vit")
+        .with_route(QUICK, &["PACS"], "series = \"preferred\"")
+        .with_route("cxr-vit-tiny", &["PACS"], "series = \"preferred\"");
+    let (code, said) = check(&site).await;
+    assert_eq!(code, FAILED, "{said}");
+    let wrong = "route[2].series: «preferred» needs accepts.prefer in the manifest of cxr-vit-tiny";
+    assert!(said.contains(wrong) && said.contains("1 error"), "{said}");
+    let started = run(&["run", "--config", site.configuration().to_str().unwrap()]).await;
+    assert_eq!(started.status.code(), Some(FAILED));
+    let said = text(&started);
+    assert!(said.contains("the node cannot start") && said.contains(wrong), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn echo_ends_with_a_code_that_says_how_it_went() {
     let (receiver, down) = (Receiver::start(), Receiver::closed());
     let echo = async |to: &str| run(&["echo", "--to", to]).await.status.code().unwrap();

@@ -19,6 +19,7 @@ mod associations;
 mod bounds_memory;
 mod character_sets;
 mod checks;
+mod chooses_series;
 mod compares_devices;
 mod completes_series;
 mod decodes_early;

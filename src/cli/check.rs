@@ -5,6 +5,7 @@ use std::fmt::Display;
 use super::{Caller, WithConfig, echo, exit, print};
 use crate::association::Timers;
 use crate::association::requestor::PeerAddress;
+use crate::completeness::routing::orders;
 use crate::config::{Inspected, Peer};
 use crate::dicom::status::Status;
 use crate::inference::device::DeviceChoice;
@@ -109,13 +110,21 @@ fn served(engine: &Engine, errors: &mut Errors) -> Vec<Manifest> {
     served
 }
 
-/// Models that routes name must be there; those that are to score each slice must be able to as well.
+/// Models that routes name must be there, and prefer some series to others where one is to be chosen; those that are to
+/// score each slice must be able to as well.
 fn check_names(configuration: &Inspected, usable: &[Manifest], errors: &mut Errors) {
     let model = |name: &str| usable.iter().find(|model| model.name == name);
     for route in &configuration.config.routes {
-        if model(&route.model).is_none() {
-            let message = format!("there is no usable model «{}»", route.model);
-            errors.say(configuration.error(&format!("{}.model", route.key), message));
+        match model(&route.model) {
+            None => {
+                let message = format!("there is no usable model «{}»", route.model);
+                errors.say(configuration.error(&format!("{}.model", route.key), message));
+            }
+            Some(model) => {
+                if let Err(message) = orders(route, model) {
+                    errors.say(configuration.error(&format!("{}.series", route.key), message));
+                }
+            }
         }
     }
     for name in &configuration.config.jobs.per_slice {

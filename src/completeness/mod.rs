@@ -1,12 +1,19 @@
 //! Which series are complete, and which models read them: the loop that makes the second hand-over.
 //!
-//! The rule ([`rule`]) and the routes ([`routing`]) are functions of values; here the store is asked and told.
+//! The rule ([`rule`]), the routes ([`routing`]), and what other series of the study have to do with it ([`required`],
+//! [`preferred`]) are functions of values; here the store is asked and told.
 
 pub mod count;
 
 pub mod routing;
 
 pub mod rule;
+
+pub mod required;
+
+pub mod preferred;
+
+mod company;
 
 use std::time::Duration;
 
@@ -18,7 +25,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Destination;
 use crate::dicom::ae::AeTitle;
 use crate::store::{Completed, Completion, ReceivingSeries, Store, StoreError};
-use crate::volume::{InstanceSource, Series, SeriesKind};
+use company::{Awaits, Company, awaits};
 use count::Counts;
 use routing::Routing;
 use rule::{DecisionForAll, Reception, decide_for_all};
@@ -76,29 +83,54 @@ impl Watch {
             }
         };
         counts.keep_only(&receiving);
-        let mut sleep = LONGEST_SLEEP;
+        let now = self.clock.now();
+        let mut look_at = now.plus(LONGEST_SLEEP);
+        let mut signalled = Vec::new();
         for series in &receiving {
-            let now = self.clock.now();
             match decide_for_all(&reception(series, counts), &self.routing.rules(series), now) {
-                DecisionForAll::Complete(signals) => {
-                    if let Err(error) = self.complete(series, &signals).await {
-                        tracing::error!(series.uid = %series.series_instance_uid, %error, "the series could not be completed");
-                        sleep = sleep.min(AFTER_ERROR);
-                    }
-                }
-                DecisionForAll::Wait(at) => sleep = sleep.min(until(at, now)),
+                DecisionForAll::Complete(signals) => signalled.push((series, signals)),
+                DecisionForAll::Wait(at) => look_at = look_at.min(at),
                 // The answer wakes the loop.
                 DecisionForAll::AskCount => counts.ask(series.key, now, || self.question(series)),
             }
         }
-        sleep.max(BREATH)
+        let mut company = Company::of(signalled.iter().map(|(series, _)| *series));
+        for (series, signals) in signalled {
+            match self.complete(series, signals, &mut company, now).await {
+                Ok(at) => look_at = at.map_or(look_at, |at| look_at.min(at)),
+                Err(error) => {
+                    tracing::error!(series.uid = %series.series_instance_uid, %error, "the series could not be completed");
+                    look_at = look_at.min(self.clock.now().plus(AFTER_ERROR));
+                }
+            }
+        }
+        until(look_at, self.clock.now()).max(BREATH)
     }
 
-    async fn complete(&self, series: &ReceivingSeries, signal: &str) -> Result<(), StoreError> {
-        let kind = self.kind(series).await?;
-        let (decisions, jobs) = self.routing.decide(series, kind.as_ref());
-        let completion =
-            Completion { series: series.key, revision: series.revision, signal, decisions: &decisions, jobs: &jobs };
+    /// Takes a series whose own signal has fired as complete, unless it waits for others of its study: until something comes,
+    /// or until the time that is given.
+    async fn complete(
+        &self,
+        series: &ReceivingSeries,
+        signal: String,
+        company: &mut Company,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let study = company.study(&self.store, &self.routing, series).await?;
+        let signal = match awaits(&self.routing, series, &study, now) {
+            Awaits::Others(until) => return Ok(until),
+            Awaits::Nothing(words) => [vec![signal], words].concat().join(", "),
+        };
+        let choices = company.choices(&self.store, &self.routing, series, &study).await?;
+        let headers = company.headers(&self.store, &self.routing, series).await?;
+        let (decisions, jobs) = self.routing.decide(series, headers.kind.as_ref(), &choices);
+        let completion = Completion {
+            series: series.key,
+            revision: series.revision,
+            signal: &signal,
+            decisions: &decisions,
+            jobs: &jobs,
+        };
         let now = self.clock.now();
         match self.store.complete_series(&completion, now).await? {
             Completed::Complete(queued) => tracing::info!(
@@ -115,23 +147,7 @@ impl Watch {
             // Another instance came in between: the next look decides anew.
             Completed::NotThisRevision => {}
         }
-        Ok(())
-    }
-
-    /// What kind of series it is, by the headers of its images; `None` where it cannot be read, which its jobs will state.
-    async fn kind(&self, series: &ReceivingSeries) -> Result<Option<SeriesKind>, StoreError> {
-        if !self.routing.routes.iter().any(|route| routing::matches(route, series).is_ok()) {
-            return Ok(None);
-        }
-        let instances = match self.store.series_instances(series.key, series.revision).await {
-            Ok(instances) => instances,
-            // The next look would find the same.
-            Err(error) if error.is_damage() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let sources: Vec<InstanceSource> = instances.iter().map(|i| InstanceSource::from(i.path())).collect();
-        let kind = tokio::task::spawn_blocking(move || Series::read(sources).map(|series| series.kind()).ok());
-        Ok(kind.await.unwrap_or_default())
+        Ok(None)
     }
 
     /// Asks a peer for the number of instances. 0 where it does not know or cannot be asked: the quiet time then decides.
@@ -176,54 +192,4 @@ fn until(time: Timestamp, now: Timestamp) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Completeness, Late, Route};
-    use crate::inference::manifest::Manifest;
-    use crate::store::tests::{Bench, Sample};
-
-    #[tokio::test]
-    async fn a_series_of_which_a_slice_cannot_be_looked_up_is_complete_and_its_job_says_why() {
-        let bench = Bench::new().await;
-        bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
-        bench.store.spoil("UPDATE instance SET sop_class_uid = 'no uid'").await;
-        let model = Manifest::parse(include_str!("../inference/manifest/example.toml")).unwrap();
-        let any = Vec::new;
-        let route = Route {
-            model: model.name.clone(),
-            send_to: vec![Destination::Sender],
-            modality: any(),
-            calling_ae: any(),
-            series_description: any(),
-            quiet: None,
-            on_release: None,
-            late: None,
-            key: "route[0]".into(),
-        };
-        let watch = Watch {
-            store: bench.store.clone(),
-            clock: bench.clock.clone(),
-            routing: Routing {
-                routes: vec![route],
-                peers: Vec::new(),
-                models: vec![model],
-                completeness: Completeness {
-                    quiet: Duration::ZERO,
-                    quiet_by_modality: Vec::new(),
-                    quiet_by_calling_ae: Vec::new(),
-                    on_release: false,
-                    ask_count: None,
-                    count_patience: Duration::ZERO,
-                    late: Late::Rerun,
-                },
-                allow_untrained: true,
-            },
-            own: AeTitle::parse("OVERREAD").unwrap(),
-            peers: Vec::new(),
-            timers: Timers::default(),
-        };
-        watch.sweep(&mut Counts::default()).await;
-        assert_eq!(bench.number("SELECT count(*) FROM job").await, 1);
-        assert_eq!(bench.text("SELECT state FROM series").await, "complete");
-    }
-}
+mod tests;

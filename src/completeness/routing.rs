@@ -1,9 +1,12 @@
 //! Which models read a complete series, and who gets the results: a function of values.
 
-use crate::config::{Completeness, Destination, Late, Route};
+use std::collections::BTreeMap;
+
+use super::preferred::Choice;
+use crate::config::{Completeness, Destination, Late, Route, SeriesChoice};
 use crate::dicom::ae::AeTitle;
 use crate::inference::manifest::Manifest;
-use crate::store::{NewJob, ReceivingSeries, RouteDecision};
+use crate::store::{NewJob, ReceivingSeries, RouteDecision, SeriesState, StudySeries};
 use crate::volume::SeriesKind;
 
 /// What the routes are decided by.
@@ -27,9 +30,15 @@ impl Routing {
     /// A series of a kind that the model does not read is not even a candidate: no job, no report. Everything else that
     /// speaks against a series is a result, which the report states.
     ///
-    /// `kind` is `None` where the series could not be read; its jobs then say why.
+    /// `kind` is `None` where the series could not be read; its jobs then say why. `choices`: what speaks for and against the
+    /// series by others of its study, by index of the route.
     #[must_use]
-    pub fn decide(&self, series: &ReceivingSeries, kind: Option<&SeriesKind>) -> (Vec<RouteDecision>, Vec<NewJob>) {
+    pub fn decide(
+        &self,
+        series: &ReceivingSeries,
+        kind: Option<&SeriesKind>,
+        choices: &BTreeMap<usize, Choice>,
+    ) -> (Vec<RouteDecision>, Vec<NewJob>) {
         let mut decisions = Vec::new();
         let mut jobs: Vec<NewJob> = Vec::new();
         for (index, route) in self.routes.iter().enumerate() {
@@ -40,10 +49,16 @@ impl Routing {
                 matched,
                 reason,
             };
-            match self.candidate(route, series, kind) {
+            let chosen = |model| match choices.get(&index) {
+                Some(Err(reason)) => Err(reason.clone()),
+                Some(Ok(preferred)) => Ok((model, preferred.clone())),
+                None => Ok((model, None)),
+            };
+            match self.candidate(route, series, kind).and_then(chosen) {
                 Err(reason) => decisions.push(decision(false, reason)),
-                Ok(model) => {
-                    let (destinations, reason) = self.destinations(route, series, model);
+                Ok((model, preferred)) => {
+                    let fits = preferred.unwrap_or_else(|| "the series fits".to_owned());
+                    let (destinations, reason) = self.destinations(route, series, model, fits);
                     decisions.push(decision(true, reason.clone()));
                     match jobs.iter_mut().find(|job| job.model_name == model.name) {
                         Some(job) => {
@@ -69,11 +84,62 @@ impl Routing {
     /// When a series is complete, by each route that it may take; by `[completeness]` where it takes none.
     #[must_use]
     pub fn rules(&self, series: &ReceivingSeries) -> Vec<Completeness> {
-        let may_take = |route: &&Route| matches(route, series).is_ok() && self.reads_modality(route, series).is_ok();
-        let taken = self.routes.iter().filter(may_take);
+        let taken = self.routes.iter().filter(|route| self.may_take(route, series));
         let mut rules: Vec<Completeness> = taken.map(|route| self.completeness.of_route(route)).collect();
         rules.dedup();
         if rules.is_empty() { vec![self.completeness.clone()] } else { rules }
+    }
+
+    /// Whether a series may take a route, by what the index says of it.
+    pub(super) fn may_take(&self, route: &Route, series: &ReceivingSeries) -> bool {
+        matches(route, series).is_ok() && self.reads_modality(route, series).is_ok()
+    }
+
+    /// Whether a route that `series` takes asks for other series of its study.
+    pub(super) fn looks_beside(&self, series: &ReceivingSeries) -> bool {
+        self.routes.iter().any(|route| {
+            let requires = !route.required_series.is_empty() && self.may_take(route, series);
+            requires || self.chooser(route, series).is_some()
+        })
+    }
+
+    /// The model of a route that reads one series of a study, where `series` may be that one.
+    pub(super) fn chooser(&self, route: &Route, series: &ReceivingSeries) -> Option<&Manifest> {
+        if route.series == SeriesChoice::Every || matches(route, series).is_err() {
+            return None;
+        }
+        self.model(&route.model).filter(|model| model.accepts.modality.contains(&series.modality))
+    }
+
+    /// Whether another series of the study may be the one that is read by a route: it takes the route, and is still decided
+    /// on, or the model has read it. One that was passed over before is not decided on again.
+    pub(super) fn may_choose(&self, route: &Route, series: &ReceivingSeries, other: &StudySeries) -> bool {
+        let is_open = other.state == SeriesState::Receiving
+            && (other.series.completed_revision.is_none() || self.late(route) == Late::Rerun);
+        other.series.key != series.key
+            && self.chooser(route, &other.series).is_some()
+            && (is_open || other.models.contains(&route.model))
+    }
+
+    /// The models, each with its gate where that is served, of routes that read one series of a study, where `series` may be
+    /// that one.
+    pub(super) fn judges(&self, series: &ReceivingSeries) -> Vec<(Manifest, Option<Manifest>)> {
+        let mut judges: Vec<(Manifest, Option<Manifest>)> = Vec::new();
+        for model in self.routes.iter().filter_map(|route| self.chooser(route, series)) {
+            if judges.iter().all(|(other, _)| other.name != model.name) {
+                let gate = model.accepts.gate.as_deref().and_then(|gate| self.model(gate));
+                judges.push((model.clone(), gate.cloned()));
+            }
+        }
+        judges
+    }
+
+    fn model(&self, name: &str) -> Option<&Manifest> {
+        self.models.iter().find(|model| model.name == name)
+    }
+
+    fn late(&self, route: &Route) -> Late {
+        route.late.unwrap_or(self.completeness.late)
     }
 
     fn candidate(
@@ -83,14 +149,14 @@ impl Routing {
         kind: Option<&SeriesKind>,
     ) -> Result<&Manifest, String> {
         if series.completed_revision.is_some() {
-            match route.late.unwrap_or(self.completeness.late) {
+            match self.late(route) {
                 Late::Rerun => {}
                 Late::Ignore => return Err("instances came late, and late is ignore".into()),
                 Late::Hold => return Err("instances came late, and late is hold: overread reread has it read".into()),
             }
         }
         matches(route, series)?;
-        let model = self.models.iter().find(|model| model.name == route.model);
+        let model = self.model(&route.model);
         let model = model.ok_or_else(|| format!("model {} is not served: see overread check", route.model))?;
         match kind {
             Some(kind) => model.accepts_kind(kind).map_err(|refusal| refusal.reason)?,
@@ -102,7 +168,7 @@ impl Routing {
     /// Whether the model of a route reads the modality that the index has of a series; no modality, and a model that is not
     /// served, speak against nothing.
     fn reads_modality(&self, route: &Route, series: &ReceivingSeries) -> Result<(), String> {
-        let (modality, model) = (&series.modality, self.models.iter().find(|model| model.name == route.model));
+        let (modality, model) = (&series.modality, self.model(&route.model));
         match model.map(|model| &model.accepts.modality) {
             Some(read) if !modality.is_empty() && !read.contains(modality) => {
                 Err(format!("The series is {modality}, the model reads {}.", read.join(" or ")))
@@ -111,11 +177,17 @@ impl Routing {
         }
     }
 
-    fn destinations(&self, route: &Route, series: &ReceivingSeries, model: &Manifest) -> (Vec<AeTitle>, String) {
+    /// Who gets the results, and why the series is read, which begins with `fits`.
+    fn destinations(
+        &self,
+        route: &Route,
+        series: &ReceivingSeries,
+        model: &Manifest,
+        fits: String,
+    ) -> (Vec<AeTitle>, String) {
         if model.identity().untrained && !self.allow_untrained {
-            let reason =
-                "the series fits; nothing is sent: the model is untrained, and results.allow_untrained is false";
-            return (Vec::new(), reason.into());
+            let reason = "nothing is sent: the model is untrained, and results.allow_untrained is false";
+            return (Vec::new(), format!("{fits}; {reason}"));
         }
         let mut titles: Vec<AeTitle> = Vec::new();
         let mut unknown = Vec::new();
@@ -131,12 +203,23 @@ impl Routing {
                 None => unknown.push("the sender, who is not known".into()),
             }
         }
-        let mut reason = String::from("the series fits");
+        let mut reason = fits;
         if !unknown.is_empty() {
             reason = format!("{reason}; nothing is sent to {}: no [[peer]] has this title", unknown.join(", "));
         }
         (titles, reason)
     }
+}
+
+/// Whether a route that reads one series of a study is given an order by its model.
+///
+/// # Errors
+/// What the model's manifest lacks.
+pub fn orders(route: &Route, model: &Manifest) -> Result<(), String> {
+    if route.series == SeriesChoice::Every || model.order_of_series().is_some() {
+        return Ok(());
+    }
+    Err(format!("«preferred» needs accepts.prefer in the manifest of {}: no order suits all radiographs", model.name))
 }
 
 /// Whether a series fulfils a route's conditions; if not, which it fails.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::clock::Zone;
 use crate::dicom::ae::AeTitle;
-pub use peers::{Destination, May, Peer, Route, wildcard_matches};
+pub use peers::{Destination, May, Peer, Route, SeriesChoice};
 use section::{Errors, Section};
 pub use tree::ConfigError;
 use tree::{Tree, variables};

@@ -6,6 +6,10 @@ use std::time::Duration;
 use super::Late;
 use super::section::Section;
 use crate::dicom::ae::{AeTitle, AeTitleError};
+use crate::dicom::wildcard::wildcard_matches;
+
+/// How long a required series is waited for where its route does not say.
+const REQUIRED_PATIENCE_SECONDS: u64 = 1800;
 
 /// Another Application Entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +71,29 @@ impl Destination {
     }
 }
 
+/// How many of the series of a study that take a route are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeriesChoice {
+    /// Each of them.
+    Every,
+    /// The one that the model reads best, by the order that its manifest has.
+    Preferred,
+}
+
+impl SeriesChoice {
+    /// As written in the configuration.
+    ///
+    /// # Errors
+    /// The words that are known.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "every" => Ok(Self::Every),
+            "preferred" => Ok(Self::Preferred),
+            other => Err(format!("should be every or preferred, is «{other}»")),
+        }
+    }
+}
+
 /// Which series a model reads, and where its results go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -86,6 +113,12 @@ pub struct Route {
     pub on_release: Option<bool>,
     /// What a late instance does, likewise.
     pub late: Option<Late>,
+    /// Descriptions of series that the study must hold before a series is read, with wildcards; empty: none.
+    pub required_series: Vec<String>,
+    /// How long after the last instance of a series these are waited for.
+    pub required_patience: Duration,
+    /// Which of the study's series that fulfil the conditions are read.
+    pub series: SeriesChoice,
     /// Its key in the configuration, `route[0]`, by which its place there is found.
     pub key: String,
 }
@@ -108,31 +141,6 @@ impl Route {
         }
         Ok(())
     }
-}
-
-/// Whether `value` fits `pattern`, in which `*` stands for any text and `?` for one character; case does not matter.
-#[must_use]
-pub fn wildcard_matches(pattern: &str, value: &str) -> bool {
-    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
-    let value: Vec<char> = value.to_lowercase().chars().collect();
-    let (mut p, mut v) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while v < value.len() {
-        if p < pattern.len() && pattern[p] == '*' {
-            star = Some((p, v));
-            p += 1;
-        } else if p < pattern.len() && (pattern[p] == '?' || pattern[p] == value[v]) {
-            p += 1;
-            v += 1;
-        } else if let Some((star_p, star_v)) = star {
-            star = Some((star_p, star_v + 1));
-            p = star_p + 1;
-            v = star_v + 1;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|&c| c == '*')
 }
 
 /// What is read of all `[[peer]]`.
@@ -177,46 +185,57 @@ fn host_name(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn read_routes(root: &Section<'_>, peers: &[AeTitle]) -> Vec<Route> {
-    let mut routes = Vec::new();
-    for s in root.sections("route") {
-        let model = s.text("model", None);
-        let send_to: Vec<Destination> = s
-            .texts("send_to", &[])
-            .iter()
-            .filter_map(|text| Destination::parse(text).map_err(|e| s.wrong("send_to", e.to_string())).ok())
-            .collect();
-        if send_to.is_empty() {
-            s.wrong("send_to", "names no destination: AE titles of peers, or \"sender\"");
-        }
-        for destination in &send_to {
-            if let Destination::Peer(title) = destination
-                && !peers.contains(title)
-            {
-                s.wrong("send_to", format!("no [[peer]] has the AE title {title}"));
-            }
-        }
-        let modality = s.texts("modality", &[]);
-        let calling_ae = s.texts("calling_ae", &[]);
-        let series_description = s.texts("series_description", &[]);
-        let quiet = s.is_given("quiet_seconds").then(|| s.whole("quiet_seconds", None, 0, 86_400)).flatten();
-        let on_release = s.is_given("on_release").then(|| s.flag("on_release", false));
-        let late = s.is_given("late").then(|| s.parsed("late", None, Late::parse)).flatten();
-        s.note_unknown();
-        if let Some(model) = model {
-            let key = s.path().to_owned();
-            let quiet = quiet.map(Duration::from_secs);
-            routes.push(Route {
-                model,
-                send_to,
-                modality,
-                calling_ae,
-                series_description,
-                quiet,
-                on_release,
-                late,
-                key,
-            });
+    root.sections("route").iter().filter_map(|s| read_route(s, peers)).collect()
+}
+
+/// Nothing where it names no model.
+fn read_route(s: &Section<'_>, peers: &[AeTitle]) -> Option<Route> {
+    let model = s.text("model", None);
+    let send_to = read_destinations(s, peers);
+    let modality = s.texts("modality", &[]);
+    let calling_ae = s.texts("calling_ae", &[]);
+    let series_description = s.texts("series_description", &[]);
+    let quiet = s.is_given("quiet_seconds").then(|| s.whole("quiet_seconds", None, 0, 86_400)).flatten();
+    let on_release = s.is_given("on_release").then(|| s.flag("on_release", false));
+    let late = s.is_given("late").then(|| s.parsed("late", None, Late::parse)).flatten();
+    let required_series = s.texts("required_series", &[]);
+    let required_patience = s.whole("required_patience_seconds", Some(REQUIRED_PATIENCE_SECONDS), 0, 86_400);
+    if s.is_given("required_patience_seconds") && !s.is_given("required_series") {
+        s.wrong("required_patience_seconds", "has no meaning without required_series");
+    }
+    let series = s.parsed("series", Some("every"), SeriesChoice::parse);
+    s.note_unknown();
+    Some(Route {
+        model: model?,
+        send_to,
+        modality,
+        calling_ae,
+        series_description,
+        quiet: quiet.map(Duration::from_secs),
+        on_release,
+        late,
+        required_series,
+        required_patience: Duration::from_secs(required_patience?),
+        series: series?,
+        key: s.path().to_owned(),
+    })
+}
+
+fn read_destinations(s: &Section<'_>, peers: &[AeTitle]) -> Vec<Destination> {
+    let send_to: Vec<Destination> = s
+        .texts("send_to", &[])
+        .iter()
+        .filter_map(|text| Destination::parse(text).map_err(|e| s.wrong("send_to", e.to_string())).ok())
+        .collect();
+    if send_to.is_empty() {
+        s.wrong("send_to", "names no destination: AE titles of peers, or \"sender\"");
+    }
+    for destination in &send_to {
+        if let Destination::Peer(title) = destination
+            && !peers.contains(title)
+        {
+            s.wrong("send_to", format!("no [[peer]] has the AE title {title}"));
         }
     }
-    routes
+    send_to
 }

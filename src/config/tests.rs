@@ -121,19 +121,14 @@ fn routes_say_which_condition_fails() {
         quiet: None,
         on_release: None,
         late: None,
+        required_series: vec![],
+        required_patience: Duration::ZERO,
+        series: SeriesChoice::Every,
         key: "route[0]".into(),
     };
     assert_eq!(route.matches("CT", "X", "Soft LUNG 1.0"), Ok(()));
     assert_eq!(route.matches("MR", "X", "lung").unwrap_err(), "modality «MR» is none of CT");
     assert!(route.matches("CT", "X", "abdomen").unwrap_err().starts_with("series_description «abdomen»"));
-}
-
-#[test]
-fn wildcards() {
-    assert!(wildcard_matches("*", ""));
-    assert!(wildcard_matches("a*b*c", "aXXbYYbZc"));
-    assert!(!wildcard_matches("a?c", "ac"));
-    assert!(!wildcard_matches("", "x"));
 }
 
 #[test]
@@ -176,4 +171,34 @@ fn a_route_has_signals_of_its_own_and_else_those_of_all() {
         "{errors:?}"
     );
     assert!(errors[1].starts_with("etc/overread.toml:8: route[0].late: should be ignore, rerun or hold"), "{errors:?}");
+}
+
+#[test]
+fn a_route_says_which_series_it_requires_and_whether_it_reads_every_one() {
+    let route =
+        "[[peer]]\nae_title = \"PACS\"\nhost = \"a\"\nport = 1\n[[route]]\nmodel = \"m\"\nsend_to = [\"PACS\"]\n";
+    let read = |more: &str| load(&format!("{route}{more}"), &[]).map(|config| config.routes[0].clone());
+    let silent = read("").unwrap();
+    assert_eq!((silent.required_series.len(), silent.required_patience), (0, Duration::from_secs(1800)));
+    assert_eq!(silent.series, SeriesChoice::Every);
+    let patient = read("required_series = [\"*scout*\", \"*dose*\"]\nrequired_patience_seconds = 60\n").unwrap();
+    assert_eq!(patient.required_series, ["*scout*", "*dose*"]);
+    assert_eq!(patient.required_patience, Duration::from_secs(60));
+    assert_eq!(read("series = \"preferred\"\n").unwrap().series, SeriesChoice::Preferred);
+    for (more, says) in [
+        ("series = \"best\"", "route[0].series: should be every or preferred, is «best»"),
+        ("required_series = [7]", "route[0].required_series: should be a list of texts"),
+        ("required_series = 7\nrequired_patience_seconds = 9", "route[0].required_series: should be a list of texts"),
+        (
+            "required_series = [\"a\"]\nrequired_patience_seconds = -1",
+            "route[0].required_patience_seconds: should be a whole number from 0 to 86400",
+        ),
+        (
+            "required_patience_seconds = 60",
+            "route[0].required_patience_seconds: has no meaning without required_series",
+        ),
+    ] {
+        let errors = read(more).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].contains(says), "{more}: {errors:?}");
+    }
 }

@@ -28,5 +28,7 @@ pub mod command;
 
 pub mod status;
 
+pub mod wildcard;
+
 pub use dicom_core::{Tag, VR};
 pub use dicom_dictionary_std::tags;

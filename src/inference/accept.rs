@@ -4,7 +4,7 @@ use super::body_part::BodyPart;
 use crate::dicom::uid::SopClassUid;
 use crate::inference::manifest::{Accepts, Manifest};
 use crate::volume::facts::StackFacts;
-use crate::volume::{SeriesFacts, SeriesKind};
+use crate::volume::{AssembleOptions, SeriesFacts, SeriesKind};
 
 /// Why a model does not read a series. This is a result and not a failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,16 @@ impl Manifest {
             Err(refusal) => refuse(refusal.code(), refusal.to_string())?,
         }
         Ok(remark)
+    }
+
+    /// By what a series becomes the facts and the volume that the model is asked about and run on.
+    #[must_use]
+    pub fn assemble_options(&self) -> AssembleOptions {
+        AssembleOptions {
+            min_slices: self.accepts.least_slices.max(1),
+            max_missing_share: self.accepts.largest_missing_share,
+            ..AssembleOptions::default()
+        }
     }
 
     /// Whether it is decided by the pixels too what the model reads: by its gate, or by itself.
@@ -105,7 +115,7 @@ fn grid(accepts: &Accepts, stack: &StackFacts) -> Result<(), NotAccepted> {
         let (found, wanted) = (stack.orientation.as_str(), wanted.as_str());
         return refuse("orientation", format!("The slices are {found}, the model reads {wanted} ones."));
     }
-    let present = (stack.slices as f64 * (1.0 - stack.missing_share)).round() as usize;
+    let present = stack.present();
     if present < accepts.least_slices {
         let least = accepts.least_slices;
         return refuse("too-few-slices", format!("The series has {present} slices, the model needs {least}."));

@@ -15,6 +15,8 @@ pub mod subject;
 
 pub mod accept;
 
+pub mod prefer;
+
 mod body_part;
 
 pub mod orientation;

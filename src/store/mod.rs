@@ -119,7 +119,7 @@ pub use outbox::{ClaimedDelivery, PeerAnswer, Resend, WaitingDestination};
 pub use record::{Reception, Recorded};
 pub use reindex::Reindexed;
 pub use reread::Reread;
-pub use series::{Completed, Completion, CompressedArrivals, NewJob, ReceivingSeries, RouteDecision};
+pub use series::{Completed, Completion, CompressedArrivals, NewJob, ReceivingSeries, RouteDecision, StudySeries};
 pub use state::{DeliveryState, JobState, SeriesState};
 pub use story::{
     AttemptStory, CompletionStory, DeliveryStory, EmbeddingStory, JobStory, KeptAsideStory, ResultStory, RouteStory,

@@ -1,6 +1,8 @@
-//! Series that are receiving, and the second hand-over: a series is complete, its jobs are queued.
+//! The instances of a series, and the second hand-over: a series is complete, its jobs are queued.
 
-use std::collections::{BTreeSet, HashMap};
+pub(super) mod known;
+
+use std::collections::BTreeSet;
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row};
@@ -9,45 +11,13 @@ use super::Store;
 use super::completion::mark_complete;
 use super::error::StoreError;
 use super::ids::{InstanceKey, JobId, SeriesKey};
-use super::instance::{COLUMNS, StoredInstance, TABLES, from_row, uid, unsigned};
+use super::instance::{COLUMNS, StoredInstance, TABLES, from_row};
 use super::jobs::{mark_read, supersede};
 use crate::clock::Timestamp;
 use crate::dicom::ae::AeTitle;
 use crate::dicom::transfer_syntax::NATIVE;
-use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 
-/// A series that is still receiving, as far as it is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceivingSeries {
-    /// Its number in the index.
-    pub key: SeriesKey,
-    /// Study Instance UID.
-    pub study_instance_uid: StudyInstanceUid,
-    /// Series Instance UID.
-    pub series_instance_uid: SeriesInstanceUid,
-    /// Modality (0008,0060), empty where unknown.
-    pub modality: String,
-    /// Series Description (0008,103E), empty where unknown.
-    pub description: String,
-    /// Body Part Examined (0018,0015), empty where unknown.
-    pub body_part: String,
-    /// How many instances have come, and so which revision this is.
-    pub revision: i64,
-    /// Number of Series Related Instances (0020,1209) where the sender announced it.
-    pub announced_instances: Option<u64>,
-    /// When the first instance came.
-    pub first_received_at: Timestamp,
-    /// When the last instance came.
-    pub last_received_at: Timestamp,
-    /// Who sent the last instance; nothing where the files were found on the disk.
-    pub sender: Option<AeTitle>,
-    /// Associations that sent instances of it and are still open.
-    pub open_associations: u64,
-    /// When the last of its associations to end was released; nothing where that one broke or is still open.
-    pub released_at: Option<Timestamp>,
-    /// The last revision that was taken as complete: there is one where instances come late.
-    pub completed_revision: Option<i64>,
-}
+pub use known::{ReceivingSeries, StudySeries};
 
 /// What a route said to a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,47 +82,7 @@ pub struct CompressedArrivals {
     pub last: Option<InstanceKey>,
 }
 
-/// All series that are receiving, with who sends them.
-pub(super) const RECEIVING: &str = "SELECT series.*, study.study_instance_uid, \
-     (SELECT count(*) FROM series_source JOIN association \
-        ON association.association_key = series_source.association_key \
-        WHERE series_source.series_key = series.series_key AND association.ended_at IS NULL) AS open_associations, \
-     (SELECT CASE WHEN max(association.released_at) = max(association.ended_at) \
-        THEN max(association.released_at) END FROM series_source JOIN association \
-        ON association.association_key = series_source.association_key \
-        WHERE series_source.series_key = series.series_key) AS released_at, \
-     (SELECT association.calling_ae_title FROM series_source JOIN association \
-        ON association.association_key = series_source.association_key \
-        WHERE series_source.series_key = series.series_key \
-        ORDER BY series_source.last_received_at DESC, series_source.association_key DESC LIMIT 1) AS sender \
-     FROM series JOIN study ON study.study_key = series.study_key \
-     WHERE series.state = 'receiving' ORDER BY series.last_received_at";
-
 impl Store {
-    /// All series that are receiving, those that have been quiet longest first. One whose row cannot be read is passed over
-    /// until it can, and holds up no other; the log is told once.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn series_receiving(&self) -> Result<Vec<ReceivingSeries>, StoreError> {
-        let rows = sqlx::query(RECEIVING).fetch_all(self.readers()).await?;
-        let mut receiving = Vec::with_capacity(rows.len());
-        let mut unreadable = HashMap::new();
-        for row in &rows {
-            match receiving_series(row) {
-                Ok(series) => receiving.push(series),
-                Err(error) if error.is_damage() => {
-                    unreadable.insert(row.try_get("series_key")?, error.to_string());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        for (key, cause) in self.inner.unreadable.news(unreadable) {
-            tracing::error!(series.key = %key, cause, "a series is passed over until its row in the index can be read");
-        }
-        Ok(receiving)
-    }
-
     /// The instances of one revision of a series, in the order in which they came: the first `revision` of them.
     ///
     /// # Errors
@@ -358,26 +288,6 @@ async fn insert_job(
     .bind(now.0)
     .fetch_optional(connection)
     .await?)
-}
-
-fn receiving_series(row: &SqliteRow) -> Result<ReceivingSeries, StoreError> {
-    let sender: Option<String> = row.try_get("sender")?;
-    Ok(ReceivingSeries {
-        key: row.try_get("series_key")?,
-        study_instance_uid: uid(row.try_get("study_instance_uid")?, StudyInstanceUid::parse)?,
-        series_instance_uid: uid(row.try_get("series_instance_uid")?, SeriesInstanceUid::parse)?,
-        modality: row.try_get("modality")?,
-        description: row.try_get("series_description")?,
-        body_part: row.try_get("body_part")?,
-        revision: row.try_get("revision")?,
-        announced_instances: row.try_get::<Option<i64>, _>("announced_instances")?.map(unsigned),
-        first_received_at: Timestamp(row.try_get("first_received_at")?),
-        last_received_at: Timestamp(row.try_get("last_received_at")?),
-        sender: sender.and_then(|title| AeTitle::parse(&title).ok()),
-        open_associations: unsigned(row.try_get("open_associations")?),
-        released_at: row.try_get::<Option<i64>, _>("released_at")?.map(Timestamp),
-        completed_revision: row.try_get("completed_revision")?,
-    })
 }
 
 /// AE titles for one column: no title holds a backslash.

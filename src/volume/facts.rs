@@ -170,6 +170,12 @@ impl SeriesFacts {
 }
 
 impl StackFacts {
+    /// How many of the slices are there.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        (self.slices as f64 * (1.0 - self.missing_share)).round() as usize
+    }
+
     fn of(plan: &Plan) -> Self {
         let geometry = &plan.geometry;
         let [slices, rows, columns] = geometry.shape;

@@ -30,6 +30,7 @@ use sha2::{Digest, Sha256};
 use crate::dicom::code::CodedConcept;
 use crate::dicom::uid::SopClassUid;
 use crate::inference::prediction::AlgorithmIdentity;
+use crate::inference::prefer::{OF_STACKS, Preference};
 use crate::volume::facts::Orientation;
 
 pub(in crate::inference) use claims::{Claims, FileClaim};
@@ -115,6 +116,9 @@ pub struct Accepts {
     pub body_parts: Vec<String>,
     /// Values of Image Type (0008,0008): a series whose images all carry one of them is not read.
     pub exclude_image_types: Vec<String>,
+    /// By what one of several series of a study is preferred, the first word that tells two apart decides; empty: as
+    /// [`Manifest::order_of_series`] has it.
+    pub prefer: Vec<Preference>,
     /// A package that runs first: where it finds the series not suitable, this one does not run.
     pub gate: Option<String>,
 }
@@ -194,11 +198,23 @@ impl Manifest {
         self.inference.time_limit + slices.unwrap_or_default()
     }
 
-    /// A hash of all that the results depend on: of everything it says but its golden case, in whatever way the file is laid
-    /// out. Lower-case hex.
+    /// By what one of several series of a study is preferred: what `accepts.prefer` says, else thin slices, then many.
+    /// Nothing for radiographs where it does not say: no order suits all.
+    #[must_use]
+    pub fn order_of_series(&self) -> Option<&[Preference]> {
+        match &self.accepts.prefer[..] {
+            [] if self.input.is_image() => None,
+            [] => Some(&OF_STACKS),
+            order => Some(order),
+        }
+    }
+
+    /// A hash of all that the results depend on: of everything it says but its golden case and which series it prefers, in
+    /// whatever way the file is laid out. Lower-case hex.
     #[must_use]
     pub fn content_sha256(&self) -> String {
-        let said = Self { golden: None, ..self.clone() };
+        let mut said = Self { golden: None, ..self.clone() };
+        said.accepts.prefer.clear();
         Sha256::digest(format!("{said:?}")).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 

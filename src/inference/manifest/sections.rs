@@ -10,6 +10,7 @@ use super::{
     Accepts, Gather, Golden, Inference, Input, Manifest, ManifestError, Module, Origin, Output, Over,
     SegmentationEncoding, VOXELS, inference, input, modules, output,
 };
+use crate::inference::prefer::Preference;
 use crate::volume::AssembleOptions;
 use crate::volume::facts::Orientation;
 
@@ -198,6 +199,7 @@ fn accepts(table: Table<'_>, image: Option<bool>) -> Option<Accepts> {
     let body_parts =
         table.optional_checked("body_parts", |list: &Vec<String>| list.iter().try_for_each(|text| body_part(text)));
     let exclude_image_types = table.optional_checked("exclude_image_types", code_strings);
+    let prefer = table.optional_checked("prefer", |order: &Vec<Preference>| has_meaning(order, image));
     table.finish();
     Some(Accepts {
         modality: modality?,
@@ -210,8 +212,17 @@ fn accepts(table: Table<'_>, image: Option<bool>) -> Option<Accepts> {
         extent_mm,
         body_parts: body_parts.unwrap_or_default(),
         exclude_image_types: exclude_image_types.unwrap_or_default(),
+        prefer: prefer.unwrap_or_default(),
         gate,
     })
+}
+
+/// Fails where radiographs are to be preferred by what only stacks have.
+fn has_meaning(order: &[Preference], image: Option<bool>) -> Result<(), String> {
+    if image == Some(true) && order.iter().any(Preference::is_of_stacks) {
+        return Err("slices and kernels have no meaning with this input.kind".to_owned());
+    }
+    Ok(())
 }
 
 fn golden(table: Table<'_>) -> Option<Golden> {

@@ -317,6 +317,12 @@ impl FromValue for crate::dicom::code::CodedConcept {
     }
 }
 
+impl FromValue for crate::inference::prefer::Preference {
+    fn from_value(value: &DeValue<'_>) -> Result<Self, String> {
+        Self::parse(&String::from_value(value)?)
+    }
+}
+
 impl FromValue for crate::dicom::uid::SopClassUid {
     fn from_value(value: &DeValue<'_>) -> Result<Self, String> {
         Self::parse(&String::from_value(value)?).map_err(|error| error.to_string())

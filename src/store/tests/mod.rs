@@ -31,6 +31,8 @@ mod reindexing;
 
 mod rereading;
 
+mod studies;
+
 mod working;
 
 pub(crate) use working::result;

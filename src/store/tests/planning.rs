@@ -1,10 +1,11 @@
 //! How SQLite goes about what the loops ask again and again: what is done and over is not looked through.
 
 use super::*;
-use crate::store::{jobs, outbox, series};
+use crate::store::series::known;
+use crate::store::{jobs, outbox};
 
 /// What is asked at every turn of a loop, or under the lock of the writer.
-const HOT: [&str; 10] = [
+const HOT: [&str; 12] = [
     jobs::claim::CLAIM,
     jobs::claim::RUNNING,
     jobs::end::SUPERSEDE,
@@ -14,7 +15,9 @@ const HOT: [&str; 10] = [
     outbox::RESET,
     outbox::RESEND_DEAD,
     outbox::RESEND_STUDY,
-    series::RECEIVING,
+    known::RECEIVING,
+    known::OF_STUDY,
+    known::MODELS_OF_STUDY,
 ];
 
 /// A year of it: all read, all delivered.

@@ -103,7 +103,7 @@ impl SeriesInstances {
         let series = Series::read(self.sources.clone())?;
         let mut remarks = Vec::new();
         for manifest in [Some(manifest), gate].into_iter().flatten() {
-            let facts = series.facts(&assemble_options(manifest));
+            let facts = series.facts(&manifest.assemble_options());
             let accepted = manifest.accepts(&facts);
             let remark = accepted.map_err(|NotAccepted { code, reason }| NoVolume::NotSuitable {
                 code,
@@ -116,7 +116,7 @@ impl SeriesInstances {
     }
 
     fn subject(&mut self, manifest: &Manifest, series: Series) -> Result<Subject, NoVolume> {
-        let options = assemble_options(manifest);
+        let options = manifest.assemble_options();
         if let InputKind::Image { voi } = manifest.input.kind {
             let options = RadiographOptions { voi, ..RadiographOptions::default() };
             return Ok(series.radiograph(&options)?.into());
@@ -145,14 +145,6 @@ impl From<AssembleError> for NoVolume {
             },
             AssembleError::Read(cause) => Self::File(cause.to_string()),
         }
-    }
-}
-
-fn assemble_options(manifest: &Manifest) -> AssembleOptions {
-    AssembleOptions {
-        min_slices: manifest.accepts.least_slices.max(1),
-        max_missing_share: manifest.accepts.largest_missing_share,
-        ..AssembleOptions::default()
     }
 }
 

@@ -96,6 +96,7 @@ fn each_kind_of_fault_names_its_key_and_line() {
         ("[0.2, 5.5]", "[0.2]", "accepts.slice_spacing_mm", "must hold 2 values"),
         ("[0.2, 5.5]", "[0.2, inf]", "accepts.slice_spacing_mm", "finite"),
         ("body_parts = [\"CHEST\"", "body_parts = [\"--\"", "accepts.body_parts", "must hold a letter"),
+        ("prefer = [\"original\"", "prefer = [\"thick\"", "accepts.prefer", "[0] «thick» is not one of thin-slices"),
         ("kind = \"volume\"", "kind = \"stack\"", "input.kind", "volume, slices, image"),
         ("layout = \"ZYX\"", "layout = \"XYZ\"", "input.layout", "ZYX, NCZYX"),
         ("dtype = \"int16\"", "dtype = \"float16\"", "input.dtype", "int16, float32"),
@@ -157,4 +158,26 @@ fn a_package_that_does_not_say_how_much_may_be_missing_takes_five_percent() {
     let said = "largest_missing_share = 0.05";
     let text = include_str!("../example.toml").replacen(said, "", 1);
     assert_eq!(Manifest::parse(&text).unwrap().accepts.largest_missing_share, 0.05);
+}
+
+#[test]
+fn series_are_preferred_by_what_the_manifest_says_else_by_thin_slices_and_then_by_many() {
+    use crate::inference::prefer::Preference::{Description, ManySlices, Original, ThinSlices};
+    const RADIOGRAPHS: &str = include_str!("../../../../models/cxr-vit/model.toml");
+    let said = "prefer = [\"original\", \"thin-slices\", \"many-slices\"]";
+    let prefers = |example: &str, from: &str, to: &str| {
+        assert!(example.contains(from), "{from}");
+        Manifest::parse(&example.replacen(from, to, 1)).unwrap()
+    };
+    let given = Manifest::parse(EXAMPLE).unwrap();
+    assert_eq!(given.order_of_series(), Some(&[Original, ThinSlices, ManySlices][..]));
+    let silent = prefers(EXAMPLE, said, "");
+    assert_eq!(silent.order_of_series(), Some(&[ThinSlices, ManySlices][..]));
+    assert_eq!(silent.content_sha256(), given.content_sha256(), "no result depends on it");
+    assert_eq!(Manifest::parse(RADIOGRAPHS).unwrap().order_of_series(), None);
+    let frontal = prefers(RADIOGRAPHS, "body_parts", "prefer = [\"description:*pa*|*ap*\"]\nbody_parts");
+    let patterns = Description(vec!["*pa*".to_owned(), "*ap*".to_owned()]);
+    assert_eq!(frontal.order_of_series(), Some(&[patterns][..]));
+    let (key, _, message) = one_fault(RADIOGRAPHS, "body_parts", "prefer = [\"thin-slices\"]\nbody_parts");
+    assert!(key == "accepts.prefer" && message.contains("no meaning with this input.kind"), "{key}: {message}");
 }
