@@ -1,6 +1,6 @@
 //! The series of a study, as one of them is decided on.
 
-use super::working::{new_job, result, title};
+use super::working::{result, title};
 use super::*;
 
 #[tokio::test]
