@@ -1,6 +1,6 @@
 //! Scores on the grid after the steps, brought back to the grid before them.
 
-use tch::{Kind, Scalar, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::choice::Choice;
 use super::field::Field;
@@ -35,8 +35,10 @@ pub fn back(scores: &Tensor, field: &Field, mode: Back, outside: f64) -> Result<
     let way = Way::new(scores, field, mode)?;
     let mut size = vec![scores.size()[0]];
     size.extend(field.axes.iter().map(|axis| axis.before as i64));
-    let (outside, options) = (Scalar::float(outside), (mode.kind(scores)?, scores.device()));
-    let whole = kept_within(|| Tensor::f_full(&size, outside, options))?;
+    let options = (mode.kind(scores)?, scores.device());
+    // First without a value: `tch` panics where a call fails that is given a number.
+    let mut whole = kept_within(|| Tensor::f_empty(&size, options))?;
+    let _ = whole.f_fill_(outside)?;
     way.slabs(|first, slab| way.place_in(&whole, first, slab))?;
     Ok(whole)
 }

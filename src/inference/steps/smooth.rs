@@ -1,6 +1,6 @@
 //! Gaussian smoothing before voxels become fewer: MONAI's `Resize(anti_aliasing=True)`.
 
-use tch::{Device, Kind, Scalar, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::prepare::State;
 use crate::inference::engine::memory::kept_within;
@@ -36,8 +36,9 @@ fn kernel(deviation: f64) -> Result<Vec<f64>, TchError> {
 /// Adds up shifted copies: on every device in full single precision, which convolutions on GPUs are not.
 fn smoothed(values: &Tensor, axis: i64, kernel: &[f64]) -> Result<Tensor, TchError> {
     let extent = values.size()[axis as usize];
-    let middle = Scalar::float(kernel[0]);
-    let sums = kept_within(|| values.f_mul_scalar(middle))?;
+    // First without a value: `tch` panics where a call fails that is given a number.
+    let sums = kept_within(|| values.f_empty_like())?;
+    let _ = values.f_mul_scalar_out(&sums, kernel[0])?;
     for (shift, weight) in kernel.iter().enumerate().skip(1) {
         let (shift, weight) = (shift as i64, Tensor::f_from_slice(&[*weight as f32])?.f_to_device(values.device())?);
         let rest = extent - shift;
