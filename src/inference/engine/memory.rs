@@ -89,7 +89,8 @@ pub(super) fn admit(needed: u64, until: Instant, look: impl Fn() -> Option<Memor
 }
 
 /// Calls into libtorch, which fails there as where memory runs out before the machine has none left: the system would end the
-/// whole process over it. `call` is one call of libtorch and allocates nothing for itself, for which that would be the end.
+/// whole process over it. `call` is one call of libtorch, is given no number (`tch` panics where such a call fails), and allocates
+/// nothing for itself, for which that would be the end.
 pub(in crate::inference) fn kept_within<T>(call: impl FnOnce() -> T) -> T {
     static FIRST: Once = Once::new();
     // The first look allocates, which it may not do where it is asked for.

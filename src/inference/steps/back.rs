@@ -36,7 +36,7 @@ pub fn back(scores: &Tensor, field: &Field, mode: Back, outside: f64) -> Result<
     let mut size = vec![scores.size()[0]];
     size.extend(field.axes.iter().map(|axis| axis.before as i64));
     let options = (mode.kind(scores)?, scores.device());
-    // A call that allocates has no number among its arguments: tch panics where such a call fails.
+    // First without a value: `tch` panics where a call fails that is given a number.
     let mut whole = kept_within(|| Tensor::f_empty(&size, options))?;
     let _ = whole.f_fill_(outside)?;
     way.slabs(|first, slab| way.place_in(&whole, first, slab))?;

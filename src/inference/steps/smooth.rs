@@ -36,9 +36,9 @@ fn kernel(deviation: f64) -> Result<Vec<f64>, TchError> {
 /// Adds up shifted copies: on every device in full single precision, which convolutions on GPUs are not.
 fn smoothed(values: &Tensor, axis: i64, kernel: &[f64]) -> Result<Tensor, TchError> {
     let extent = values.size()[axis as usize];
-    // A tensor, not a number, among the arguments of a call that allocates: tch panics where one with a number fails.
-    let middle = Tensor::f_from_slice(&[kernel[0] as f32])?.f_to_device(values.device())?;
-    let sums = kept_within(|| values.f_mul(&middle))?;
+    // First without a value: `tch` panics where a call fails that is given a number.
+    let sums = kept_within(|| values.f_empty_like())?;
+    let _ = values.f_mul_scalar_out(&sums, kernel[0])?;
     for (shift, weight) in kernel.iter().enumerate().skip(1) {
         let (shift, weight) = (shift as i64, Tensor::f_from_slice(&[*weight as f32])?.f_to_device(values.device())?);
         let rest = extent - shift;

@@ -250,6 +250,7 @@ fn a_grid_that_memory_does_not_suffice_for_is_an_error() {
     let cases = [
         ("resized", one(), vec![Step::Resize { size: size.clone(), method: Interpolation::Nearest }]),
         ("filled", one(), vec![Step::Fit { size: size.clone(), value: 0.0 }]),
+        ("smoothed", all(Kind::Float), resize(&[128, 512, 512], linear(false, Antialias::Gaussian))),
         ("copied", all(Kind::Float), vec![Step::Clip([0.0, 1.0])]),
         ("in one piece", all(Kind::Float), vec![]),
         ("of another type", all(Kind::Uint8), vec![]),
