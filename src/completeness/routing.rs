@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(quiet(""), [600, 1], "it may be anything");
         let none = Routing { routes: routing.routes[..1].to_vec(), ..routing.clone() };
         let rules = none.rules(&series("MR"));
-        assert_eq!(rules, [none.completeness.clone()], "it takes no route");
+        assert_eq!(rules, std::slice::from_ref(&none.completeness), "it takes no route");
         assert_eq!(rules[0].quiet, Duration::from_secs(20));
     }
 
