@@ -34,7 +34,7 @@ static HOOKS: OnceLock<extent_hooks_t> = OnceLock::new();
 /// Of these sizes jemalloc allocates in different arenas: that of the thread, and the one of all that is large.
 const SIZES: [usize; 2] = [1 << 20, 1 << 24];
 
-/// Of pages that are used again less than this is not asked for each time: a question takes as long as a megabyte.
+/// Of pages that are used again less than this is not asked for each time: a question takes about as long as to fill a megabyte.
 const FEW: usize = 1 << 24;
 
 /// Whole pages, whatever their size.
