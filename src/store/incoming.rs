@@ -206,8 +206,10 @@ impl Spool {
         }
         self.through_the_cache()?;
         self.file.write_all(rest)?;
-        // Has the system begin to write what is in its cache, for which the sync would else wait before all else.
-        Ok(fadvise(&self.file, 0, None, Advice::DontNeed)?)
+        // Has the system begin to write what is in its cache, for which the sync would else wait before all else. Where it takes no
+        // advice nothing is lost.
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        Ok(())
     }
 
     fn through_the_cache(&mut self) -> io::Result<()> {
