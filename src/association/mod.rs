@@ -15,6 +15,8 @@ pub mod requestor;
 
 mod pdata;
 
+mod control;
+
 mod stream;
 
 mod error;

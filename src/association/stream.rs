@@ -10,12 +10,11 @@ use dicom_ul::pdu::{self, AssociationRJ, Pdu};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::control::{self, MAX_ASSOCIATE};
 use super::error::{Abort, AssociationError, Violation};
 use super::pdata::{self, P_DATA, PDU_HEADER, PDV_HEADER, PdvHeader};
 use super::timers::{Expired, Timers};
 
-/// The longest A-ASSOCIATE-RQ or -AC: 128 contexts with 12 transfer syntaxes of 64 characters take half of it.
-const MAX_ASSOCIATE: u32 = 256 * 1024;
 /// The longest of the other control PDUs, which all have four bytes.
 const MAX_CONTROL: u32 = 64;
 /// What is read at once while data sets come.
@@ -326,10 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PduStream<S> {
         let whole = PDU_HEADER + length as usize;
         self.need(whole).await?;
         let bytes = self.bytes(self.filled.start..self.filled.start + whole);
-        let read = match kind {
-            0x02 => read_pdu(kind, &with_transfer_syntaxes(bytes)),
-            _ => read_pdu(kind, bytes),
-        };
+        let read = control::read(kind, bytes);
         self.filled.start += whole;
         Ok(read?)
     }
@@ -376,41 +372,4 @@ async fn read_into<S: AsyncRead + Unpin>(
         Ok(read) => Ok(read?),
         Err(_) => Err(expires.into()),
     }
-}
-
-fn read_pdu(kind: u8, bytes: &[u8]) -> Result<Pdu, Violation> {
-    let malformed = |reason: String| Violation::MalformedPdu { kind, reason };
-    match pdu::read_pdu(bytes, MAX_ASSOCIATE, true) {
-        Ok(Some(pdu)) => Ok(pdu),
-        Ok(None) => Err(malformed("it ends inside an item".to_owned())),
-        Err(error) => Err(malformed(error.to_string())),
-    }
-}
-
-/// Gives the refused contexts of an A-ASSOCIATE-AC the transfer syntax sub-item that old acceptors leave out, and the
-/// reader asks for although PS3.8 section 9.3.3.2 gives it no meaning there.
-fn with_transfer_syntaxes(bytes: &[u8]) -> Vec<u8> {
-    const FIXED: usize = PDU_HEADER + 68;
-    const IMPLICIT: &[u8] = b"\x40\x00\x00\x111.2.840.10008.1.2";
-    let mut out = bytes.get(..FIXED).unwrap_or(bytes).to_vec();
-    let mut rest = bytes.get(FIXED..).unwrap_or_default();
-    while let Some(&[kind, _, high, low]) = rest.first_chunk::<4>() {
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let Some(item) = rest.get(..4 + length) else { break };
-        let refused = kind == 0x21 && item.get(6).is_some_and(|&result| result != 0);
-        if refused {
-            out.extend_from_slice(&[kind, 0, 0, 4 + IMPLICIT.len() as u8]);
-            out.extend_from_slice(item.get(4..8).unwrap_or_default());
-            out.extend_from_slice(IMPLICIT);
-        } else {
-            out.extend_from_slice(item);
-        }
-        rest = &rest[4 + length..];
-    }
-    out.extend_from_slice(rest);
-    let length = u32::try_from(out.len().saturating_sub(PDU_HEADER)).unwrap_or(u32::MAX);
-    if let Some(field) = out.get_mut(2..PDU_HEADER) {
-        field.copy_from_slice(&length.to_be_bytes());
-    }
-    out
 }
