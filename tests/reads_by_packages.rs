@@ -7,7 +7,6 @@
 mod whole_chain;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use overread::inference::device::DeviceChoice;
 use overread::inference::engine::Engine;
@@ -176,7 +175,7 @@ fn a_chest_ct_gives_what_the_published_tools_give() {
     let subject = Subject::from(assemble(sources, &AssembleOptions::default()).unwrap());
     let gate = engine.predict("lung-densitometry", subject.clone(), &Context::default()).unwrap().label_map.unwrap();
     let lungs = touched(&gate).unwrap();
-    let context = Context { gate: Some(Arc::new(gate)), per_slice: true };
+    let context = Context { gate: Some(gate.touched()), per_slice: true };
     let mut read = 0;
     for folder in tiny() {
         let expected = expected(&folder);

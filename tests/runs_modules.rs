@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::Arc;
 
 use overread::dicom::uid::{SopClassUid, SopInstanceUid};
 use overread::inference::device::DeviceChoice;
@@ -205,7 +204,7 @@ fn slices_are_chosen_evenly_from_the_series() {
 fn slices_are_chosen_from_what_the_gate_found() {
     let engine = models::engine(&["modules/slices-over-gate", "models/good"]);
     let ask = |map: Option<LabelMap>| {
-        let context = Context { gate: map.map(Arc::new), per_slice: false };
+        let context = Context { gate: map.map(|map| map.touched()), per_slice: false };
         engine.predict("slices-over-gate", staircase().into(), &context)
     };
     let mut labels = vec![0; 54];

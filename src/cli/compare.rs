@@ -4,7 +4,6 @@ mod print;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::print::{Compared, milliseconds};
@@ -196,7 +195,7 @@ fn on_device(engine: &Engine, name: &str, subject: &Subject, repeat: u32) -> Res
         if answer.verdict != Verdict::Suitable {
             return Ok(Outcome { device, prediction: Prediction::of(answer.verdict), times });
         }
-        context.gate = answer.label_map.map(Arc::new);
+        context.gate = answer.label_map.map(|map| map.touched());
     }
     let once = || engine.predict_timed(name, subject.clone(), &context).map_err(fault);
     let (_, first) = once()?;

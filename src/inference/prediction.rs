@@ -75,6 +75,34 @@ pub struct LabelMap {
     pub labels: Vec<u8>,
 }
 
+impl LabelMap {
+    /// Where there are labels.
+    #[must_use]
+    pub fn touched(&self) -> Touched {
+        let [_, rows, columns] = self.shape;
+        let mut touched: Option<[[usize; 2]; 3]> = None;
+        for (index, row) in self.labels.chunks_exact(columns.max(1)).enumerate() {
+            let label = |label: &u8| *label > 0;
+            let Some(ends) = row.iter().position(label).zip(row.iter().rposition(label)) else { continue };
+            let here = [[index / rows; 2], [index % rows; 2], ends.into()];
+            let known = touched.unwrap_or(here);
+            touched = Some(std::array::from_fn(|axis| {
+                [known[axis][0].min(here[axis][0]), known[axis][1].max(here[axis][1])]
+            }));
+        }
+        Touched { shape: self.shape, ends: touched }
+    }
+}
+
+/// The box around all labels of a map, of which nothing else is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Touched {
+    /// Slices, rows, columns of the map.
+    pub shape: [usize; 3],
+    /// The first and the last of its slices, rows, columns that have a label; `None` where there is none.
+    pub ends: Option<[[usize; 2]; 3]>,
+}
+
 /// What a segment is (PS3.3 C.8.20.4).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::prediction::LabelMap;
+use super::prediction::Touched;
 use crate::volume::radiograph::Radiograph;
 use crate::volume::{SourceSeries, Stack, Volume, Voxels};
 
@@ -90,8 +90,8 @@ impl From<Radiograph> for Subject {
 /// What else a run depends on.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
-    /// The label map of the package that the manifest names as its gate, on the grid of the subject.
-    pub gate: Option<Arc<LabelMap>>,
+    /// Where the package that the manifest names as its gate found something, on the grid of the subject.
+    pub gate: Option<Touched>,
     /// Whether each slice is scored by itself too, where the package can.
     pub per_slice: bool,
 }

@@ -225,7 +225,7 @@ pub fn infer(prepared: Prepared, manifest: &Manifest, asked: &Asked<'_>) -> Resu
             let prediction = Box::new(Prediction { warnings, ..Prediction::of(answer.verdict) });
             return Ok(Inferred::Predicted { described, prediction, forward: answer.forward });
         }
-        context.gate = answer.label_map;
+        context.gate = answer.touched;
         forward = answer.forward;
     }
     let (mut prediction, times) = asked.engine.predict_timed(&manifest.name, subject, &context)?;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::positions::{evenly_spaced, touched};
+use super::positions::{ends, evenly_spaced};
 use crate::inference::manifest::{Input, InputKind, Layout, SPACING, SlicesOver, VOXELS, VoxelType};
 use crate::inference::npz::{Array, Values};
 use crate::inference::orientation::{Axes, Reorientation};
-use crate::inference::prediction::LabelMap;
-use crate::inference::steps::{self, Field};
+use crate::inference::prediction::Touched;
+use crate::inference::steps::{self, Field, Prepared};
 use crate::volume::radiograph::Radiograph;
 use crate::volume::{Stack, Voxels};
 
@@ -23,10 +23,9 @@ pub(super) struct ModuleInput {
     pub(super) field: Field,
 }
 
-/// A subject in the model's axes, before the steps.
+/// A subject before the steps.
 pub(super) struct Source {
-    /// [slices, rows, columns] or [rows, columns] on the device: int16, or float32 where the subject has fractions.
-    values: Tensor,
+    held: Held,
     /// Between slices, rows, columns, or rows, columns, mm.
     spacing: Vec<f64>,
     /// Slices, rows, columns of the subject; one slice for an image.
@@ -37,8 +36,19 @@ pub(super) struct Source {
     pub(super) warnings: Vec<String>,
 }
 
+/// The values of a subject.
+enum Held {
+    /// As the series has them, whose slices are those of the model.
+    Voxels(Arc<Voxels>),
+    /// In the model's axes, [slices, rows, columns] or [rows, columns] on the device: int16, or float32 where the subject has
+    /// fractions.
+    Tensor(Tensor),
+    /// They were let go.
+    Nothing,
+}
+
 impl Source {
-    /// Turns a volume into the model's axes, on the device. Lets go of `voxels` as soon as the tensor has them.
+    /// A volume for the device. Lets go of `voxels` as soon as a tensor has them.
     pub(super) fn of_volume(
         stack: &Stack,
         voxels: Arc<Voxels>,
@@ -48,12 +58,16 @@ impl Source {
     ) -> Result<Self, TchError> {
         let turn = Reorientation::to_axes(&stack.geometry, axes);
         let shape = stack.geometry.shape;
-        let mut warnings = Vec::new();
-        let values = of_voxels(&voxels, shape, dtype, &mut warnings)?;
-        drop(voxels);
-        let values = turned(&values.f_to_device(device)?, &turn)?;
         let spacing = turn.reorder(stack.geometry.spacing).to_vec();
-        Ok(Self { values, spacing, shape, turn, warnings })
+        let mut warnings = Vec::new();
+        let held = if device == Device::Cpu && dtype == VoxelType::Float32 && turn.source_axis[0] == 0 {
+            Held::Voxels(voxels)
+        } else {
+            let values = of_voxels(&voxels, shape, dtype, &mut warnings)?;
+            drop(voxels);
+            Held::Tensor(turned(&values.f_to_device(device)?, &turn)?)
+        };
+        Ok(Self { held, spacing, shape, turn, warnings })
     }
 
     /// A radiograph, on the device.
@@ -63,7 +77,8 @@ impl Source {
         // No step of an image asks for its spacing.
         let spacing = image.pixel_spacing.unwrap_or([1.0; 2]).to_vec();
         let shape = [1, image.rows, image.columns];
-        Ok(Self { values: values.f_to_device(device)?, spacing, shape, turn, warnings: Vec::new() })
+        let held = Held::Tensor(values.f_to_device(device)?);
+        Ok(Self { held, spacing, shape, turn, warnings: Vec::new() })
     }
 
     /// Slices in the model's axes; 1 for an image.
@@ -71,7 +86,7 @@ impl Source {
         self.turn.reorder(self.shape)[0]
     }
 
-    /// What the modules see of the subject; `gate` is the label map of the gate. Without `again` nothing can be prepared
+    /// What the modules see of the subject; `gate` is what its gate found. Without `again` nothing can be prepared
     /// afterwards: the values are let go as soon as steps have made others of them.
     ///
     /// # Errors
@@ -79,18 +94,18 @@ impl Source {
     pub(super) fn prepared(
         &mut self,
         input: &Input,
-        gate: Option<&LabelMap>,
+        gate: Option<&Touched>,
         again: bool,
     ) -> Result<Result<ModuleInput, NoSlices>, TchError> {
         let InputKind::Slices { count, over, .. } = input.kind else {
-            let values = if again { self.values.shallow_clone() } else { self.let_go()? };
-            return after_steps(values, &self.spacing, input).map(Ok);
+            let held = if again { self.held.again() } else { self.held.let_go() };
+            return self.whole(held, input).map(Ok);
         };
         let range = match over {
             SlicesOver::Series => Some((0, self.slices() - 1)),
             SlicesOver::Gate => match gate {
                 None => return Ok(Err(NoSlices::NoGate)),
-                Some(map) => touched(map, &self.turn),
+                Some(touched) => ends(touched, &self.turn),
             },
         };
         let Some((first, last)) = range else { return Ok(Err(NoSlices::NothingFound)) };
@@ -98,7 +113,7 @@ impl Source {
         spacing[0] *= (last - first).max(1) as f64 / (count.max(2) - 1) as f64;
         let chosen = self.chosen(&evenly_spaced(first, last, count))?;
         if !again {
-            drop(self.let_go()?);
+            drop(self.held.let_go());
         }
         after_steps(chosen, &spacing, input).map(Ok)
     }
@@ -108,36 +123,101 @@ impl Source {
         after_steps(self.chosen(indices)?, &self.spacing, input)
     }
 
-    fn let_go(&mut self) -> Result<Tensor, TchError> {
-        Ok(std::mem::replace(&mut self.values, Tensor::f_empty([0], (Kind::Float, Device::Cpu))?))
+    fn whole(&self, held: Held, input: &Input) -> Result<ModuleInput, TchError> {
+        let voxels = match held {
+            Held::Voxels(voxels) => voxels,
+            Held::Tensor(values) => return after_steps(values, &self.spacing, input),
+            Held::Nothing => return Err(gone()),
+        };
+        match steps::apply_to_voxels(voxels, self.shape, &self.turn, &self.spacing, &input.steps)? {
+            Ok(prepared) => laid_out(prepared, &self.spacing, input.layout, Device::Cpu),
+            Err(voxels) => {
+                let values = of_voxels(&voxels, self.shape, VoxelType::Float32, &mut Vec::new())?;
+                drop(voxels);
+                after_steps(turned(&values, &self.turn)?, &self.spacing, input)
+            }
+        }
     }
 
+    /// Some slices of the model's axes, in their order.
     fn chosen(&self, indices: &[usize]) -> Result<Tensor, TchError> {
-        let indices: Vec<i64> = indices.iter().map(|index| *index as i64).collect();
-        self.values.f_index_select(0, &Tensor::f_from_slice(&indices)?.f_to_device(self.values.device())?)
+        match &self.held {
+            Held::Voxels(voxels) => {
+                let last = self.shape[0] - 1;
+                let mut of_series = indices.to_vec();
+                if self.turn.flipped[0] {
+                    // The turn will turn them round once more.
+                    of_series = indices.iter().rev().map(|index| last - index).collect();
+                }
+                let some = slices_of(voxels, self.shape, &of_series).ok_or_else(gone)?;
+                let shape = [indices.len(), self.shape[1], self.shape[2]];
+                turned(&of_voxels(&some, shape, VoxelType::Float32, &mut Vec::new())?, &self.turn)
+            }
+            Held::Tensor(values) => {
+                let indices: Vec<i64> = indices.iter().map(|index| *index as i64).collect();
+                values.f_index_select(0, &Tensor::f_from_slice(&indices)?.f_to_device(values.device())?)
+            }
+            Held::Nothing => Err(gone()),
+        }
+    }
+}
+
+impl Held {
+    fn again(&self) -> Self {
+        match self {
+            Self::Voxels(voxels) => Self::Voxels(Arc::clone(voxels)),
+            Self::Tensor(values) => Self::Tensor(values.shallow_clone()),
+            Self::Nothing => Self::Nothing,
+        }
+    }
+
+    const fn let_go(&mut self) -> Self {
+        std::mem::replace(self, Self::Nothing)
+    }
+}
+
+fn gone() -> TchError {
+    TchError::Shape("the values of the series are not there".to_owned())
+}
+
+/// Some slices of a series of `shape`, one behind the other; `None` where there is no such slice.
+fn slices_of(voxels: &Voxels, shape: [usize; 3], indices: &[usize]) -> Option<Voxels> {
+    fn gathered<T: Copy>(values: &[T], plane: usize, indices: &[usize]) -> Option<Vec<T>> {
+        let slices = indices.iter().map(|index| values.get(index * plane..(index + 1) * plane));
+        slices.collect::<Option<Vec<_>>>().map(|slices| slices.concat())
+    }
+    let plane = shape[1] * shape[2];
+    match voxels {
+        Voxels::I16(values) => gathered(values, plane, indices).map(Voxels::I16),
+        Voxels::F32(values) => gathered(values, plane, indices).map(Voxels::F32),
     }
 }
 
 fn after_steps(values: Tensor, spacing: &[f64], input: &Input) -> Result<ModuleInput, TchError> {
     let device = values.device();
-    let (values, field) = if input.steps.is_empty() {
+    let prepared = if input.steps.is_empty() {
         let extents: Vec<usize> = values.size().into_iter().map(|extent| extent as usize).collect();
-        (values.f_to_kind(kind_of(input.dtype))?.f_unsqueeze(0)?, Field::whole(&extents))
+        let values = values.f_to_kind(kind_of(input.dtype))?.f_unsqueeze(0)?;
+        Prepared { values, field: Field::whole(&extents) }
     } else {
-        let prepared = steps::apply(values, spacing, &input.steps)?;
-        (prepared.values, prepared.field)
+        steps::apply(values, spacing, &input.steps)?
     };
+    laid_out(prepared, spacing, input.layout, device)
+}
+
+/// As modules take it; `spacing` is that before the steps.
+fn laid_out(prepared: Prepared, spacing: &[f64], layout: Layout, device: Device) -> Result<ModuleInput, TchError> {
+    let Prepared { values, field } = prepared;
     let after: Vec<f32> = field.spacing_after(spacing).into_iter().map(|mm| mm as f32).collect();
     let spacing = Tensor::f_from_slice(&after)?.f_to_device(device)?;
-    let voxels = laid_out(values, input.layout)?;
-    Ok(ModuleInput { voxels, spacing, field })
+    Ok(ModuleInput { voxels: in_layout(values, layout)?, spacing, field })
 }
 
 /// Why there are no slices to see.
 pub(super) enum NoSlices {
-    /// The caller gave no label map of the gate.
+    /// The caller did not say what the gate found.
     NoGate,
-    /// The gate's label map is empty.
+    /// The gate found nothing.
     NothingFound,
 }
 
@@ -181,7 +261,7 @@ impl ModuleInput {
 }
 
 /// [channels, …] in the layout of the manifest.
-fn laid_out(values: Tensor, layout: Layout) -> Result<Tensor, TchError> {
+fn in_layout(values: Tensor, layout: Layout) -> Result<Tensor, TchError> {
     match layout {
         Layout::Nczyx | Layout::Ncyx => values.f_unsqueeze(0),
         Layout::Bcyx => values.f_transpose(0, 1)?.f_contiguous(),
@@ -261,4 +341,85 @@ fn tensor_of(array: &Array, device: Device) -> Result<Tensor, TchError> {
     }?;
     let shape: Vec<i64> = array.shape.iter().map(|extent| *extent as i64).collect();
     shaped(tensor, &shape)?.f_to_device(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::data_set::DataSet;
+    use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
+    use crate::inference::manifest::PerSlice;
+    use crate::inference::steps::{Antialias, Interpolation, Step};
+    use crate::volume::{Geometry, SourceSeries};
+
+    const SHAPE: [usize; 3] = [5, 4, 6];
+
+    fn stack() -> Stack {
+        let geometry = Geometry {
+            shape: SHAPE,
+            spacing: [2.0, 0.7, 0.8],
+            origin: [0.0; 3],
+            slice_direction: [0.0, 0.0, 1.0],
+            row_direction: [0.0, 1.0, 0.0],
+            column_direction: [1.0, 0.0, 0.0],
+        };
+        let source = SourceSeries {
+            study_instance_uid: StudyInstanceUid::derived(&["study"]),
+            series_instance_uid: SeriesInstanceUid::derived(&["series"]),
+            frame_of_reference_uid: None,
+            header: DataSet::new(),
+            instances: Vec::new(),
+            lossy: None,
+        };
+        Stack { geometry, slices: vec![None; SHAPE[0]], source, missing_share: 0.0, warnings: Vec::new() }
+    }
+
+    /// A source whose values are a tensor from the beginning.
+    fn of_tensor(voxels: &Voxels, axes: Axes) -> Source {
+        let turn = Reorientation::to_axes(&stack().geometry, axes);
+        let values = of_voxels(voxels, SHAPE, VoxelType::Float32, &mut Vec::new()).unwrap();
+        let held = Held::Tensor(turned(&values, &turn).unwrap());
+        let spacing = turn.reorder(stack().geometry.spacing).to_vec();
+        Source { held, spacing, shape: SHAPE, turn, warnings: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_read_from_the_voxels_is_what_a_tensor_of_them_gives() {
+        let count = SHAPE.iter().product::<usize>() as i16;
+        let voxels = Arc::new(Voxels::I16((0..count).map(|value| value * 7 - 300).collect()));
+        let linear = Interpolation::Linear { align_corners: false, antialias: Antialias::None };
+        let resize = Step::Resize { size: vec![3, 7, 5], method: linear };
+        let nearest = Step::Resize { size: vec![3, 7, 5], method: Interpolation::Nearest };
+        let clip = Step::Clip([-200.0, 250.0]);
+        for letters in ["SPL", "IPL", "IAR", "SLP", "IRA", "LPS"] {
+            let axes = Axes::parse(letters).unwrap();
+            let per_slice: Option<PerSlice> = None;
+            let volume = InputKind::Volume { axes, per_slice };
+            let slices = InputKind::Slices { axes, count: 3, over: SlicesOver::Series };
+            for (kind, layout) in [(volume, Layout::Nczyx), (slices, Layout::Nkyx)] {
+                for steps in [
+                    vec![clip.clone(), resize.clone()],
+                    vec![resize.clone(), clip.clone()],
+                    vec![nearest.clone()],
+                    vec![],
+                ] {
+                    let input = Input { kind: kind.clone(), layout, dtype: VoxelType::Float32, steps };
+                    let prepare = |mut source: Source, again| match source.prepared(&input, None, again).unwrap() {
+                        Ok(found) => found,
+                        Err(_) => panic!("{letters}"),
+                    };
+                    let expected = prepare(of_tensor(&voxels, axes), false);
+                    for again in [true, false] {
+                        let source = Source::of_volume(&stack(), voxels.clone(), axes, VoxelType::Float32, Device::Cpu);
+                        let found = prepare(source.unwrap(), again);
+                        assert_eq!((found.voxels.size(), &found.field), (expected.voxels.size(), &expected.field));
+                        let apart = (&found.voxels - &expected.voxels).abs().max().double_value(&[]);
+                        assert!(apart < 1e-4, "{letters} {input:?}: {apart}");
+                        assert_eq!(found.spacing, expected.spacing);
+                    }
+                }
+            }
+        }
+        assert_eq!(Arc::strong_count(&voxels), 1, "somebody holds them still");
+    }
 }

@@ -48,7 +48,7 @@ pub(super) fn predict_once(
     let manifest = run.manifest;
     let mut source = source(manifest, subject, run.device)?;
     let per_slice = manifest.input.per_slice().filter(|_| context.per_slice);
-    let input = match source.prepared(&manifest.input, context.gate.as_deref(), per_slice.is_some()) {
+    let input = match source.prepared(&manifest.input, context.gate.as_ref(), per_slice.is_some()) {
         Ok(Ok(input)) => input,
         Ok(Err(NoSlices::NoGate)) => return Err(Fault::NoGate),
         Ok(Err(NoSlices::NothingFound)) => return Ok(nothing_found(manifest, &source)),

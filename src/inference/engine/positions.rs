@@ -1,7 +1,7 @@
 //! Which slices a model of some slices is shown, and which lie around one slice. Pure.
 
 use crate::inference::orientation::Reorientation;
-use crate::inference::prediction::LabelMap;
+use crate::inference::prediction::Touched;
 
 /// `count` indices from `first` to `last`, evenly spaced, as NumPy's `linspace` has them, rounded half to even.
 pub(super) fn evenly_spaced(first: usize, last: usize, count: usize) -> Vec<usize> {
@@ -11,20 +11,11 @@ pub(super) fn evenly_spaced(first: usize, last: usize, count: usize) -> Vec<usiz
 }
 
 /// The first and the last slice, in the model's axes, that a label map on the source grid touches.
-pub(super) fn touched(map: &LabelMap, turn: &Reorientation) -> Option<(usize, usize)> {
+pub(super) fn ends(touched: &Touched, turn: &Reorientation) -> Option<(usize, usize)> {
     let axis = turn.source_axis[0];
-    let stride: usize = map.shape[axis + 1..].iter().product();
-    let extent = map.shape[axis];
-    let mut seen = vec![false; extent];
-    for (index, label) in map.labels.iter().enumerate() {
-        if *label > 0 {
-            seen[index / stride % extent] = true;
-        }
-    }
-    if turn.flipped[0] {
-        seen.reverse();
-    }
-    Some((seen.iter().position(|seen| *seen)?, seen.iter().rposition(|seen| *seen)?))
+    let [first, last] = touched.ends?[axis];
+    let end = touched.shape[axis] - 1;
+    Some(if turn.flipped[0] { (end - last, end - first) } else { (first, last) })
 }
 
 /// `window` indices around `slice`, `window / 2` of them before it; beyond the ends the end slice is repeated.
@@ -35,6 +26,7 @@ pub(super) fn around(slice: usize, window: usize, slices: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inference::prediction::LabelMap;
 
     #[test]
     fn slices_are_spread_as_numpy_spreads_them() {
@@ -52,13 +44,18 @@ mod tests {
         let mut labels = vec![0; 24];
         labels[6] = 1; // (0, 1, 2)
         labels[14] = 2; // (1, 0, 2)
-        let map = LabelMap { shape: [2, 3, 4], labels };
-        let turn = |source_axis, flipped| Reorientation { source_axis, flipped: [flipped, false, false] };
-        assert_eq!(touched(&map, &turn([0, 1, 2], false)), Some((0, 1)));
-        assert_eq!(touched(&map, &turn([1, 0, 2], false)), Some((0, 1)));
-        assert_eq!(touched(&map, &turn([1, 0, 2], true)), Some((1, 2)));
-        assert_eq!(touched(&map, &turn([2, 0, 1], false)), Some((2, 2)));
-        assert_eq!(touched(&LabelMap { shape: [1, 1, 1], labels: vec![0] }, &turn([0, 1, 2], false)), None);
+        let mut map = LabelMap { shape: [2, 3, 4], labels };
+        let found = |map: &LabelMap, source_axis, flipped| {
+            ends(&map.touched(), &Reorientation { source_axis, flipped: [flipped, false, false] })
+        };
+        assert_eq!(found(&map, [0, 1, 2], false), Some((0, 1)));
+        assert_eq!(found(&map, [1, 0, 2], false), Some((0, 1)));
+        assert_eq!(found(&map, [1, 0, 2], true), Some((1, 2)));
+        assert_eq!(found(&map, [2, 0, 1], false), Some((2, 2)));
+        map.labels[5] = 1; // (0, 1, 1)
+        map.labels[7] = 1; // (0, 1, 3)
+        assert_eq!(map.touched().ends, Some([[0, 1], [0, 1], [1, 3]]));
+        assert_eq!(found(&LabelMap { shape: [1, 1, 1], labels: vec![0] }, [0, 1, 2], false), None);
     }
 
     #[test]

@@ -44,10 +44,20 @@ pub(super) fn fit(state: State, size: &[usize], value: f64) -> Result<State, Tch
     if size.contains(&0) {
         return Err(TchError::Shape(format!("no grid has the size {size:?}")));
     }
-    let image = size.len() == 2;
-    let starts = state.field.axes.iter().zip(size).map(|(axis, size)| (first_voxel(axis.after, *size, image), *size));
-    let cuts: Vec<_> = starts.collect();
+    let cuts = middle(&state.field, size);
     cut(state, &cuts, value)
+}
+
+/// `(first voxel, extent)` of each axis for [`fit`].
+pub(super) fn middle(field: &Field, size: &[usize]) -> Vec<(i64, usize)> {
+    let image = size.len() == 2;
+    field.axes.iter().zip(size).map(|(axis, size)| (first_voxel(axis.after, *size, image), *size)).collect()
+}
+
+/// The grid after cuts of `(first voxel, extent)`.
+pub(super) fn field_after(field: &Field, cuts: &[(i64, usize)]) -> Field {
+    let along = |(axis, (start, extent)): (&Along, &(i64, usize))| axis.cut(*start, *extent);
+    Field { axes: field.axes.iter().zip(cuts).map(along).collect() }
 }
 
 /// Which voxel becomes the first; below 0 where filling comes before.
@@ -76,9 +86,7 @@ fn cut(state: State, cuts: &[(i64, usize)], value: f64) -> Result<State, TchErro
         values = kept_within(|| values.f_pad(&amounts, "constant", value))?;
         owned = true;
     }
-    let along = |(axis, (start, extent)): (&Along, &(i64, usize))| axis.cut(*start, *extent);
-    let axes = field.axes.iter().zip(cuts).map(along).collect();
-    Ok(State { values, field: Field { axes }, owned })
+    Ok(State { values, field: field_after(&field, cuts), owned })
 }
 
 #[cfg(test)]

@@ -7,6 +7,12 @@ pub mod field;
 mod prepare;
 
 #[cfg(feature = "torch")]
+mod lead;
+
+#[cfg(feature = "torch")]
+mod planes;
+
+#[cfg(feature = "torch")]
 mod intensity;
 
 #[cfg(feature = "torch")]
@@ -37,7 +43,7 @@ mod slabs;
 pub use back::{Back, argmax_back, back, likeliest_back};
 pub use field::{Along, Field};
 #[cfg(feature = "torch")]
-pub use prepare::{Prepared, apply};
+pub use prepare::{Prepared, apply, apply_to_voxels};
 #[cfg(feature = "torch")]
 pub use slabs::LabelsBack;
 

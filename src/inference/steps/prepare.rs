@@ -1,10 +1,16 @@
 //! The steps, in order, on a tensor.
 
-use tch::{Kind, TchError, Tensor};
+use std::sync::Arc;
+
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::field::Field;
+use super::lead::lead;
+use super::planes::{OfTensor, Turned};
 use super::{Step, crop, intensity, resample};
 use crate::inference::engine::memory::kept_within;
+use crate::inference::orientation::Reorientation;
+use crate::volume::Voxels;
 
 /// What a module takes, and where it lies.
 #[derive(Debug)]
@@ -30,17 +36,38 @@ pub fn apply(values: Tensor, spacing_mm: &[f64], steps: &[Step]) -> Result<Prepa
             "values of extents {extents:?} with distances {spacing_mm:?} cannot be prepared"
         )));
     }
-    let owned = values.f_kind()? != Kind::Float;
-    let mut state = State { values: as_float(values)?, field: Field::whole(&extents), owned };
-    for step in steps {
-        state = state.after(step, spacing_mm)?;
-    }
-    Ok(Prepared { values: kept_within(|| state.values.f_contiguous())?, field: state.field })
+    let is_led = values.device() == Device::Cpu && extents.len() == 3;
+    let led = if is_led { lead(&OfTensor(&values), spacing_mm, steps)? } else { None };
+    let (state, done) = match led {
+        Some(led) => {
+            drop(values);
+            led
+        }
+        None => (State::whole(values, &extents)?, 0),
+    };
+    state.after_all(&steps[done..], spacing_mm)
 }
 
-/// With one channel. What had another type is let go.
-fn as_float(values: Tensor) -> Result<Tensor, TchError> {
-    kept_within(|| values.f_to_kind(Kind::Float))?.f_unsqueeze(0)
+/// The same of the voxels of a series with `shape` slices, rows, columns, which are turned into the model's axes by `turn`, in
+/// the host's memory; lets go of them as soon as steps have made others of them.
+///
+/// # Errors
+/// Those of [`apply`]. The inner one gives the voxels back where the steps need a tensor: those do that do not begin with a linear
+/// change of the grid, but for changes of values before it, or whose slices are not those of the series.
+pub fn apply_to_voxels(
+    voxels: Arc<Voxels>,
+    shape: [usize; 3],
+    turn: &Reorientation,
+    spacing_mm: &[f64],
+    steps: &[Step],
+) -> Result<Result<Prepared, Arc<Voxels>>, TchError> {
+    let led = match Turned::new(&voxels, shape, turn) {
+        Some(planes) => lead(&planes, spacing_mm, steps)?,
+        None => None,
+    };
+    let Some((state, done)) = led else { return Ok(Err(voxels)) };
+    drop(voxels);
+    state.after_all(&steps[done..], spacing_mm).map(Ok)
 }
 
 fn extents(size: &[i64]) -> Result<Vec<usize>, TchError> {
@@ -58,7 +85,23 @@ pub(super) struct State {
 }
 
 impl State {
-    fn after(self, step: &Step, spacing_mm: &[f64]) -> Result<Self, TchError> {
+    /// Before the first step, with one channel. What had another type or order in memory is let go.
+    fn whole(values: Tensor, extents: &[usize]) -> Result<Self, TchError> {
+        let owned = values.f_kind()? != Kind::Float;
+        let in_order = kept_within(|| values.f_contiguous())?;
+        drop(values);
+        let values = kept_within(|| in_order.f_to_kind(Kind::Float))?.f_unsqueeze(0)?;
+        Ok(Self { values, field: Field::whole(extents), owned })
+    }
+
+    fn after_all(mut self, steps: &[Step], spacing_mm: &[f64]) -> Result<Prepared, TchError> {
+        for step in steps {
+            self = self.after(step, spacing_mm)?;
+        }
+        Ok(Prepared { values: kept_within(|| self.values.f_contiguous())?, field: self.field })
+    }
+
+    pub(super) fn after(self, step: &Step, spacing_mm: &[f64]) -> Result<Self, TchError> {
         match step {
             Step::ReplaceBelow { .. }
             | Step::Clip(_)

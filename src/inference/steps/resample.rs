@@ -38,7 +38,7 @@ const LARGEST_GRID: usize = 1 << 31;
 
 /// # Errors
 /// A grid of `extents` has no place in memory.
-fn bounded(channels: i64, extents: &[usize]) -> Result<(), TchError> {
+pub(super) fn bounded(channels: i64, extents: &[usize]) -> Result<(), TchError> {
     let values = extents.iter().try_fold(usize::try_from(channels).unwrap_or(1), |all, next| all.checked_mul(*next));
     if values.is_some_and(|values| values <= LARGEST_GRID) {
         return Ok(());
@@ -57,19 +57,25 @@ fn no_grid(spacing: &[f64], wanted_mm: &[f64]) -> TchError {
 
 /// Puts voxels at exactly these distances, from the first one on.
 pub(super) fn spread(state: State, spacing_mm: &[f64], wanted_mm: &[f64]) -> Result<State, TchError> {
-    one_an_axis(&state.field, wanted_mm.len())?;
-    let spacing = state.field.spacing_after(spacing_mm);
+    let (forth, wanted) = spread_axes(&state.field, spacing_mm, wanted_mm)?;
+    bounded(state.values.size()[0], &forth.after())?;
+    let values = back(&state.values, &wanted, Back::Linear, 0.0)?;
+    Ok(State { values, field: forth, owned: true })
+}
+
+/// The grid after [`spread`], and the one that brings values forth: what brings scores back does it, between the two grids the
+/// other way round.
+pub(super) fn spread_axes(field: &Field, spacing_mm: &[f64], wanted_mm: &[f64]) -> Result<(Field, Field), TchError> {
+    one_an_axis(field, wanted_mm.len())?;
+    let spacing = field.spacing_after(spacing_mm);
     let (mut forth, mut wanted) = (Vec::new(), Vec::new());
-    for ((axis, mm), wanted_mm) in state.field.axes.iter().zip(&spacing).zip(wanted_mm) {
+    for ((axis, mm), wanted_mm) in field.axes.iter().zip(&spacing).zip(wanted_mm) {
         let extent = ((axis.after - 1) as f64 * mm / wanted_mm).round_ties_even() + 1.0;
         let extent = whole(extent).filter(|_| *wanted_mm > 0.0).ok_or_else(|| no_grid(&spacing, &[*wanted_mm]))?;
         forth.push(axis.spread(extent, wanted_mm / mm));
-        // What brings scores back brings values forth, between the two grids the other way round.
         wanted.push(Along::whole(extent).spread(axis.after, mm / wanted_mm));
     }
-    bounded(state.values.size()[0], &forth.iter().map(|axis: &Along| axis.after).collect::<Vec<_>>())?;
-    let values = back(&state.values, &Field { axes: wanted }, Back::Linear, 0.0)?;
-    Ok(State { values, field: Field { axes: forth }, owned: true })
+    Ok((Field { axes: forth }, Field { axes: wanted }))
 }
 
 /// Rows and columns after the shorter of them has become `length`; the longer one is cut to whole pixels, as torchvision
@@ -110,7 +116,7 @@ pub(super) fn one_an_axis(field: &Field, found: usize) -> Result<(), TchError> {
 }
 
 impl Interpolation {
-    const fn positions(self) -> Positions {
+    pub(super) const fn positions(self) -> Positions {
         match self {
             Self::Nearest => Positions::Floor,
             Self::NearestExact => Positions::FloorOfCentre,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{Kind, Tensor};
 
+use super::prepare::State;
 use super::*;
 use crate::inference::engine::memory::tests::in_little_memory;
 use crate::inference::npz::{self, Array, Values};
@@ -191,6 +192,35 @@ fn whole_numbers_are_taken_as_they_are() {
     let prepared =
         apply(whole.shallow_clone(), &[1.0; 3], &[Step::Scale { from: [0.0, 2.0], to: [0.0, 1.0] }]).unwrap();
     assert_eq!(difference(&prepared.values.squeeze(), &(whole.to_kind(Kind::Float) / 2.0)), 0.0);
+}
+
+#[test]
+fn steps_done_slice_by_slice_give_what_they_give_one_by_one() {
+    let count = 7 * 9 * 8;
+    let values = (Tensor::arange(count, (Kind::Int16, tch::Device::Cpu)) * 37).fmod(1900) - 3000;
+    let volume = values.to_kind(Kind::Int16).view([7, 9, 8]).permute([0, 2, 1]);
+    let before = [Step::ReplaceBelow { limit: -2000.0, value: -1024.0 }, Step::Clip([-1900.0, -1150.0])];
+    let after = [Step::Scale { from: [-1900.0, -1150.0], to: [-1.0, 1.0] }, Step::Clip([-0.9, 0.9])];
+    let fit = |size: &[usize]| Step::Fit { size: size.to_vec(), value: -7.0 };
+    for grid in [
+        Step::Spacing { mm: vec![1.5, 0.5, 1.1], rounding: Rounding::Floor, method: linear(false, NONE) },
+        Step::Resize { size: vec![3, 20, 9], method: linear(true, NONE) },
+        Step::Resize { size: vec![1, 8, 1], method: linear(true, NONE) },
+        Step::Resample { mm: vec![0.7, 2.0, 1.0] },
+    ] {
+        for cut in [vec![], vec![fit(&[20, 3, 5])], vec![fit(&[2, 5, 30]), Step::Clip([-5.0, 0.5])]] {
+            let steps: Vec<Step> = before.iter().chain([&grid]).chain(&after).chain(&cut).cloned().collect();
+            let found = apply(volume.shallow_clone(), &[1.25, 0.9, 0.8], &steps).unwrap();
+            let values = volume.to_kind(Kind::Float).unsqueeze(0);
+            let mut expected = State { values, field: Field::whole(&[7, 8, 9]), owned: true };
+            for step in &steps {
+                expected = expected.after(step, &[1.25, 0.9, 0.8]).unwrap();
+            }
+            assert_eq!(found.field, expected.field, "{steps:?}");
+            let difference = difference(&found.values, &expected.values);
+            assert!(difference < 1e-5, "{steps:?}: {difference}");
+        }
+    }
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! A package that runs before another one: once for each revision of a series, whoever asks.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::dicom::uid::OtherUid;
 use crate::inference::engine::Engine;
 use crate::inference::error::EngineError;
 use crate::inference::manifest::Manifest;
-use crate::inference::prediction::{LabelMap, Verdict};
+use crate::inference::prediction::{Touched, Verdict};
 use crate::inference::subject::{Context, Subject};
 
 /// The fewest answers that are kept.
@@ -17,7 +17,7 @@ const LEAST_KEPT: usize = 2;
 /// What gates said of the series that were asked about last.
 #[derive(Debug)]
 pub struct Gates {
-    /// No more than these: label maps are large, and jobs of one series follow each other closely.
+    /// No more than these: jobs of one series follow each other closely.
     most: usize,
     kept: Mutex<VecDeque<(OtherUid, Answer)>>,
 }
@@ -26,7 +26,7 @@ pub struct Gates {
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) verdict: Verdict,
-    pub(super) label_map: Option<Arc<LabelMap>>,
+    pub(super) touched: Option<Touched>,
     /// How long its modules computed for this answer; one that was given before took none.
     pub(super) forward: Duration,
 }
@@ -55,8 +55,8 @@ impl Gates {
             return fitting(Answer { forward: Duration::ZERO, ..answer.clone() }, gate, subject);
         }
         let (prediction, times) = engine.predict_timed(gate, subject.clone(), &Context::default())?;
-        let label_map = prediction.label_map.map(Arc::new);
-        let answer = Answer { verdict: prediction.verdict, label_map, forward: times.computing };
+        let touched = prediction.label_map.map(|map| map.touched());
+        let answer = Answer { verdict: prediction.verdict, touched, forward: times.computing };
         kept.truncate(self.most - 1);
         kept.push_front((key, answer.clone()));
         fitting(answer, gate, subject)
@@ -76,11 +76,11 @@ fn key(gate: &Manifest, subject: &Subject) -> OtherUid {
 /// A label map on another grid would choose slices at random.
 fn fitting(answer: Answer, gate: &str, subject: &Subject) -> Result<Answer, EngineError> {
     let shape = subject.described().shape();
-    match answer.label_map.as_ref().filter(|map| map.shape != shape) {
+    match answer.touched.as_ref().filter(|touched| touched.shape != shape) {
         None => Ok(answer),
-        Some(map) => Err(EngineError::WrongOutput {
+        Some(touched) => Err(EngineError::WrongOutput {
             model: gate.to_owned(),
-            message: format!("its label map is {:?}, the series is {shape:?}", map.shape),
+            message: format!("its label map is {:?}, the series is {shape:?}", touched.shape),
         }),
     }
 }
