@@ -229,3 +229,33 @@ async fn what_was_kept_aside_is_told_with_its_file() {
     assert_eq!(code, NOTHING, "{said}");
     must_say(&said, &["of this study nothing was to be delivered"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_study_is_read_by_a_model_whose_route_is_new() {
+    let receiver = Receiver::start();
+    let site = Site::new().with_peer("PACS", receiver.address).with_quick_model().with_route("good", &["PACS"], "");
+    let mut node = site.start().await;
+    let chest = Series::chest("older than a route");
+    node.push("CT1", &chest.files()).await;
+    node.logged("delivered", 2).await;
+    let (code, said) = command(&site, &["reread", &chest.study]).await;
+    assert_eq!(code, NOTHING, "{said}");
+    node.terminate();
+    assert_eq!(node.exit_code().await, DONE);
+
+    let site = site.with_tiny_model("chest-ct-r3d18").with_route("chest-ct-r3d18-tiny", &["PACS"], "");
+    let node = site.start().await;
+    let (code, said) = command(&site, &["reread", &chest.study]).await;
+    assert_eq!(code, DONE, "{said}");
+    must_say(&said, &["0 failed jobs are queued again; 1 series is decided on anew"]);
+    node.logged("delivered", 1).await;
+    let jobs = site.series(&chest.series).await.unwrap().jobs;
+    let read: Vec<(&str, &str)> = jobs.iter().map(|job| (&*job.model_name, &*job.outcome)).collect();
+    assert_eq!(read.len(), 2, "{read:?}");
+    assert!(
+        read.contains(&("good", "read")) && read.iter().any(|(model, _)| *model == "chest-ct-r3d18-tiny"),
+        "{read:?}"
+    );
+    let (code, said) = command(&site, &["reread", &chest.study]).await;
+    assert_eq!(code, NOTHING, "{said}");
+}

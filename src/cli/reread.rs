@@ -1,11 +1,11 @@
-//! `overread reread`: what failed or was held is read again.
+//! `overread reread`: what failed or was held, and what a new route is for, is read again.
 
 use super::{WithConfig, counted, exit, load_config, print, say};
 use crate::clock::Clock;
 use crate::dicom::uid::StudyInstanceUid;
 use crate::store::{Store, StoreError};
 
-/// Read a study again: its failed jobs, and its series that were held or that a route did not fit
+/// Read a study again: its failed jobs, and its series that were held, that a route did not fit or is new for
 #[derive(Debug, clap::Args)]
 pub(super) struct Reread {
     #[command(flatten)]
@@ -21,11 +21,12 @@ pub(super) async fn reread(arguments: Reread) -> u8 {
     let again = async {
         let store = Store::open_beside(&config.node.data, Clock::System).await?;
         let (mut jobs, mut series) = (0, 0);
+        let models: Vec<&str> = config.routes.iter().map(|route| route.model.as_str()).collect();
         let studies = store.why(&arguments.what).await?;
         let is_known = !studies.is_empty();
         for study in studies {
             if let Ok(uid) = StudyInstanceUid::parse(&study.study_instance_uid) {
-                let again = store.reread(&uid, Clock::System.now()).await?;
+                let again = store.reread(&uid, &models, Clock::System.now()).await?;
                 jobs += again.jobs;
                 series += again.series;
             }

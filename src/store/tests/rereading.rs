@@ -49,7 +49,7 @@ async fn a_failed_job_has_all_its_attempts_again() {
         }
     }
     assert!(bench.store.claim_job(bench.clock.now(), LEASE_MS).await.unwrap().is_none());
-    let again = bench.store.reread(&bench.study().await, bench.clock.now()).await.unwrap();
+    let again = bench.store.reread(&bench.study().await, &["lung", "cxr"], bench.clock.now()).await.unwrap();
     assert_eq!(again, Reread { jobs: 1, series: 1 }, "and another model's route had not fitted");
     let job = bench.store.claim_job(bench.clock.now(), LEASE_MS).await.unwrap().unwrap();
     assert_eq!(job.attempt, attempts + 1, "the number of an attempt stays unique");
@@ -62,12 +62,12 @@ async fn a_series_that_no_job_has_read_is_decided_on_anew() {
     let bench = Bench::new().await;
     bench.complete(&[]).await;
     assert!(bench.store.series_receiving().await.unwrap().is_empty());
-    let again = bench.store.reread(&bench.study().await, bench.clock.now()).await.unwrap();
+    let again = bench.store.reread(&bench.study().await, &["lung", "cxr"], bench.clock.now()).await.unwrap();
     assert_eq!(again, Reread { jobs: 0, series: 1 });
     let series = bench.store.series_receiving().await.unwrap().remove(0);
     assert_eq!(series.completed_revision, None, "it is not late any more");
     assert_eq!(bench.decide_anew(fitting_route(), &["lung"]).await, 1);
-    let again = bench.store.reread(&bench.study().await, bench.clock.now()).await.unwrap();
+    let again = bench.store.reread(&bench.study().await, &["lung", "cxr"], bench.clock.now()).await.unwrap();
     assert_eq!(again, Reread { jobs: 0, series: 0 }, "a queued job is not made twice");
 }
 
@@ -77,15 +77,35 @@ async fn a_model_whose_route_did_not_fit_reads_it_too_and_the_one_that_has_does_
     bench.complete(&["lung"]).await;
     let job = bench.claim().await.unwrap();
     bench.store.finish_job(job, "read", vec![], None, bench.clock.now()).await.unwrap();
-    let again = bench.store.reread(&bench.study().await, bench.clock.now()).await.unwrap();
+    let again = bench.store.reread(&bench.study().await, &["lung", "cxr"], bench.clock.now()).await.unwrap();
     assert_eq!(again, Reread { jobs: 0, series: 1 });
     assert_eq!(bench.decide_anew(fitting_route(), &["lung", "cxr"]).await, 1);
     let job = bench.claim().await.unwrap();
     assert_eq!(job.model_name, "cxr");
     assert!(bench.claim().await.is_none());
     bench.store.finish_job(job, "read", vec![], None, bench.clock.now()).await.unwrap();
-    let again = bench.store.reread(&bench.study().await, bench.clock.now()).await.unwrap();
+    let again = bench.store.reread(&bench.study().await, &["lung", "cxr"], bench.clock.now()).await.unwrap();
     assert_eq!(again, Reread { jobs: 0, series: 0 });
+}
+
+#[tokio::test]
+async fn a_model_whose_route_is_new_reads_it_too() {
+    let bench = Bench::new().await;
+    bench.complete(&["lung", "cxr"]).await;
+    for _ in 0..2 {
+        let job = bench.claim().await.unwrap();
+        bench.store.finish_job(job, "read", vec![], None, bench.clock.now()).await.unwrap();
+    }
+    // From now on every route has fitted.
+    bench.store.reread(&bench.study().await, &[], bench.clock.now()).await.unwrap();
+    bench.decide_anew(fitting_route(), &[]).await;
+    let study = bench.study().await;
+    let reread = async |models: &[&str]| bench.store.reread(&study, models, bench.clock.now()).await.unwrap();
+    assert_eq!(reread(&["lung", "cxr"]).await, Reread { jobs: 0, series: 0 });
+    assert_eq!(reread(&["lung", "liver", "cxr"]).await, Reread { jobs: 0, series: 1 });
+    assert_eq!(bench.decide_anew(fitting_route(), &["lung", "liver", "cxr"]).await, 1);
+    assert_eq!(bench.claim().await.unwrap().model_name, "liver");
+    assert_eq!(reread(&["lung", "liver", "cxr"]).await, Reread { jobs: 0, series: 0 });
 }
 
 #[tokio::test]
@@ -97,7 +117,7 @@ async fn a_series_that_is_decided_on_anew_to_no_end_is_read_since_it_was() {
     let read = "SELECT state || ' ' || (read_at - 1767225600000) FROM series WHERE origin = 'received'";
     assert_eq!(bench.text(read).await, "read 1000");
     bench.clock.advance_ms(60_000);
-    bench.store.reread(&bench.study().await, bench.clock.now()).await.unwrap();
+    bench.store.reread(&bench.study().await, &["lung", "cxr"], bench.clock.now()).await.unwrap();
     assert_eq!(bench.text("SELECT state FROM series").await, "receiving");
     assert_eq!(bench.decide_anew(refused_route(), &["lung"]).await, 0);
     assert_eq!(bench.text(read).await, "read 1000");

@@ -377,7 +377,12 @@ async fn a_job_that_waits_for_its_next_attempt_gives_way_to_a_later_revision() {
     assert_eq!(order, [("heart".to_owned(), 3), ("lung".to_owned(), 4)]);
     assert_eq!(bench.job_states().await, "lung 3 done superseded by revision 4, heart 3 done read, lung 4 done read");
     assert_eq!(
-        bench.store.reread(&crate::dicom::uid::StudyInstanceUid::parse("1.2.1").unwrap(), now).await.unwrap().jobs,
+        bench
+            .store
+            .reread(&crate::dicom::uid::StudyInstanceUid::parse("1.2.1").unwrap(), &["lung"], now)
+            .await
+            .unwrap()
+            .jobs,
         0
     );
 }
@@ -424,7 +429,7 @@ async fn a_job_of_an_old_revision_that_failed_is_not_read_again() {
     let job = bench.claim().await.unwrap();
     bench.store.finish_job(job, "read", vec![], None, bench.clock.now()).await.unwrap();
     let study = crate::dicom::uid::StudyInstanceUid::parse("1.2.1").unwrap();
-    assert_eq!(bench.store.reread(&study, bench.clock.now()).await.unwrap(), Reread { jobs: 0, series: 0 });
+    assert_eq!(bench.store.reread(&study, &["lung"], bench.clock.now()).await.unwrap(), Reread { jobs: 0, series: 0 });
     assert!(bench.claim().await.is_none());
 }
 
