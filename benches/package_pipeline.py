@@ -130,7 +130,7 @@ def main():
     began = time.perf_counter()
     images, objects = images_of(given.source), []
     # One that takes its slices over the lungs asks the gate itself.
-    if "gate" in package.manifest["accepts"] and package.manifest["input"].get("over") != "gate":
+    if "gate" in package.manifest["accepts"] and package.manifest["input"].get("slices", {}).get("over") != "gate":
         with torch.no_grad():
             pipelines.lungs(pipelines.read_stack(images))
     result = pipelines.expected(package, images)
