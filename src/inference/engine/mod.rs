@@ -20,6 +20,7 @@ mod per_slice;
 mod positions;
 mod returned;
 mod run;
+mod source;
 mod streamed;
 
 use std::path::PathBuf;

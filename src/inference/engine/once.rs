@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use tch::{Device, TchError};
 
 use super::fault::Fault;
-use super::inputs::{ModuleInput, NoSlices, Source};
+use super::inputs::ModuleInput;
 use super::limit::Limit;
 use super::outputs::prediction;
 use super::per_slice::unscored;
 use super::run::Run;
+use super::source::{NoSlices, Source};
 use crate::inference::manifest::{InputKind, Manifest};
 use crate::inference::prediction::{Prediction, Verdict};
 use crate::inference::subject::{Context, Subject};
@@ -156,29 +157,11 @@ mod tests {
     use super::super::ladder::Rung;
     use super::super::run::Spent;
     use super::*;
-    use crate::dicom::data_set::DataSet;
-    use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
-    use crate::volume::{Geometry, SourceSeries, Stack, Voxels};
+    use crate::inference::engine::tests::stack;
+    use crate::volume::Voxels;
 
     fn subject(shape: [usize; 3]) -> Subject {
-        let geometry = Geometry {
-            shape,
-            spacing: [1.0; 3],
-            origin: [0.0; 3],
-            slice_direction: [0.0, 0.0, 1.0],
-            row_direction: [0.0, 1.0, 0.0],
-            column_direction: [1.0, 0.0, 0.0],
-        };
-        let source = SourceSeries {
-            study_instance_uid: StudyInstanceUid::derived(&["study"]),
-            series_instance_uid: SeriesInstanceUid::derived(&["series"]),
-            frame_of_reference_uid: None,
-            header: DataSet::new(),
-            instances: Vec::new(),
-            lossy: None,
-        };
-        let stack = Stack { geometry, slices: vec![None; shape[0]], source, missing_share: 0.0, warnings: Vec::new() };
-        Subject::Volume(Arc::new(stack), Arc::new(Voxels::I16(vec![1; shape.iter().product()])))
+        Subject::Volume(Arc::new(stack(shape, [1.0; 3])), Arc::new(Voxels::I16(vec![1; shape.iter().product()])))
     }
 
     #[test]

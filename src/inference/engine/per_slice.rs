@@ -1,10 +1,11 @@
 //! Each slice scored by itself: the classification on the slices around it.
 
 use super::fault::Fault;
-use super::inputs::{ModuleInput, Source};
+use super::inputs::ModuleInput;
 use super::outputs::{check_slices, probabilities_of};
 use super::positions::around;
 use super::run::Run;
+use super::source::Source;
 use crate::inference::error::EngineError;
 use crate::inference::manifest::{ClassLabel, Layout, PerSlice};
 use crate::inference::prediction::SliceScores;

@@ -1,4 +1,28 @@
 use super::*;
+use crate::dicom::data_set::DataSet;
+use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
+use crate::volume::{Geometry, SourceSeries, Stack};
+
+/// An axial stack of a series of no instances.
+pub(super) fn stack(shape: [usize; 3], spacing: [f64; 3]) -> Stack {
+    let geometry = Geometry {
+        shape,
+        spacing,
+        origin: [0.0; 3],
+        slice_direction: [0.0, 0.0, 1.0],
+        row_direction: [0.0, 1.0, 0.0],
+        column_direction: [1.0, 0.0, 0.0],
+    };
+    let source = SourceSeries {
+        study_instance_uid: StudyInstanceUid::derived(&["study"]),
+        series_instance_uid: SeriesInstanceUid::derived(&["series"]),
+        frame_of_reference_uid: None,
+        header: DataSet::new(),
+        instances: Vec::new(),
+        lossy: None,
+    };
+    Stack { geometry, slices: vec![None; shape[0]], source, missing_share: 0.0, warnings: Vec::new() }
+}
 
 #[test]
 fn a_device_that_does_not_answer_is_lost_and_nobody_waits_for_its_thread() {

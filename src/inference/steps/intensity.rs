@@ -42,9 +42,14 @@ impl State {
 
 /// A straight line through two points; a shift where both lie over each other (MONAI's `ScaleIntensityRange`).
 fn mapped(state: State, from: [f64; 2], to: [f64; 2]) -> Result<State, TchError> {
-    let width = from[1] - from[0];
-    let slope = if width == 0.0 { 1.0 } else { (to[1] - to[0]) / width };
+    let slope = slope(from, to);
     state.changed(|values| values.f_sub_scalar_(from[0])?.f_mul_scalar_(slope)?.f_add_scalar_(to[0]))
+}
+
+/// Of the line through two points.
+pub(super) fn slope(from: [f64; 2], to: [f64; 2]) -> f64 {
+    let width = from[1] - from[0];
+    if width == 0.0 { 1.0 } else { (to[1] - to[0]) / width }
 }
 
 /// Values by their ranks: ascending, each once.

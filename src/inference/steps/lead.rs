@@ -13,8 +13,12 @@ use super::prepare::State;
 use super::resample::{bounded, extents_at, one_an_axis, spread_axes};
 use super::rows::{Pair, Places, mix};
 use super::way::places;
-use super::{Antialias, Interpolation, Step, crop};
+use super::{Antialias, Interpolation, Step, crop, intensity};
 use crate::inference::engine::memory::kept_within;
+
+/// Values of a slice, before and after. Slices are held in memory that nobody asks for beforehand: larger ones are left to the steps
+/// one by one.
+const LARGEST_PLANE: usize = 1 << 24;
 
 /// Does the first steps, as many as can be done like this, and says how many they were; `None` where the first change of the grid
 /// is none of these, and where something does not suit: the steps one by one then say what.
@@ -39,8 +43,15 @@ pub(super) fn lead(
         _ => (done + after.len(), None),
     };
     let (cuts, value) = cuts.unwrap_or_else(|| (grid.field.after().iter().map(|extent| (0, *extent)).collect(), 0.0));
+    let cut = crop::field_after(&grid.field, &cuts);
+    let planes_are_small = [&whole, &grid.field, &cut]
+        .into_iter()
+        .all(|field| field.after().iter().skip(1).product::<usize>() <= LARGEST_PLANE);
+    if !planes_are_small {
+        return Ok(None);
+    }
     let values = grid.values(planes, &before, &after, (&cuts, value))?;
-    Ok(Some((State { values, field: crop::field_after(&grid.field, &cuts), owned: true }, done)))
+    Ok(Some((State { values, field: cut, owned: true }, done)))
 }
 
 /// A step that makes of each value another by itself.
@@ -56,9 +67,7 @@ impl Change {
             Step::ReplaceBelow { limit, value } => Some(Self::Below { limit: *limit as f32, value: *value as f32 }),
             Step::Clip([least, most]) => Some(Self::Clip { least: *least as f32, most: *most as f32 }),
             Step::Scale { from, to } => {
-                let width = from[1] - from[0];
-                let slope = if width == 0.0 { 1.0 } else { (to[1] - to[0]) / width };
-                Some(Self::Line { shift: from[0] as f32, slope: slope as f32, to: to[0] as f32 })
+                Some(Self::Line { shift: from[0] as f32, slope: intensity::slope(*from, *to) as f32, to: to[0] as f32 })
             }
             _ => None,
         }

@@ -280,6 +280,8 @@ fn a_grid_that_memory_does_not_suffice_for_is_an_error() {
     let cases = [
         ("resized", one(), vec![Step::Resize { size: size.clone(), method: Interpolation::Nearest }]),
         ("filled", one(), vec![Step::Fit { size: size.clone(), value: 0.0 }]),
+        ("made slice by slice", one(), resize(&size, linear(false, NONE))),
+        ("of large slices", one(), resize(&[4, 16_384, 16_384], linear(false, NONE))),
         ("smoothed", all(Kind::Float), resize(&[128, 512, 512], linear(false, Antialias::Gaussian))),
         ("copied", all(Kind::Float), vec![Step::Clip([0.0, 1.0])]),
         ("in one piece", all(Kind::Float), vec![]),

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::fault::Fault;
-use super::inputs::Source;
 use super::returned::Named;
+use super::source::Source;
 use super::streamed::Answer;
 use crate::inference::manifest::Manifest;
 use crate::inference::npz::{Array, Values};

@@ -3,7 +3,8 @@
 use tch::{Kind, Tensor};
 
 use super::super::fault::Fault;
-use super::super::inputs::{Source, turned};
+use super::super::inputs::turned;
+use super::super::source::Source;
 use super::to_vec;
 use crate::inference::manifest::{Activation, SegmentationEncoding, SegmentationGrid, SegmentationOutput};
 use crate::inference::prediction::LabelMap;
