@@ -37,6 +37,22 @@ pub fn part10_header(
     transfer_syntax: &TransferSyntaxUid,
     source_ae_title: Option<&str>,
 ) -> Vec<u8> {
+    part10_header_with(sop_class, sop_instance, transfer_syntax, source_ae_title, None)
+}
+
+/// What [`part10_header_with`] adds to a header beside its filler.
+pub const FILLER_HEAD: usize = 8 + even(IMPLEMENTATION_CLASS_UID.len()) + 12;
+
+/// As [`part10_header`], longer by [`FILLER_HEAD`] and so many zeros, an even number: Private Information (0002,0102), which readers
+/// pass over.
+#[must_use]
+pub fn part10_header_with(
+    sop_class: &SopClassUid,
+    sop_instance: &SopInstanceUid,
+    transfer_syntax: &TransferSyntaxUid,
+    source_ae_title: Option<&str>,
+    filler: Option<usize>,
+) -> Vec<u8> {
     let mut meta = DataSet::new();
     meta.put_bytes(tags::FILE_META_INFORMATION_VERSION, VR::OB, vec![0, 1]);
     meta.put_uid(tags::MEDIA_STORAGE_SOP_CLASS_UID, sop_class.as_str());
@@ -46,6 +62,10 @@ pub fn part10_header(
     meta.put_text(tags::IMPLEMENTATION_VERSION_NAME, VR::SH, IMPLEMENTATION_VERSION_NAME);
     if let Some(title) = source_ae_title {
         meta.put_text(tags::SOURCE_APPLICATION_ENTITY_TITLE, VR::AE, title);
+    }
+    if let Some(count) = filler {
+        meta.put_uid(tags::PRIVATE_INFORMATION_CREATOR_UID, IMPLEMENTATION_CLASS_UID);
+        meta.put_bytes(tags::PRIVATE_INFORMATION, VR::OB, vec![0; count]);
     }
     let group = encode(&meta, Layout::ExplicitLe);
     let mut out = vec![0; 128];

@@ -5,6 +5,7 @@ use std::fs;
 use std::future::{Future, poll_fn};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
 
@@ -156,21 +157,22 @@ fn refuse(new: &NewRow, reply: oneshot::Sender<Result<Committed, StoreError>>, e
     let _ = reply.send(Err(error));
 }
 
-/// Makes content and name durable.
+/// Makes content and name durable, both at once: one commit of the file system's journal then carries both, and the disk
+/// empties its cache once less. Where no thread is free for the name, this one sees to it after the content.
 fn sync_file(spool: &Spool, new: &NewRow) -> Result<(), StoreError> {
-    spool.file.sync_all().map_err(|error| StoreError::file("sync", &new.file())(error))?;
-    sync_folder(&new.folder)
-}
-
-/// As [`sync_file`], with both at once: one commit of the file system's journal then carries both, and the disk empties its
-/// cache once less.
-fn sync_both(spool: &Spool, new: &NewRow) -> Result<(), StoreError> {
     let (done, synced) = mpsc::sync_channel(1);
-    let folder = new.folder.clone();
-    spawn_blocking(move || done.send(sync_folder(&folder)));
-    let file = spool.file.sync_all().map_err(|error| StoreError::file("sync", &new.file())(error));
-    let folder = synced.recv().unwrap_or(Err(StoreError::Closed));
-    file.and(folder)
+    let is_taken = Arc::new(AtomicBool::new(false));
+    let (folder, taken) = (new.folder.clone(), is_taken.clone());
+    spawn_blocking(move || {
+        if !taken.swap(true, Ordering::AcqRel) {
+            let _ = done.send(sync_folder(&folder));
+        }
+    });
+    spool.file.sync_all().map_err(|error| StoreError::file("sync", &new.file())(error))?;
+    if !is_taken.swap(true, Ordering::AcqRel) {
+        return sync_folder(&new.folder);
+    }
+    synced.recv().unwrap_or(Err(StoreError::Closed))
 }
 
 /// Makes the files durable that are not, and the names of their folders where this process has not done so before. Takes
@@ -178,7 +180,7 @@ fn sync_both(spool: &Spool, new: &NewRow) -> Result<(), StoreError> {
 fn sync(rows: &[NewRow], unsynced: &mut [Option<Spool>], known: &mut Known) -> Result<(), NotCommitted> {
     for (at, (new, spool)) in rows.iter().zip(unsynced).enumerate() {
         let folders = || new.folder.ancestors().skip(1).take(2).try_for_each(sync_folder);
-        let mut synced = spool.take().map_or(Ok(()), |spool| sync_both(&spool, new));
+        let mut synced = spool.take().map_or(Ok(()), |spool| sync_file(&spool, new));
         if synced.is_ok() && !known.is_durable(&new.folder) {
             synced = folders();
         }

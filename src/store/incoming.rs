@@ -2,8 +2,9 @@
 //!
 //! What must be durable before it is acknowledged gains nothing from the page cache: a large file is written past it
 //! (`O_DIRECT`), without a second copy and without pages that the sync would have to look for. Only what does not fill
-//! a block at its end goes through the cache. A small file, or one on a file system that has no direct writes, goes
-//! through the cache as a whole.
+//! a block at its end goes through the cache; where the whole file is in memory when its end has come, its header is made
+//! longer and there is no such rest. A small file, or one on a file system that has no direct writes, goes through the
+//! cache as a whole.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,9 +17,9 @@ use tokio::task::JoinHandle;
 
 use super::error::StoreError;
 use super::layout::Layout;
-use super::portion::{BLOCK, Portion};
+use super::portion::{BLOCK, PORTION, Portion};
 use crate::dicom::ae::AeTitle;
-use crate::dicom::encode::part10_header;
+use crate::dicom::encode::{FILLER_HEAD, part10_header_with};
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
 /// Files whose first portion is smaller than this go through the page cache.
@@ -59,12 +60,7 @@ enum Writing {
 
 impl IncomingFile {
     pub(super) fn new(layout: Arc<Layout>, instance: NewInstance) -> Self {
-        let header = part10_header(
-            &instance.sop_class_uid,
-            &instance.sop_instance_uid,
-            &instance.transfer_syntax_uid,
-            Some(instance.calling_ae_title.as_str()),
-        );
+        let header = header(&instance, None);
         let mut portion = layout.portions.next();
         // A header has some hundred bytes.
         portion.take(&header);
@@ -140,13 +136,44 @@ impl IncomingFile {
     /// Writes what is left; nothing is synced yet. Blocks. Call after [`Self::settle`].
     pub(super) fn finish(mut self) -> Result<Arrived, StoreError> {
         let spool = match std::mem::replace(&mut self.state, Writing::NotBegun) {
-            Writing::NotBegun => None,
+            Writing::NotBegun => {
+                self.fill_last_block();
+                None
+            }
             Writing::Idle(spool) => Some(spool),
             Writing::Busy(_) => return Err(StoreError::Closed),
         };
         let spool = Spool::append(spool, &self.layout, self.portion.bytes())?;
         Ok(Arrived { spool, file_bytes: self.total_bytes, data_set_offset: self.data_set_offset })
     }
+
+    /// Lengthens the header of a large file of which nothing has been written, so that it ends where a block does.
+    fn fill_last_block(&mut self) {
+        let begin = usize::try_from(self.data_set_offset).unwrap_or(usize::MAX);
+        let Some(filler) = filler(self.portion.bytes().len()) else { return };
+        let header = header(&self.instance, Some(filler));
+        self.portion.replace_front(begin, &header);
+        self.data_set_offset = header.len() as u64;
+        self.total_bytes = self.portion.bytes().len() as u64;
+    }
+}
+
+fn header(instance: &NewInstance, filler: Option<usize>) -> Vec<u8> {
+    part10_header_with(
+        &instance.sop_class_uid,
+        &instance.sop_instance_uid,
+        &instance.transfer_syntax_uid,
+        Some(instance.calling_ae_title.as_str()),
+        filler,
+    )
+}
+
+/// How many zeros a header is to have so that a file of this length ends with a block; nothing where it needs none, or where
+/// it is not written past the cache as a whole.
+fn filler(length: usize) -> Option<usize> {
+    let filled = (length + FILLER_HEAD).next_multiple_of(BLOCK);
+    let has_rest = length.is_multiple_of(2) && !length.is_multiple_of(BLOCK);
+    (length >= DIRECT_FROM && has_rest && filled <= PORTION).then(|| filled - length - FILLER_HEAD)
 }
 
 /// A whole file in `incoming/`, not synced.

@@ -97,6 +97,11 @@ impl Layout {
         self.root.join("index.sqlite")
     }
 
+    /// What was committed and is not in the database's file yet.
+    pub(super) fn log(&self) -> PathBuf {
+        self.root.join("index.sqlite-wal")
+    }
+
     pub(super) fn lock(&self) -> PathBuf {
         self.root.join("lock")
     }

@@ -40,6 +40,8 @@ mod ids;
 
 mod layout;
 
+mod log;
+
 mod fold;
 
 mod row;
@@ -196,6 +198,7 @@ impl Store {
         let store = Self::connect(layout, options, clock, Some(lock)).await?;
         store.clear_up().await?;
         store.begin_running().await?;
+        store.lengthen_log().await;
         Ok(store)
     }
 
@@ -212,6 +215,14 @@ impl Store {
         let store = Self::connect(layout, options, clock, Some(lock)).await?;
         store.clear_up().await?;
         Ok(store)
+    }
+
+    /// Where that cannot be done, transactions take longer at first and nothing else.
+    async fn lengthen_log(&self) {
+        let lengthened = log::lengthen(self.inner.clone()).await;
+        if let Err(error) = lengthened {
+            tracing::warn!(%error, "the database's log keeps its length");
+        }
     }
 
     fn take(data: &Path) -> Result<(Layout, File), StoreError> {
@@ -377,7 +388,7 @@ fn connect_options(database: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(10))
         .foreign_keys(true)
         .statement_cache_capacity(512)
-        .pragma("wal_autocheckpoint", "4000")
+        .pragma("wal_autocheckpoint", log::LOG_PAGES.to_string())
         .pragma("cache_size", "-32768")
         .pragma("temp_store", "MEMORY")
         .disable_statement_logging()

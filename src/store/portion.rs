@@ -46,6 +46,14 @@ impl Portion {
         &self.memory[begin..begin + count]
     }
 
+    /// Puts other bytes, for which there must be room, in the place of the first `count`.
+    pub(super) fn replace_front(&mut self, count: usize, by: &[u8]) {
+        let kept = self.start + count..self.start + self.length;
+        self.memory.copy_within(kept, self.start + by.len());
+        self.memory[self.start..self.start + by.len()].copy_from_slice(by);
+        self.length = self.length - count + by.len();
+    }
+
     /// What was taken; begins at a multiple of [`BLOCK`].
     pub(super) fn bytes(&self) -> &[u8] {
         &self.memory[self.start..self.start + self.length]

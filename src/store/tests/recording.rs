@@ -227,3 +227,88 @@ async fn an_instance_whose_row_could_not_be_made_leaves_no_file() {
     assert!(matches!(refused, Err(StoreError::Database(_))), "{refused:?}");
     assert_eq!(bench.files(), ["instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);
 }
+
+#[tokio::test]
+async fn the_header_of_a_large_instance_makes_its_file_end_with_a_block() {
+    let bench = Bench::new().await;
+    for (number, pixels) in [(1, 70_000), (2, 524_288), (3, 600_002)] {
+        let sample = Sample::ct(1, 1, number).with_pixels(vec![7; pixels]);
+        let Recorded::Stored(stored) = bench.send(&sample).await.unwrap() else { panic!("not stored") };
+        let file = std::fs::read(stored.path()).unwrap();
+        assert_eq!(file.len() % 4096, 0, "{pixels}");
+        assert_eq!(file[usize::try_from(stored.data_set_offset()).unwrap()..], sample.bytes());
+        let read = dicom_object::open_file(stored.path()).unwrap();
+        assert_eq!(read.meta().media_storage_sop_instance_uid(), sample.uid().as_str());
+        assert!(read.meta().private_information.as_ref().is_some_and(|filler| filler.iter().all(|byte| *byte == 0)));
+    }
+    // A small one goes through the cache, and one beyond a portion has begun to be written when its length is known.
+    for (number, pixels) in [(4, 8_192), (5, 700_000)] {
+        let sample = Sample::ct(1, 1, number).with_pixels(vec![7; pixels]);
+        let Recorded::Stored(stored) = bench.send(&sample).await.unwrap() else { panic!("not stored") };
+        let read = dicom_object::open_file(stored.path()).unwrap();
+        assert!(read.meta().private_information.is_none(), "{pixels}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_its_length_before_anything_is_received() {
+    let bench = Bench::new().await;
+    let length = |bench: &Bench| std::fs::metadata(bench.folder.path().join("index.sqlite-wal")).unwrap().len();
+    let begun = length(&bench);
+    assert!(begun >= 4000 * 4096, "{begun}");
+    for number in 0..20 {
+        bench.send(&Sample::ct(1, 1, number)).await.unwrap();
+    }
+    assert_eq!(length(&bench), begun);
+    let bench = bench.after_crash().await;
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 20);
+    assert_eq!(length(&bench), begun);
+}
+
+#[tokio::test]
+async fn the_log_takes_nothing_of_the_reserve() {
+    let options = StoreOptions { reserve_bytes: u64::MAX, ..StoreOptions::default() };
+    let bench = Bench::with(options).await;
+    let log = std::fs::metadata(bench.folder.path().join("index.sqlite-wal")).unwrap();
+    assert!(log.len() < 4000 * 4096);
+}
+
+#[test]
+fn a_process_with_no_thread_to_spare_records_all_the_same() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).max_blocking_threads(1).enable_all().build().unwrap();
+    let ended = runtime.block_on(async {
+        let bench = Arc::new(Bench::new().await);
+        let sends = (0..40).map(|n| {
+            let bench = bench.clone();
+            tokio::spawn(async move { bench.send(&Sample::ct(1, 1 + n % 4, n)).await.unwrap() })
+        });
+        tokio::time::timeout(Duration::from_secs(60), futures_util::future::join_all(sends)).await.is_ok()
+    });
+    if !ended {
+        runtime.shutdown_background();
+        panic!("instances wait for each other");
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_writes_keeps_its_frames_while_the_log_is_lengthened() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let mut tool = connect_options(&bench.store.inner.layout.database()).connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut tool).await.unwrap();
+    let inner = bench.store.inner.clone();
+    // Shorter, as a log is that was just begun.
+    File::options().write(true).open(inner.layout.log()).unwrap().set_len(1 << 20).unwrap();
+    let lengthening = tokio::spawn(log::lengthen(inner.clone()));
+    sqlx::query("UPDATE study SET study_description = 'told'").execute(&mut tool).await.unwrap();
+    let length = || std::fs::metadata(inner.layout.log()).unwrap().len();
+    assert_eq!(length(), 1 << 20, "it waits for the tool");
+    sqlx::query("COMMIT").execute(&mut tool).await.unwrap();
+    lengthening.await.unwrap().unwrap();
+    assert!(length() > 1 << 20);
+    drop((inner, tool));
+    assert_eq!(bench.text("SELECT study_description FROM study").await, "told");
+    let bench = bench.after_crash().await;
+    assert_eq!(bench.text("SELECT study_description FROM study").await, "told");
+}
