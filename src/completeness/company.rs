@@ -221,7 +221,7 @@ async fn read_headers(store: &Store, routing: &Routing, series: &ReceivingSeries
 /// What is accepted by its headers: by the model, and by its gate where that is served.
 fn judge(series: &Series, model: &Manifest, gate: Option<&Manifest>) -> Judged {
     let facts = series.facts(&model.assemble_options());
-    let of_gate = |gate: &Manifest| gate.accepts(&series.facts(&gate.assemble_options()));
+    let of_gate = |gate: &Manifest| gate.accepts(&series.facts(&gate.assemble_options_for(model)));
     let accepted = model.accepts(&facts).and_then(|_| gate.map_or(Ok(None), of_gate)).map(|_| ());
     Judged { facts: Some(facts), accepted }
 }

@@ -15,6 +15,7 @@ pub mod preferred;
 
 mod company;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ use crate::association::requestor::PeerAddress;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Destination;
 use crate::dicom::ae::AeTitle;
-use crate::store::{Completed, Completion, ReceivingSeries, Store, StoreError};
+use crate::store::{Completed, Completion, NewJob, ReceivingSeries, RouteDecision, Store, StoreError};
 use company::{Awaits, Company, awaits};
 use count::Counts;
 use routing::Routing;
@@ -52,6 +53,22 @@ pub struct Watch {
     pub peers: Vec<PeerAddress>,
     /// How long they are waited for.
     pub timers: Timers,
+}
+
+/// What a look finds of a series whose own signal has fired.
+enum Decided<'a> {
+    /// It is complete.
+    Complete(Decision<'a>),
+    /// It waits for others of its study: until something comes, or until this time.
+    Awaits(Option<Timestamp>),
+}
+
+/// What is to be done with a complete series.
+struct Decision<'a> {
+    series: &'a ReceivingSeries,
+    signal: String,
+    decisions: Vec<RouteDecision>,
+    jobs: Vec<NewJob>,
 }
 
 impl Watch {
@@ -95,45 +112,70 @@ impl Watch {
             }
         }
         let mut company = Company::of(signalled.iter().map(|(series, _)| *series));
+        let mut decided = Vec::new();
         for (series, signals) in signalled {
-            match self.complete(series, signals, &mut company, now).await {
-                Ok(at) => look_at = at.map_or(look_at, |at| look_at.min(at)),
-                Err(error) => {
-                    tracing::error!(series.uid = %series.series_instance_uid, %error, "the series could not be completed");
-                    look_at = look_at.min(self.clock.now().plus(AFTER_ERROR));
-                }
+            match self.decide(series, signals, &mut company, now).await {
+                Ok(Decided::Complete(decision)) => decided.push(decision),
+                Ok(Decided::Awaits(at)) => look_at = at.map_or(look_at, |at| look_at.min(at)),
+                Err(error) => look_at = look_at.min(self.not_completed(series, &error)),
             }
         }
+        look_at = look_at.min(self.settle(decided).await);
         until(look_at, self.clock.now()).max(BREATH)
     }
 
-    /// Takes a series whose own signal has fired as complete, unless it waits for others of its study: until something comes,
-    /// or until the time that is given.
-    async fn complete(
+    /// What is to be done with a series whose own signal has fired, unless it waits for others of its study: until something
+    /// comes, or until the time that is given.
+    async fn decide<'a>(
         &self,
-        series: &ReceivingSeries,
+        series: &'a ReceivingSeries,
         signal: String,
         company: &mut Company,
         now: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
+    ) -> Result<Decided<'a>, StoreError> {
         let study = company.study(&self.store, &self.routing, series).await?;
         let signal = match awaits(&self.routing, series, &study, now) {
-            Awaits::Others(until) => return Ok(until),
+            Awaits::Others(until) => return Ok(Decided::Awaits(until)),
             Awaits::Nothing(words) => [vec![signal], words].concat().join(", "),
         };
         let choices = company.choices(&self.store, &self.routing, series, &study).await?;
         let headers = company.headers(&self.store, &self.routing, series).await?;
         let (decisions, jobs) = self.routing.decide(series, headers.kind.as_ref(), &choices);
-        let completion = Completion {
-            series: series.key,
-            revision: series.revision,
-            signal: &signal,
-            decisions: &decisions,
-            jobs: &jobs,
-        };
+        Ok(Decided::Complete(Decision { series, signal, decisions, jobs }))
+    }
+
+    /// Takes series as complete, those that are read before those that others of their study are read for. Where one of a study has
+    /// changed meanwhile nothing more is decided of that study: the next look decides anew. Gives when that is to be, at the
+    /// latest.
+    async fn settle(&self, mut decided: Vec<Decision<'_>>) -> Timestamp {
+        let mut look_at = self.clock.now().plus(LONGEST_SLEEP);
+        let mut unsettled = HashSet::new();
+        decided.sort_by_key(|decision| decision.jobs.is_empty());
+        for decision in &decided {
+            let study = &decision.series.study_instance_uid;
+            if unsettled.contains(study) {
+                continue;
+            }
+            match self.complete(decision).await {
+                Ok(Completed::Complete(_)) => {}
+                // Another instance came in between.
+                Ok(Completed::NotThisRevision) => {
+                    unsettled.insert(study);
+                    look_at = self.clock.now();
+                }
+                Err(error) => look_at = look_at.min(self.not_completed(decision.series, &error)),
+            }
+        }
+        look_at
+    }
+
+    async fn complete(&self, decision: &Decision<'_>) -> Result<Completed, StoreError> {
+        let Decision { series, signal, decisions, jobs } = decision;
+        let completion = Completion { series: series.key, revision: series.revision, signal, decisions, jobs };
         let now = self.clock.now();
-        match self.store.complete_series(&completion, now).await? {
-            Completed::Complete(queued) => tracing::info!(
+        let completed = self.store.complete_series(&completion, now).await?;
+        if let Completed::Complete(queued) = &completed {
+            tracing::info!(
                 study.uid = %series.study_instance_uid,
                 series.uid = %series.series_instance_uid,
                 modality = series.modality,
@@ -143,11 +185,15 @@ impl Watch {
                 jobs = queued.len(),
                 duration_ms = now.since(series.first_received_at),
                 "series complete"
-            ),
-            // Another instance came in between: the next look decides anew.
-            Completed::NotThisRevision => {}
+            );
         }
-        Ok(None)
+        Ok(completed)
+    }
+
+    /// Tells of it, and when it is to be tried again.
+    fn not_completed(&self, series: &ReceivingSeries, error: &StoreError) -> Timestamp {
+        tracing::error!(series.uid = %series.series_instance_uid, %error, "the series could not be completed");
+        self.clock.now().plus(AFTER_ERROR)
     }
 
     /// Asks a peer for the number of instances. 0 where it does not know or cannot be asked: the quiet time then decides.

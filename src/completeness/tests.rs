@@ -285,3 +285,27 @@ async fn what_the_gate_does_not_accept_is_not_preferred() {
     let (read, reason) = decided(&series[1]);
     assert!(!read && reason.contains("this one is not suitable (slice-spacing)"), "{reason}");
 }
+
+#[tokio::test]
+async fn no_series_is_passed_over_for_one_that_changed_while_it_was_decided_on() {
+    let bench = Bench::new().await;
+    let watch = watch(&bench, vec![preferring()], vec![model()]);
+    send(&bench, 1, 5, 5.0).await;
+    send(&bench, 2, 5, 1.0).await;
+    bench.clock.advance_ms(QUIET_MS);
+    let receiving = bench.store.series_receiving().await.unwrap();
+    let mut company = Company::of(receiving.iter());
+    let mut both = Vec::new();
+    for series in &receiving {
+        let decided = watch.decide(series, "quiet".to_owned(), &mut company, bench.clock.now()).await.unwrap();
+        let Decided::Complete(decision) = decided else { panic!("it waits") };
+        both.push(decision);
+    }
+    bench.send(&slice(2, 6, 1.0)).await.unwrap();
+    watch.settle(both).await;
+    assert!(told(&bench).await.iter().all(|series| series.state == SeriesState::Receiving));
+    bench.clock.advance_ms(QUIET_MS);
+    watch.sweep(&mut Counts::default()).await;
+    let series = told(&bench).await;
+    assert!(!decided(&series[0]).0 && decided(&series[1]).0);
+}

@@ -222,6 +222,12 @@ impl Store {
         if !mark_complete(&mut transaction, completion, now).await? {
             return Ok(Completed::NotThisRevision);
         }
+        // It may have been decided on before, by routes that are no more.
+        sqlx::query("DELETE FROM route_decision WHERE series_key = $1 AND revision = $2")
+            .bind(completion.series)
+            .bind(completion.revision)
+            .execute(&mut *transaction)
+            .await?;
         for decision in completion.decisions {
             insert_decision(&mut transaction, completion, decision, now).await?;
         }
@@ -249,9 +255,7 @@ async fn insert_decision(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO route_decision (series_key, revision, route, model_name, matched, reason, decided_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (series_key, revision, route) DO UPDATE SET \
-         model_name = excluded.model_name, matched = excluded.matched, reason = excluded.reason, \
-         decided_at = excluded.decided_at",
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(completion.series)
     .bind(completion.revision)

@@ -50,6 +50,10 @@ impl Source {
         let shape = stack.geometry.shape;
         let spacing = turn.reorder(stack.geometry.spacing).to_vec();
         let mut warnings = Vec::new();
+        // What is read from the series slice by slice is shaped by nobody else.
+        if voxels.count() != shape.iter().product::<usize>() {
+            return Err(TchError::Shape(format!("{} values have no shape {shape:?}", voxels.count())));
+        }
         let held = if device == Device::Cpu && dtype == VoxelType::Float32 && turn.source_axis[0] == 0 {
             Held::Voxels(voxels)
         } else {
@@ -211,6 +215,16 @@ mod tests {
         let held = Held::Tensor(turned(&values, &turn).unwrap());
         let spacing = turn.reorder(source_stack().geometry.spacing).to_vec();
         Source { held, spacing, shape: SHAPE, turn, warnings: Vec::new() }
+    }
+
+    #[test]
+    fn voxels_that_do_not_fit_the_grid_are_no_source() {
+        for axes in ["SPL", "LPS"] {
+            let voxels = Arc::new(Voxels::I16(vec![0; 7]));
+            let axes = Axes::parse(axes).unwrap();
+            let source = Source::of_volume(&source_stack(), voxels, axes, VoxelType::Float32, Device::Cpu);
+            assert!(matches!(source, Err(TchError::Shape(_))));
+        }
     }
 
     #[test]

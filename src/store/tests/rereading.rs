@@ -122,3 +122,28 @@ async fn a_series_that_is_decided_on_anew_to_no_end_is_read_since_it_was() {
     assert_eq!(bench.decide_anew(refused_route(), &["lung"]).await, 0);
     assert_eq!(bench.text(read).await, "read 1000");
 }
+
+#[tokio::test]
+async fn a_route_that_was_taken_away_decides_nothing_more() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let series = bench.store.series_receiving().await.unwrap().remove(0);
+    let decisions = [RouteDecision { route: 0, ..fitting_route() }, refused_route()];
+    let jobs = [new_job("lung")];
+    let completion = Completion {
+        series: series.key,
+        revision: series.revision,
+        signal: "quiet",
+        decisions: &decisions,
+        jobs: &jobs,
+    };
+    bench.store.complete_series(&completion, bench.clock.now()).await.unwrap();
+    let study = bench.study().await;
+    let again = bench.store.reread(&study, &["lung"], bench.clock.now()).await.unwrap();
+    assert_eq!(again.series, 1, "its second route had not fitted");
+    // Of which none is left now.
+    bench.decide_anew(RouteDecision { route: 0, ..fitting_route() }, &["lung"]).await;
+    assert_eq!(bench.number("SELECT count(*) FROM route_decision").await, 1);
+    let again = bench.store.reread(&study, &["lung"], bench.clock.now()).await.unwrap();
+    assert_eq!(again.series, 0);
+}
