@@ -15,6 +15,8 @@ use overread::volume::{
 
 use crate::testkit::phantom::{CtSeries, INTERCEPT, decimals, marker_index, part10, words};
 
+mod uneven;
+
 fn volume_of(files: Vec<InstanceSource>) -> Volume {
     assemble(files, &AssembleOptions::default()).unwrap()
 }

@@ -38,6 +38,7 @@ mod measures_lungs;
 mod reads_by_packages;
 mod reads_folders;
 mod reads_series;
+mod reads_uneven_series;
 mod runs_jobs;
 mod runs_modules;
 mod sends_results;

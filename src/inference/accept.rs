@@ -46,8 +46,16 @@ impl Manifest {
         AssembleOptions {
             min_slices: self.accepts.least_slices.max(1),
             max_missing_share: self.accepts.largest_missing_share,
+            uneven_slices: self.accepts.uneven_slices,
             ..AssembleOptions::default()
         }
+    }
+
+    /// As [`Self::assemble_options`], where this is the gate of `model` or the model itself: slices at unequal distances are the
+    /// model's to read or not, for a gate sees the volume that the model gets.
+    #[must_use]
+    pub fn assemble_options_for(&self, model: &Self) -> AssembleOptions {
+        AssembleOptions { uneven_slices: model.accepts.uneven_slices, ..self.assemble_options() }
     }
 
     /// Whether it is decided by the pixels too what the model reads: by its gate, or by itself.

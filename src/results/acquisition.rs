@@ -45,7 +45,7 @@ pub(super) fn facts(request: &ResultRequest<'_>) -> AcquisitionFacts {
             .map(|t| plain(&t, 64))
             .filter(|t| !t.is_empty()),
         slice_thickness: thickness.and_then(|t| t.trim().parse().ok()).or(header.number(tags::SLICE_THICKNESS)),
-        spacing_between_slices: stack.filter(|s| s.geometry.shape[0] > 1).map(|s| s.geometry.spacing[0]),
+        spacing_between_slices: stack.and_then(|stack| stack.slice_spacing()),
         pixel_spacing: grid.and_then(|grid| grid.pixel_spacing()),
         kvp: kvp.and_then(|item| item.number(tags::KVP)),
         contrast_agent: contrast(header),

@@ -9,7 +9,7 @@ use super::grid::{FrameReference, SourceGrid, StackGrid};
 use super::{ResultError, codes};
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
-use crate::volume::{Geometry, SourceFrame};
+use crate::volume::SourceFrame;
 
 /// What frames are told apart by (PS3.3 C.7.6.17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl<'a> Placement<'a> {
         let mut item = DataSet::new();
         let Some(shared) = self.shared else { return item };
         if shared.measures {
-            item.put_items(tags::PIXEL_MEASURES_SEQUENCE, vec![pixel_measures(shared.first, shared.stack.geometry)]);
+            item.put_items(tags::PIXEL_MEASURES_SEQUENCE, vec![pixel_measures(shared.first, &shared.stack)]);
         }
         if shared.orientation {
             item.put_items(tags::PLANE_ORIENTATION_SEQUENCE, vec![plane_orientation(shared.first)]);
@@ -85,7 +85,7 @@ impl<'a> Placement<'a> {
         let Some(shared) = self.shared else { return Ok(item) };
         let source = shared.stack.slices.get(slice).and_then(Option::as_ref).ok_or_else(without)?;
         if !shared.measures {
-            item.put_items(tags::PIXEL_MEASURES_SEQUENCE, vec![pixel_measures(source, shared.stack.geometry)]);
+            item.put_items(tags::PIXEL_MEASURES_SEQUENCE, vec![pixel_measures(source, &shared.stack)]);
         }
         if !shared.orientation {
             item.put_items(tags::PLANE_ORIENTATION_SEQUENCE, vec![plane_orientation(source)]);
@@ -125,16 +125,17 @@ impl Dimension {
     }
 }
 
-/// Pixel Measures Macro. Between slices there is no text to copy that could be trusted: the grid says how far they are.
-fn pixel_measures(source: &SourceFrame, geometry: &Geometry) -> DataSet {
+/// Pixel Measures Macro. Between slices there is no text to copy that could be trusted: the grid says how far they are, where they
+/// all are as far.
+fn pixel_measures(source: &SourceFrame, stack: &StackGrid<'_>) -> DataSet {
     let mut item = DataSet::new();
     item.put_text(tags::PIXEL_SPACING, VR::DS, &source.pixel_spacing);
     match &source.slice_thickness {
         Some(thickness) => item.put_text(tags::SLICE_THICKNESS, VR::DS, thickness),
-        None => item.put_decimals(tags::SLICE_THICKNESS, &[geometry.spacing[0]]),
+        None => item.put_decimals(tags::SLICE_THICKNESS, &[stack.geometry.spacing[0]]),
     }
-    if geometry.shape[0] > 1 {
-        item.put_decimals(tags::SPACING_BETWEEN_SLICES, &[geometry.spacing[0]]);
+    if let Some(spacing) = stack.slice_spacing() {
+        item.put_decimals(tags::SPACING_BETWEEN_SLICES, &[spacing]);
     }
     item
 }

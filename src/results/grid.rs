@@ -18,8 +18,10 @@ pub enum SourceGrid<'a> {
 pub struct StackGrid<'a> {
     /// Where the voxels lie.
     pub geometry: &'a Geometry,
-    /// The source frame of each slice; none where the source has a gap.
+    /// The source frame of each slice; none where the source has none.
     pub slices: &'a [Option<SourceFrame>],
+    /// How many slices are missing in the source.
+    pub missing: usize,
     /// What a reader should know of the source.
     pub warnings: &'a [String],
 }
@@ -52,7 +54,8 @@ pub struct FrameReference<'a> {
 
 impl<'a> From<&'a Stack> for SourceGrid<'a> {
     fn from(stack: &'a Stack) -> Self {
-        Self::Stack(StackGrid { geometry: &stack.geometry, slices: &stack.slices, warnings: &stack.warnings })
+        let Stack { geometry, slices, warnings, missing_slices, .. } = stack;
+        Self::Stack(StackGrid { geometry, slices, missing: *missing_slices, warnings })
     }
 }
 
@@ -88,6 +91,14 @@ impl<'a> From<&'a SourceFrame> for FrameReference<'a> {
     }
 }
 
+impl StackGrid<'_> {
+    /// Between slices of the source, mm; nothing for one slice, and where they lie at unequal distances.
+    pub(super) fn slice_spacing(&self) -> Option<f64> {
+        let filled = self.slices.iter().filter(|slice| slice.is_none()).count();
+        (self.geometry.shape[0] > 1 && filled == self.missing).then_some(self.geometry.spacing[0])
+    }
+}
+
 impl<'a> SourceGrid<'a> {
     /// Slices, rows, columns.
     #[must_use]
@@ -116,10 +127,11 @@ impl<'a> SourceGrid<'a> {
         }
     }
 
-    /// How many slices the source lacks.
+    /// How many slices the source lacks, and how many it should have.
     #[must_use]
-    pub fn missing_slices(&self) -> usize {
-        self.stack().map_or(0, |stack| stack.slices.iter().filter(|slice| slice.is_none()).count())
+    pub fn missing_slices(&self) -> (usize, usize) {
+        let of = |stack: StackGrid<'_>| (stack.missing, stack.missing + stack.slices.iter().flatten().count());
+        self.stack().map_or((0, 0), of)
     }
 
     /// Pixels of one slice.

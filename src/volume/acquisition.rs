@@ -9,7 +9,7 @@ use super::options::{AssembleOptions, SeveralAcquisitions};
 use super::refusal::Refusal;
 use super::select::{Candidate, Selection};
 use super::series::FramePrint;
-use super::stack::{SAME_PLACE, Stack, StackError, stack};
+use super::stack::{SAME_PLACE, Stack, StackError, stack, uneven_stack};
 
 /// How much of the shorter of two acquisitions must lie beside the other one, for them to show the same region.
 const SAME_REGION: f64 = 0.5;
@@ -41,6 +41,10 @@ pub(super) fn choose_stack<'a>(
         }
     }
     let error = match attempt {
+        // Gaps may be what the acquisition is like.
+        Ok(stack) if options.uneven_slices && stack.slots > stack.order.len() => {
+            return on_a_finer_grid(selection, Refusal::VariableSpacing { least: stack.spacing, most: stack.spacing });
+        }
         Ok(stack) => return Ok((selection, stack)),
         Err(error) => error,
     };
@@ -50,7 +54,21 @@ pub(super) fn choose_stack<'a>(
         StackError::Refused(refusal @ (Refusal::VariableSpacing { .. } | Refusal::ShiftedSlices(_))) => refusal,
         StackError::Refused(refusal) => return Err(refusal),
     };
+    let is_uneven = matches!(refusal, Refusal::VariableSpacing { .. });
+    if is_uneven && options.uneven_slices && tell_apart(&selection.candidates).is_none() {
+        return on_a_finer_grid(selection, refusal);
+    }
     choose_acquisition(selection, options, refusal)
+}
+
+/// All slices at their unequal distances.
+fn on_a_finer_grid(selection: Selection<'_>, refusal: Refusal) -> Result<(Selection<'_>, Stack), Refusal> {
+    let planes: Vec<&Plane> = selection.candidates.iter().map(|candidate| candidate.plane).collect();
+    match uneven_stack(&planes) {
+        Ok(stack) => Ok((selection, stack)),
+        Err(StackError::Refused(refusal)) => Err(refusal),
+        Err(StackError::SharedPlaces(_)) => Err(refusal),
+    }
 }
 
 /// Whether a key that is one for a whole acquisition tells acquisitions apart, of which each shows every place: then none
@@ -120,7 +138,13 @@ fn choose_acquisition<'a>(
         return Err(several);
     };
     let chosen: Vec<Candidate> = members.iter().map(|&index| selection.candidates[index]).collect();
-    let stack = match stack_of(&chosen) {
+    let attempt = match stack_of(&chosen) {
+        Err(StackError::Refused(Refusal::VariableSpacing { .. })) if options.uneven_slices => {
+            uneven_stack(&chosen.iter().map(|candidate| candidate.plane).collect::<Vec<&Plane>>())
+        }
+        attempt => attempt,
+    };
+    let stack = match attempt {
         Ok(stack) => stack,
         Err(StackError::Refused(refusal)) => return Err(refusal),
         Err(StackError::SharedPlaces(_)) => return Err(several),

@@ -79,11 +79,11 @@ pub struct SeriesFacts {
 pub struct StackFacts {
     /// Which plane the slices lie in.
     pub orientation: Orientation,
-    /// Between slices, rows, columns, mm.
+    /// Between slices, rows, columns, mm; where slices are at unequal distances the longest that is no gap.
     pub spacing: [f64; 3],
     /// Rows and columns of a slice.
     pub size: [usize; 2],
-    /// Slices of the grid, missing ones included.
+    /// Slices that there should be, missing ones included.
     pub slices: usize,
     /// Missing slices as a share of them.
     pub missing_share: f64,
@@ -178,16 +178,17 @@ impl StackFacts {
 
     fn of(plan: &Plan) -> Self {
         let geometry = &plan.geometry;
-        let [slices, rows, columns] = geometry.shape;
-        let missing = plan.slots.iter().filter(|slot| slot.is_none()).count();
+        let [slots, rows, columns] = geometry.shape;
+        let slices = slots - plan.between.len();
+        let missing = slices - plan.slots.iter().flatten().count();
         #[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
         Self {
             orientation: Orientation::of(geometry.slice_direction),
-            spacing: geometry.spacing,
+            spacing: [plan.distance, geometry.spacing[1], geometry.spacing[2]],
             size: [rows, columns],
             slices,
             missing_share: missing as f64 / slices as f64,
-            extent: (slices - 1) as f64 * geometry.spacing[0],
+            extent: (slots - 1) as f64 * geometry.spacing[0],
         }
     }
 }

@@ -36,6 +36,8 @@ pub mod select;
 
 pub mod stack;
 
+mod uneven;
+
 pub mod acquisition;
 
 pub mod geometry;
@@ -84,12 +86,14 @@ pub struct Volume {
     pub geometry: Geometry,
     /// Slice-major values.
     pub voxels: Voxels,
-    /// The source frame of each slice, in slice order. `None` where a slice is missing and was filled by interpolation;
-    /// never the first or the last.
+    /// The source frame of each slice, in slice order. `None` where a slice is missing, or lies between two of the source, and
+    /// was filled by interpolation; never the first or the last.
     pub slices: Vec<Option<SourceFrame>>,
     /// What the result objects copy and reference.
     pub source: SourceSeries,
-    /// Missing slices as a share of all that the grid has, 0 to 1.
+    /// How many slices of the grid are missing in the source.
+    pub missing_slices: usize,
+    /// Missing slices as a share of all that there should be, 0 to 1, those included that were at the ends.
     pub missing_share: f64,
     /// What a reader of the result should know, in plain English.
     pub warnings: Vec<String>,
@@ -104,6 +108,8 @@ pub struct Stack {
     pub slices: Vec<Option<SourceFrame>>,
     /// What the result objects copy and reference.
     pub source: SourceSeries,
+    /// As in [`Volume::missing_slices`].
+    pub missing_slices: usize,
     /// As in [`Volume::missing_share`].
     pub missing_share: f64,
     /// What a reader of the result should know, in plain English.
@@ -114,8 +120,8 @@ impl Volume {
     /// What it is, and its values.
     #[must_use]
     pub fn apart(self) -> (Stack, Voxels) {
-        let Self { geometry, voxels, slices, source, missing_share, warnings } = self;
-        (Stack { geometry, slices, source, missing_share, warnings }, voxels)
+        let Self { geometry, voxels, slices, source, missing_slices, missing_share, warnings } = self;
+        (Stack { geometry, slices, source, missing_slices, missing_share, warnings }, voxels)
     }
 }
 
@@ -126,6 +132,17 @@ pub enum Voxels {
     I16(Vec<i16>),
     /// Otherwise.
     F32(Vec<f32>),
+}
+
+impl Voxels {
+    /// How many values there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        match self {
+            Self::I16(values) => values.len(),
+            Self::F32(values) => values.len(),
+        }
+    }
 }
 
 /// One frame that a slice was read from, with its geometry as text, to be copied bit for bit.

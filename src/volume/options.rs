@@ -11,6 +11,9 @@ pub struct AssembleOptions {
     pub accept_derived: bool,
     /// What becomes of several acquisitions of one region in one series.
     pub several_acquisitions: SeveralAcquisitions,
+    /// Whether slices at unequal distances are put on an even grid that is finer than they are, by interpolation, with a
+    /// warning; else they are refused.
+    pub uneven_slices: bool,
     /// More memory is refused, in bytes of the form that the voxels are kept in.
     pub max_volume_bytes: usize,
 }
@@ -31,6 +34,7 @@ impl Default for AssembleOptions {
             max_missing_share: 0.05,
             accept_derived: false,
             several_acquisitions: SeveralAcquisitions::ReadLargest,
+            uneven_slices: false,
             max_volume_bytes: 2 << 30,
         }
     }

@@ -24,8 +24,13 @@ pub struct FramePlace {
 pub struct Plan {
     /// Of the volume.
     pub geometry: Geometry,
-    /// One for each slice of the grid; `None` where it is missing. The first and the last are never missing.
+    /// One for each slice of the grid; `None` where it is missing, or lies between slices that are further apart than the grid's.
+    /// The first and the last are never missing.
     pub slots: Vec<Option<FramePlace>>,
+    /// Those of the slots that lie between slices, ascending: nothing is missing there.
+    pub between: Vec<usize>,
+    /// The longest distance between slices that is no gap, mm.
+    pub distance: f64,
     /// What was left out or is odd.
     pub warnings: Vec<String>,
 }
@@ -52,7 +57,7 @@ pub(super) fn plan(
         chosen => chosen?,
     };
     let found = stack.order.len();
-    check_missing(found, stack.slots, options)?;
+    check_missing(found, stack.expected(), options)?;
     let first = &selection.candidates[stack.order[0].0];
     let geometry = geometry(first, stack.slots, stack.spacing)?;
     // Before anything is reserved: four slices may span any number of slots.
@@ -65,7 +70,15 @@ pub(super) fn plan(
     if stack.off_grid > 0.02 * stack.spacing {
         warnings.push(format!("Slice positions are uneven by up to {:.2} mm.", stack.off_grid));
     }
-    Ok(Plan { geometry, slots, warnings })
+    if !stack.between.is_empty() {
+        let ([least, most], between) = (stack.distances, stack.between.len());
+        warnings.push(format!(
+            "Slices are {least:.2} to {most:.2} mm apart; the volume has one every {:.2} mm, of which {between} of {} were \
+             interpolated between their neighbours.",
+            stack.spacing, stack.slots
+        ));
+    }
+    Ok(Plan { geometry, slots, between: stack.between, distance: stack.distances[1], warnings })
 }
 
 /// Refuses more missing slices than allowed.

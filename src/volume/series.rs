@@ -127,9 +127,9 @@ impl Series {
     }
 
     fn finish(self, plan: Plan, filled: Filled, options: &AssembleOptions) -> Result<Volume, Refusal> {
-        let Plan { mut geometry, mut slots, mut warnings } = plan;
+        let Plan { mut geometry, mut slots, between, mut warnings, .. } = plan;
         let Filled { mut voxels, failures } = filled;
-        let expected = slots.len();
+        let expected = slots.len() - between.len();
         for (slot, _) in &failures {
             slots[*slot] = None;
         }
@@ -160,18 +160,20 @@ impl Series {
         if found < least {
             return Err(Refusal::TooFewSlices { found, least });
         }
-        let gaps = voxels.interpolate_missing(&slots, geometry.shape[1] * geometry.shape[2]);
-        if gaps > 0 {
+        voxels.interpolate_missing(&slots, geometry.shape[1] * geometry.shape[2]);
+        let inside = leading..leading + slots.len();
+        let missing_slices = slots.len() - found - between.iter().filter(|slot| inside.contains(slot)).count();
+        if missing_slices > 0 {
             #[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
-            let percent = gaps as f64 / expected as f64 * 100.0;
+            let percent = missing_slices as f64 / expected as f64 * 100.0;
             warnings.push(format!(
-                "{gaps} of {expected} slices are missing ({percent:.1} %); they were filled by interpolation between their \
+                "{missing_slices} of {expected} slices are missing ({percent:.1} %); they were filled by interpolation between their \
                  neighbours."
             ));
         }
         let source = self.source(&slots)?;
         let slices = slots.iter().map(|slot| slot.and_then(|place| self.source_frame(place))).collect();
-        Ok(Volume { geometry, voxels, slices, source, missing_share, warnings })
+        Ok(Volume { geometry, voxels, slices, source, missing_slices, missing_share, warnings })
     }
 
     fn source_frame(&self, place: FramePlace) -> Option<SourceFrame> {

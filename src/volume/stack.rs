@@ -2,6 +2,7 @@
 
 use super::frame_header::{Plane, dot};
 use super::refusal::Refusal;
+use super::uneven::{finer_grid, without_gaps_of_the_acquisition};
 
 /// Positions nearer than this along the normal are one place, mm.
 pub(super) const SAME_PLACE: f64 = 0.01;
@@ -21,6 +22,10 @@ pub struct Stack {
     pub spacing: f64,
     /// The largest distance of a slice from its slot, mm.
     pub off_grid: f64,
+    /// Slots that no slice is missing from, though none lies there: the grid is finer than the slices. Ascending.
+    pub between: Vec<usize>,
+    /// The shortest distance between neighbours, and the longest that is no gap, mm: both are [`Stack::spacing`] where slices lie evenly.
+    pub distances: [f64; 2],
 }
 
 /// Why planes are no stack.
@@ -32,11 +37,28 @@ pub enum StackError {
     Refused(Refusal),
 }
 
-/// Puts planes of one orientation and pixel spacing on a grid along their normal.
+/// Puts planes of one orientation and pixel spacing on a grid along their normal, on which only missing slices leave gaps.
 ///
 /// # Errors
 /// [`StackError`]: shared places, tilt, shift, uneven spacing, fewer than two places.
 pub fn stack(planes: &[&Plane]) -> Result<Stack, StackError> {
+    let along = heights(planes)?;
+    even_grid(&along).map_err(StackError::Refused)
+}
+
+/// As [`stack`], with slices at whatever distances: on a grid that is finer than they are where it must be, and with gaps only
+/// where slices are further apart than those about them.
+///
+/// # Errors
+/// [`StackError`], as [`stack`]; uneven spacing where no grid that is so much finer brings each slice near a slot.
+pub fn uneven_stack(planes: &[&Plane]) -> Result<Stack, StackError> {
+    let along = heights(planes)?;
+    let grid = even_grid(&along).or_else(|_| finer_grid(&along)).map_err(StackError::Refused)?;
+    Ok(without_gaps_of_the_acquisition(grid, &along))
+}
+
+/// Planes by their height along the normal, ascending.
+fn heights(planes: &[&Plane]) -> Result<Vec<(usize, f64)>, StackError> {
     let Some(first) = planes.first() else { return Err(StackError::Refused(too_few(0))) };
     let normal = first.normal();
     let mut along: Vec<(usize, f64)> = planes.iter().map(|p| dot(p.position, normal)).enumerate().collect();
@@ -51,7 +73,7 @@ pub fn stack(planes: &[&Plane]) -> Result<Stack, StackError> {
     }
     let ordered: Vec<&Plane> = along.iter().map(|&(index, _)| planes[index]).collect();
     check_shift(&ordered, normal).map_err(StackError::Refused)?;
-    even_grid(&along).map_err(StackError::Refused)
+    Ok(along)
 }
 
 fn too_few(found: usize) -> Refusal {
@@ -95,35 +117,67 @@ fn check_shift(ordered: &[&Plane], normal: [f64; 3]) -> Result<(), Refusal> {
 
 /// Finds the grid: its spacing is near the median distance, and every distance is a multiple of it.
 fn even_grid(along: &[(usize, f64)]) -> Result<Stack, Refusal> {
-    let steps: Vec<f64> = along.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
-    let mut sorted = steps.clone();
-    sorted.sort_by(f64::total_cmp);
+    let steps = steps(along);
+    let sorted = sorted(&steps);
     let (least, median, most) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
     let uneven = Refusal::VariableSpacing { least, most };
     let mut slot = 0;
-    let mut order = vec![(along[0].0, 0)];
-    for (step, (index, _)) in steps.iter().zip(&along[1..]) {
+    let mut slots = vec![0];
+    for step in steps {
         let multiple = (step / median).round();
         if multiple < 1.0 {
             return Err(uneven);
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by 1 and 1e8")]
-        let slots = multiple.min(1e8) as usize;
-        slot += slots;
-        order.push((*index, slot));
+        slot += whole(multiple);
+        slots.push(slot);
     }
-    let bottom = along[0].1;
-    #[expect(clippy::cast_precision_loss, reason = "a number of slices")]
-    let (spacing, off_grid) = {
-        // To the nanometre, which is far beyond what positions are written with: 3 mm and not 2.9999999999999996.
-        let spacing = ((along[along.len() - 1].1 - bottom) / slot as f64 * 1e6).round() / 1e6;
-        let off = along.iter().zip(&order).map(|((_, at), (_, slot))| (at - bottom - *slot as f64 * spacing).abs());
-        (spacing, off.fold(0.0, f64::max))
-    };
-    if off_grid > OFF_GRID * spacing {
+    let grid = Stack::on(along, &slots);
+    if grid.off_grid > OFF_GRID * grid.spacing {
         return Err(uneven);
     }
-    Ok(Stack { order, slots: slot + 1, spacing, off_grid })
+    Ok(grid)
+}
+
+pub(super) fn steps(along: &[(usize, f64)]) -> Vec<f64> {
+    along.windows(2).map(|pair| pair[1].1 - pair[0].1).collect()
+}
+
+pub(super) fn sorted(steps: &[f64]) -> Vec<f64> {
+    let mut sorted = steps.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}
+
+/// A number of slots that is not below 0; more than any volume has where it is beyond that.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by 0 and 1e8")]
+pub(super) fn whole(count: f64) -> usize {
+    count.clamp(0.0, 1e8) as usize
+}
+
+impl Stack {
+    /// Planes in these slots, ascending from 0, at the spacing that fits the first and the last of them.
+    #[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
+    pub(super) fn on(along: &[(usize, f64)], slots: &[usize]) -> Self {
+        let (bottom, top) = (along[0].1, along[along.len() - 1].1);
+        let last = slots[slots.len() - 1];
+        // To the nanometre, which is far beyond what positions are written with: 3 mm and not 2.9999999999999996.
+        let spacing = ((top - bottom) / last as f64 * 1e6).round() / 1e6;
+        let off = along.iter().zip(slots).map(|((_, at), slot)| (at - bottom - *slot as f64 * spacing).abs());
+        Self {
+            order: along.iter().zip(slots).map(|((index, _), slot)| (*index, *slot)).collect(),
+            slots: last + 1,
+            spacing,
+            off_grid: off.fold(0.0, f64::max),
+            between: Vec::new(),
+            distances: [spacing; 2],
+        }
+    }
+
+    /// How many slices there should be.
+    #[must_use]
+    pub const fn expected(&self) -> usize {
+        self.slots - self.between.len()
+    }
 }
 
 #[cfg(test)]

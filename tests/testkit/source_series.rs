@@ -128,6 +128,7 @@ pub fn series(layout: Layout3d, identify: impl Fn(&mut DataSet)) -> Series {
             lossy: None,
         },
         geometry,
+        missing_slices: 0,
         missing_share: 0.0,
         warnings: Vec::new(),
     };

@@ -21,7 +21,14 @@ pub(super) fn stack(shape: [usize; 3], spacing: [f64; 3]) -> Stack {
         instances: Vec::new(),
         lossy: None,
     };
-    Stack { geometry, slices: vec![None; shape[0]], source, missing_share: 0.0, warnings: Vec::new() }
+    Stack {
+        geometry,
+        slices: vec![None; shape[0]],
+        source,
+        missing_slices: 0,
+        missing_share: 0.0,
+        warnings: Vec::new(),
+    }
 }
 
 #[test]

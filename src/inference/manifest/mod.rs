@@ -106,6 +106,8 @@ pub struct Accepts {
     pub least_slices: usize,
     /// Missing slices as a share of all that the grid has, 0 to 1.
     pub largest_missing_share: f64,
+    /// Whether slices at unequal distances are read, by interpolation between them.
+    pub uneven_slices: bool,
     /// Between slices, mm.
     pub slice_spacing_mm: Option<[f64; 2]>,
     /// Between rows and between columns, mm.

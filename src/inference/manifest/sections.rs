@@ -158,8 +158,15 @@ fn windows_of_one(top: &Table<'_>, arguments: &[String], output: &Output) -> Ove
 }
 
 /// Keys that speak of a stack of slices.
-const OF_A_STACK: [&str; 6] =
-    ["orientation", "least_slices", "largest_missing_share", "slice_spacing_mm", "pixel_spacing_mm", "extent_mm"];
+const OF_A_STACK: [&str; 7] = [
+    "orientation",
+    "least_slices",
+    "largest_missing_share",
+    "uneven_slices",
+    "slice_spacing_mm",
+    "pixel_spacing_mm",
+    "extent_mm",
+];
 
 /// `image`: whether the package reads radiographs, where that is known.
 fn accepts(table: Table<'_>, image: Option<bool>) -> Option<Accepts> {
@@ -192,6 +199,7 @@ fn accepts(table: Table<'_>, image: Option<bool>) -> Option<Accepts> {
     let orientation = table.word("orientation", &planes);
     let least_slices = table.optional_checked("least_slices", |count| within(*count, 1, 100_000));
     let largest_missing_share = table.optional_checked("largest_missing_share", |share| within(*share, 0.0, 1.0));
+    let uneven_slices = table.optional("uneven_slices");
     let slice_spacing_mm = range_mm(&table, "slice_spacing_mm");
     let pixel_spacing_mm = range_mm(&table, "pixel_spacing_mm");
     let extent_mm = range_mm(&table, "extent_mm");
@@ -207,6 +215,7 @@ fn accepts(table: Table<'_>, image: Option<bool>) -> Option<Accepts> {
         orientation: orientation.flatten(),
         least_slices: least_slices.unwrap_or(1),
         largest_missing_share: largest_missing_share.unwrap_or(AssembleOptions::default().max_missing_share),
+        uneven_slices: uneven_slices.unwrap_or(false),
         slice_spacing_mm,
         pixel_spacing_mm,
         extent_mm,

@@ -106,7 +106,7 @@ fn absent(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<DataSet> {
 fn warnings(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<String> {
     let mut warnings: Vec<String> = request.grid.map_or(&[][..], |grid| grid.warnings()).to_vec();
     warnings.extend_from_slice(request.outcome.warnings());
-    let (missing, slices) = request.grid.map_or((0, 0), |grid| (grid.missing_slices(), grid.shape()[0]));
+    let (missing, slices) = request.grid.map_or((0, 0), |grid| grid.missing_slices());
     if missing > 0 {
         #[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
         let percent = missing as f64 / slices as f64 * 100.0;

@@ -102,9 +102,9 @@ impl SeriesInstances {
     fn accepted(&mut self, manifest: &Manifest, gate: Option<&Manifest>) -> Result<(Subject, Vec<String>), NoVolume> {
         let series = Series::read(self.sources.clone())?;
         let mut remarks = Vec::new();
-        for manifest in [Some(manifest), gate].into_iter().flatten() {
-            let facts = series.facts(&manifest.assemble_options());
-            let accepted = manifest.accepts(&facts);
+        for asked in [Some(manifest), gate].into_iter().flatten() {
+            let facts = series.facts(&asked.assemble_options_for(manifest));
+            let accepted = asked.accepts(&facts);
             let remark = accepted.map_err(|NotAccepted { code, reason }| NoVolume::NotSuitable {
                 code,
                 reason,
