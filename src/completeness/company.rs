@@ -31,7 +31,7 @@ pub(super) enum Awaits {
 }
 
 /// By the required sets of the routes that a series takes, and by those of which one series of a study is chosen: that waits
-/// until all to choose from are there. `study`: all series of the study that came, this one among them.
+/// until all to choose from are there, or its patience ends. `study`: all series of the study that came, this one among them.
 pub(super) fn awaits(routing: &Routing, series: &ReceivingSeries, study: &[Beside], now: Timestamp) -> Awaits {
     let members: Vec<Member<'_>> = study
         .iter()
@@ -51,7 +51,16 @@ pub(super) fn awaits(routing: &Routing, series: &ReceivingSeries, study: &[Besid
                 && beside.known.series.key != series.key
                 && routing.chooser(route, &beside.known.series).is_some()
         };
-        waits |= routing.chooser(route, series).is_some() && study.iter().any(may_be_better);
+        if routing.chooser(route, series).is_some() && study.iter().any(may_be_better) {
+            let give_up_at = series.last_received_at.plus(route.preferred_patience);
+            if now < give_up_at {
+                waits = true;
+                until = Some(until.map_or(give_up_at, |earlier: Timestamp| earlier.min(give_up_at)));
+            } else {
+                let seconds = route.preferred_patience.as_secs();
+                words.push(format!("not waiting for other series of the study after {seconds} s"));
+            }
+        }
     }
     if waits { Awaits::Others(until) } else { Awaits::Nothing(words) }
 }

@@ -24,6 +24,7 @@ pub(super) fn route() -> Route {
         required_series: any(),
         required_patience: Duration::from_secs(1800),
         series: SeriesChoice::Every,
+        preferred_patience: Duration::from_secs(1800),
         key: "route[0]".into(),
     }
 }
@@ -308,4 +309,29 @@ async fn no_series_is_passed_over_for_one_that_changed_while_it_was_decided_on()
     watch.sweep(&mut Counts::default()).await;
     let series = told(&bench).await;
     assert!(!decided(&series[0]).0 && decided(&series[1]).0);
+}
+
+#[tokio::test]
+async fn a_series_that_arrives_for_ever_holds_up_no_other_for_longer_than_the_routes_patience() {
+    let bench = Bench::new().await;
+    let route = Route { preferred_patience: Duration::from_secs(60), ..preferring() };
+    let watch = watch(&bench, vec![route], vec![model()]);
+    let mut counts = Counts::default();
+    send(&bench, 1, 5, 5.0).await;
+    for number in 1..=5 {
+        bench.clock.advance_ms(QUIET_MS / 2);
+        bench.send(&slice(2, number, 9.0)).await.unwrap();
+        watch.sweep(&mut counts).await;
+    }
+    assert!(told(&bench).await.iter().all(|series| series.state == SeriesState::Receiving));
+    bench.clock.advance_ms(60_000 - 5 * (QUIET_MS / 2) - 1000);
+    bench.send(&slice(2, 6, 9.0)).await.unwrap();
+    let until = watch.sweep(&mut counts).await;
+    assert_eq!(until, Duration::from_secs(1), "it looks again when the patience ends");
+    bench.clock.advance_ms(1000);
+    watch.sweep(&mut counts).await;
+    let series = told(&bench).await;
+    assert!(decided(&series[0]).0);
+    assert_eq!(series[0].signal, "quiet for 20 s, not waiting for other series of the study after 60 s");
+    assert_eq!(series[1].state, SeriesState::Receiving);
 }

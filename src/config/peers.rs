@@ -9,7 +9,7 @@ use crate::dicom::ae::{AeTitle, AeTitleError};
 use crate::dicom::wildcard::wildcard_matches;
 
 /// How long a required series is waited for where its route does not say.
-const REQUIRED_PATIENCE_SECONDS: u64 = 1800;
+const PATIENCE_SECONDS: u64 = 1800;
 
 /// Another Application Entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +119,8 @@ pub struct Route {
     pub required_patience: Duration,
     /// Which of the study's series that fulfil the conditions are read.
     pub series: SeriesChoice,
+    /// How long after the last instance of a series the others that one is chosen from are waited for.
+    pub preferred_patience: Duration,
     /// Its key in the configuration, `route[0]`, by which its place there is found.
     pub key: String,
 }
@@ -199,11 +201,15 @@ fn read_route(s: &Section<'_>, peers: &[AeTitle]) -> Option<Route> {
     let on_release = s.is_given("on_release").then(|| s.flag("on_release", false));
     let late = s.is_given("late").then(|| s.parsed("late", None, Late::parse)).flatten();
     let required_series = s.texts("required_series", &[]);
-    let required_patience = s.whole("required_patience_seconds", Some(REQUIRED_PATIENCE_SECONDS), 0, 86_400);
+    let required_patience = s.whole("required_patience_seconds", Some(PATIENCE_SECONDS), 0, 86_400);
     if s.is_given("required_patience_seconds") && !s.is_given("required_series") {
         s.wrong("required_patience_seconds", "has no meaning without required_series");
     }
     let series = s.parsed("series", Some("every"), SeriesChoice::parse);
+    let preferred_patience = s.whole("preferred_patience_seconds", Some(PATIENCE_SECONDS), 0, 86_400);
+    if s.is_given("preferred_patience_seconds") && series == Some(SeriesChoice::Every) {
+        s.wrong("preferred_patience_seconds", "has no meaning without series = \"preferred\"");
+    }
     s.note_unknown();
     Some(Route {
         model: model?,
@@ -217,6 +223,7 @@ fn read_route(s: &Section<'_>, peers: &[AeTitle]) -> Option<Route> {
         required_series,
         required_patience: Duration::from_secs(required_patience?),
         series: series?,
+        preferred_patience: Duration::from_secs(preferred_patience?),
         key: s.path().to_owned(),
     })
 }

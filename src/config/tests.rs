@@ -123,6 +123,7 @@ fn routes_say_which_condition_fails() {
         late: None,
         required_series: vec![],
         required_patience: Duration::ZERO,
+        preferred_patience: Duration::ZERO,
         series: SeriesChoice::Every,
         key: "route[0]".into(),
     };
@@ -192,6 +193,10 @@ fn a_route_says_which_series_it_requires_and_whether_it_reads_every_one() {
         (
             "required_series = [\"a\"]\nrequired_patience_seconds = -1",
             "route[0].required_patience_seconds: should be a whole number from 0 to 86400",
+        ),
+        (
+            "preferred_patience_seconds = 60",
+            "route[0].preferred_patience_seconds: has no meaning without series = \"preferred\"",
         ),
         (
             "required_patience_seconds = 60",

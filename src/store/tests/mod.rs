@@ -31,6 +31,8 @@ mod reindexing;
 
 mod rereading;
 
+mod revising;
+
 mod studies;
 
 mod working;
