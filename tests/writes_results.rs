@@ -3,6 +3,7 @@
 
 mod asked;
 mod attention;
+mod between;
 mod findings;
 mod radiographs;
 mod words;

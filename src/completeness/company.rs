@@ -151,7 +151,9 @@ impl Company {
                 continue;
             }
             let mut others = Vec::new();
-            for beside in study.iter().filter(|beside| routing.may_choose(route, series, &beside.known)) {
+            // One that is still arriving was waited for long enough: what it will be nobody knows.
+            let there = |beside: &&Beside| !beside.is_arriving && routing.may_choose(route, series, &beside.known);
+            for beside in study.iter().filter(there) {
                 let headers = self.headers(store, routing, &beside.known.series).await?;
                 if !headers.is_of_another_kind(model) {
                     others.push((&beside.known, headers));

@@ -15,7 +15,6 @@ pub mod preferred;
 
 mod company;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -69,6 +68,8 @@ struct Decision<'a> {
     signal: String,
     decisions: Vec<RouteDecision>,
     jobs: Vec<NewJob>,
+    /// By how many routes another series of the study is read in its place.
+    passed_over: usize,
 }
 
 impl Watch {
@@ -112,15 +113,19 @@ impl Watch {
             }
         }
         let mut company = Company::of(signalled.iter().map(|(series, _)| *series));
-        let mut decided = Vec::new();
-        for (series, signals) in signalled {
-            match self.decide(series, signals, &mut company, now).await {
-                Ok(Decided::Complete(decision)) => decided.push(decision),
-                Ok(Decided::Awaits(at)) => look_at = at.map_or(look_at, |at| look_at.min(at)),
-                Err(error) => look_at = look_at.min(self.not_completed(series, &error)),
+        // Study by study: what is decided of one is done before the headers of the next are read.
+        signalled.sort_by_key(|(series, _)| &series.study_instance_uid);
+        for study in signalled.chunk_by(|(one, _), (other, _)| one.study_instance_uid == other.study_instance_uid) {
+            let mut decided = Vec::new();
+            for (series, signals) in study {
+                match self.decide(series, signals.clone(), &mut company, now).await {
+                    Ok(Decided::Complete(decision)) => decided.push(decision),
+                    Ok(Decided::Awaits(at)) => look_at = at.map_or(look_at, |at| look_at.min(at)),
+                    Err(error) => look_at = look_at.min(self.not_completed(series, &error)),
+                }
             }
+            look_at = look_at.min(self.settle(decided).await);
         }
-        look_at = look_at.min(self.settle(decided).await);
         until(look_at, self.clock.now()).max(BREATH)
     }
 
@@ -141,28 +146,20 @@ impl Watch {
         let choices = company.choices(&self.store, &self.routing, series, &study).await?;
         let headers = company.headers(&self.store, &self.routing, series).await?;
         let (decisions, jobs) = self.routing.decide(series, headers.kind.as_ref(), &choices);
-        Ok(Decided::Complete(Decision { series, signal, decisions, jobs }))
+        let passed_over = choices.values().filter(|choice| choice.is_err()).count();
+        Ok(Decided::Complete(Decision { series, signal, decisions, jobs, passed_over }))
     }
 
-    /// Takes series as complete, those that are read before those that others of their study are read for. Where one of a study has
-    /// changed meanwhile nothing more is decided of that study: the next look decides anew. Gives when that is to be, at the
-    /// latest.
+    /// Takes series of one study as complete, those for which others are passed over before these. Where one has changed meanwhile
+    /// nothing more is decided of the study: the next look decides anew. Gives when that is to be, at the latest.
     async fn settle(&self, mut decided: Vec<Decision<'_>>) -> Timestamp {
         let mut look_at = self.clock.now().plus(LONGEST_SLEEP);
-        let mut unsettled = HashSet::new();
-        decided.sort_by_key(|decision| decision.jobs.is_empty());
+        decided.sort_by_key(|decision| decision.passed_over);
         for decision in &decided {
-            let study = &decision.series.study_instance_uid;
-            if unsettled.contains(study) {
-                continue;
-            }
             match self.complete(decision).await {
                 Ok(Completed::Complete(_)) => {}
                 // Another instance came in between.
-                Ok(Completed::NotThisRevision) => {
-                    unsettled.insert(study);
-                    look_at = self.clock.now();
-                }
+                Ok(Completed::NotThisRevision) => return self.clock.now(),
                 Err(error) => look_at = look_at.min(self.not_completed(decision.series, &error)),
             }
         }
@@ -170,7 +167,7 @@ impl Watch {
     }
 
     async fn complete(&self, decision: &Decision<'_>) -> Result<Completed, StoreError> {
-        let Decision { series, signal, decisions, jobs } = decision;
+        let Decision { series, signal, decisions, jobs, .. } = decision;
         let completion = Completion { series: series.key, revision: series.revision, signal, decisions, jobs };
         let now = self.clock.now();
         let completed = self.store.complete_series(&completion, now).await?;

@@ -318,14 +318,15 @@ async fn a_series_that_arrives_for_ever_holds_up_no_other_for_longer_than_the_ro
     let watch = watch(&bench, vec![route], vec![model()]);
     let mut counts = Counts::default();
     send(&bench, 1, 5, 5.0).await;
+    // A better one, if it were whole.
     for number in 1..=5 {
         bench.clock.advance_ms(QUIET_MS / 2);
-        bench.send(&slice(2, number, 9.0)).await.unwrap();
+        bench.send(&slice(2, number, 1.0)).await.unwrap();
         watch.sweep(&mut counts).await;
     }
     assert!(told(&bench).await.iter().all(|series| series.state == SeriesState::Receiving));
     bench.clock.advance_ms(60_000 - 5 * (QUIET_MS / 2) - 1000);
-    bench.send(&slice(2, 6, 9.0)).await.unwrap();
+    bench.send(&slice(2, 6, 1.0)).await.unwrap();
     let until = watch.sweep(&mut counts).await;
     assert_eq!(until, Duration::from_secs(1), "it looks again when the patience ends");
     bench.clock.advance_ms(1000);

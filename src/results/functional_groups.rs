@@ -132,7 +132,7 @@ fn pixel_measures(source: &SourceFrame, stack: &StackGrid<'_>) -> DataSet {
     item.put_text(tags::PIXEL_SPACING, VR::DS, &source.pixel_spacing);
     match &source.slice_thickness {
         Some(thickness) => item.put_text(tags::SLICE_THICKNESS, VR::DS, thickness),
-        None => item.put_decimals(tags::SLICE_THICKNESS, &[stack.geometry.spacing[0]]),
+        None => item.put_decimals(tags::SLICE_THICKNESS, &[stack.nearest()]),
     }
     if let Some(spacing) = stack.slice_spacing() {
         item.put_decimals(tags::SPACING_BETWEEN_SLICES, &[spacing]);

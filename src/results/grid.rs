@@ -20,8 +20,8 @@ pub struct StackGrid<'a> {
     pub geometry: &'a Geometry,
     /// The source frame of each slice; none where the source has none.
     pub slices: &'a [Option<SourceFrame>],
-    /// How many slices are missing in the source.
-    pub missing: usize,
+    /// Those of the slices that lie between slices of the source at unequal distances: nothing is missing there.
+    pub between: &'a [usize],
     /// What a reader should know of the source.
     pub warnings: &'a [String],
 }
@@ -54,8 +54,8 @@ pub struct FrameReference<'a> {
 
 impl<'a> From<&'a Stack> for SourceGrid<'a> {
     fn from(stack: &'a Stack) -> Self {
-        let Stack { geometry, slices, warnings, missing_slices, .. } = stack;
-        Self::Stack(StackGrid { geometry, slices, missing: *missing_slices, warnings })
+        let Stack { geometry, slices, warnings, between, .. } = stack;
+        Self::Stack(StackGrid { geometry, slices, between, warnings })
     }
 }
 
@@ -94,8 +94,22 @@ impl<'a> From<&'a SourceFrame> for FrameReference<'a> {
 impl StackGrid<'_> {
     /// Between slices of the source, mm; nothing for one slice, and where they lie at unequal distances.
     pub(super) fn slice_spacing(&self) -> Option<f64> {
-        let filled = self.slices.iter().filter(|slice| slice.is_none()).count();
-        (self.geometry.shape[0] > 1 && filled == self.missing).then_some(self.geometry.spacing[0])
+        (self.geometry.shape[0] > 1 && self.between.is_empty()).then_some(self.geometry.spacing[0])
+    }
+
+    /// The shortest distance between slices of the source, mm; the grid's where there is one slice.
+    pub(super) fn nearest(&self) -> f64 {
+        let present: Vec<usize> = (0..self.slices.len()).filter(|slice| self.slices[*slice].is_some()).collect();
+        let steps = present.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(1);
+        #[expect(clippy::cast_precision_loss, reason = "a number of slices")]
+        let slots = steps as f64;
+        slots * self.geometry.spacing[0]
+    }
+
+    /// Which slice of the source it is, from 1, in the order of the grid, and of how many; those that are missing are counted.
+    pub(super) fn number(&self, slice: usize) -> (usize, usize) {
+        let before = self.between.partition_point(|between| *between < slice);
+        (slice + 1 - before, self.slices.len() - self.between.len())
     }
 }
 
@@ -130,7 +144,10 @@ impl<'a> SourceGrid<'a> {
     /// How many slices the source lacks, and how many it should have.
     #[must_use]
     pub fn missing_slices(&self) -> (usize, usize) {
-        let of = |stack: StackGrid<'_>| (stack.missing, stack.missing + stack.slices.iter().flatten().count());
+        let of = |stack: StackGrid<'_>| {
+            let expected = stack.slices.len() - stack.between.len();
+            (expected - stack.slices.iter().flatten().count(), expected)
+        };
         self.stack().map_or((0, 0), of)
     }
 

@@ -44,15 +44,16 @@ pub(super) struct PlannedSegment<'a> {
     pub(super) tracking_uid: OtherUid,
 }
 
-/// Decides on segments and frames; nothing where the label map is empty.
+/// Decides on segments and frames, nothing where the label map is empty; and which segments occur on slices alone of which the source
+/// has no frame.
 pub(super) fn plan<'a>(
     request: &ResultRequest<'a>,
     identifiers: &Identifiers,
-) -> Result<Option<Plan<'a>>, ResultError> {
-    let Some((grid, map, prediction)) = request.labelled_grid() else { return Ok(None) };
+) -> Result<(Option<Plan<'a>>, Vec<&'a Segment>), ResultError> {
+    let Some((grid, map, prediction)) = request.labelled_grid() else { return Ok((None, Vec::new())) };
     let slice_size = map.shape[1] * map.shape[2];
     if slice_size == 0 {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
     let occurring: Vec<[bool; 256]> = map.labels.chunks(slice_size).map(labels_in).collect();
     let highest = (0..256).rev().find(|l| occurring.iter().any(|slice| slice[*l])).unwrap_or(0);
@@ -65,9 +66,11 @@ pub(super) fn plan<'a>(
         .filter(|s| request.options.keep_empty_frames || occurring[*s][1..].contains(&true))
         .collect();
     let mut plan = Plan { segments: Vec::new(), frames: Vec::new() };
+    let mut unseen = Vec::new();
     for (description, label) in prediction.segments.iter().zip(1..=u8::MAX) {
         let occurs = |slice: &usize| occurring[*slice][usize::from(label)];
         if !used.iter().any(occurs) {
+            unseen.extend((0..occurring.len()).any(|slice| occurs(&slice)).then_some(description));
             continue;
         }
         let number = u16::try_from(plan.segments.len() + 1).unwrap_or(u16::MAX);
@@ -80,7 +83,7 @@ pub(super) fn plan<'a>(
         }));
         plan.segments.push(planned_segment(request, identifiers, description, label, number));
     }
-    Ok((!plan.segments.is_empty()).then_some(plan))
+    Ok(((!plan.segments.is_empty()).then_some(plan), unseen))
 }
 
 fn planned_segment<'a>(

@@ -13,6 +13,8 @@ use super::stack::{SAME_PLACE, Stack, StackError, stack, uneven_stack};
 
 /// How much of the shorter of two acquisitions must lie beside the other one, for them to show the same region.
 const SAME_REGION: f64 = 0.5;
+/// Of how many slices of one acquisition side by side none lie between another's.
+const LEAST_RUN: usize = 3;
 
 /// Puts the candidates on a grid, after dropping repeated images and choosing one of several acquisitions. `print` gives a
 /// hash that is equal for candidates that hold the same image, `None` where that cannot be told; it opens files, and is
@@ -41,11 +43,10 @@ pub(super) fn choose_stack<'a>(
         }
     }
     let error = match attempt {
-        // Gaps may be what the acquisition is like.
-        Ok(stack) if options.uneven_slices && stack.slots > stack.order.len() => {
-            return on_a_finer_grid(selection, Refusal::VariableSpacing { least: stack.spacing, most: stack.spacing });
+        Ok(stack) => {
+            let stack = with_its_own_gaps(stack, &selection.candidates, options);
+            return Ok((selection, stack));
         }
-        Ok(stack) => return Ok((selection, stack)),
         Err(error) => error,
     };
     let refusal = match error {
@@ -55,20 +56,40 @@ pub(super) fn choose_stack<'a>(
         StackError::Refused(refusal) => return Err(refusal),
     };
     let is_uneven = matches!(refusal, Refusal::VariableSpacing { .. });
-    if is_uneven && options.uneven_slices && tell_apart(&selection.candidates).is_none() {
-        return on_a_finer_grid(selection, refusal);
+    if is_uneven && options.uneven_slices && lie_one_after_the_other(&selection.candidates) {
+        return match uneven_stack(&planes(&selection.candidates)) {
+            Ok(stack) => Ok((selection, stack)),
+            Err(_) => Err(refusal),
+        };
     }
     choose_acquisition(selection, options, refusal)
 }
 
-/// All slices at their unequal distances.
-fn on_a_finer_grid(selection: Selection<'_>, refusal: Refusal) -> Result<(Selection<'_>, Stack), Refusal> {
-    let planes: Vec<&Plane> = selection.candidates.iter().map(|candidate| candidate.plane).collect();
-    match uneven_stack(&planes) {
-        Ok(stack) => Ok((selection, stack)),
-        Err(StackError::Refused(refusal)) => Err(refusal),
-        Err(StackError::SharedPlaces(_)) => Err(refusal),
+/// Gaps may be what the acquisition is like, where slices at unequal distances are wanted.
+fn with_its_own_gaps(stack: Stack, candidates: &[Candidate], options: &AssembleOptions) -> Stack {
+    let has_gaps = stack.slots > stack.order.len();
+    match has_gaps && options.uneven_slices {
+        true => uneven_stack(&planes(candidates)).unwrap_or(stack),
+        false => stack,
     }
+}
+
+/// Whether the slices are of one acquisition, or of several none of which lies between another's slices.
+fn lie_one_after_the_other(candidates: &[Candidate]) -> bool {
+    let Some((_, acquisitions)) = tell_apart(candidates) else { return true };
+    let mut slices: Vec<(f64, usize)> = acquisitions
+        .iter()
+        .enumerate()
+        .flat_map(|(acquisition, (_, members))| {
+            members.iter().map(move |&index| (height(&candidates[index]), acquisition))
+        })
+        .collect();
+    slices.sort_by(|a, b| a.0.total_cmp(&b.0));
+    slices.chunk_by(|a, b| a.1 == b.1).all(|run| run.len() >= LEAST_RUN)
+}
+
+fn planes<'a>(candidates: &[Candidate<'a>]) -> Vec<&'a Plane> {
+    candidates.iter().map(|candidate| candidate.plane).collect()
 }
 
 /// Whether a key that is one for a whole acquisition tells acquisitions apart, of which each shows every place: then none
@@ -89,7 +110,7 @@ fn are_rounds(candidates: &[Candidate]) -> bool {
 }
 
 fn stack_of(candidates: &[Candidate]) -> Result<Stack, StackError> {
-    stack(&candidates.iter().map(|c| c.plane).collect::<Vec<&Plane>>())
+    stack(&planes(candidates))
 }
 
 /// Of each shared place, the candidates that show the same as an earlier one there; ascending.
@@ -140,12 +161,12 @@ fn choose_acquisition<'a>(
     let chosen: Vec<Candidate> = members.iter().map(|&index| selection.candidates[index]).collect();
     let attempt = match stack_of(&chosen) {
         Err(StackError::Refused(Refusal::VariableSpacing { .. })) if options.uneven_slices => {
-            uneven_stack(&chosen.iter().map(|candidate| candidate.plane).collect::<Vec<&Plane>>())
+            uneven_stack(&planes(&chosen))
         }
         attempt => attempt,
     };
     let stack = match attempt {
-        Ok(stack) => stack,
+        Ok(stack) => with_its_own_gaps(stack, &chosen, options),
         Err(StackError::Refused(refusal)) => return Err(refusal),
         Err(StackError::SharedPlaces(_)) => return Err(several),
     };

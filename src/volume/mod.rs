@@ -91,8 +91,9 @@ pub struct Volume {
     pub slices: Vec<Option<SourceFrame>>,
     /// What the result objects copy and reference.
     pub source: SourceSeries,
-    /// How many slices of the grid are missing in the source.
-    pub missing_slices: usize,
+    /// Those of the slices that lie between two of a source whose slices are at unequal distances, ascending: nothing is missing
+    /// there.
+    pub between: Vec<usize>,
     /// Missing slices as a share of all that there should be, 0 to 1, those included that were at the ends.
     pub missing_share: f64,
     /// What a reader of the result should know, in plain English.
@@ -108,8 +109,8 @@ pub struct Stack {
     pub slices: Vec<Option<SourceFrame>>,
     /// What the result objects copy and reference.
     pub source: SourceSeries,
-    /// As in [`Volume::missing_slices`].
-    pub missing_slices: usize,
+    /// As in [`Volume::between`].
+    pub between: Vec<usize>,
     /// As in [`Volume::missing_share`].
     pub missing_share: f64,
     /// What a reader of the result should know, in plain English.
@@ -120,8 +121,16 @@ impl Volume {
     /// What it is, and its values.
     #[must_use]
     pub fn apart(self) -> (Stack, Voxels) {
-        let Self { geometry, voxels, slices, source, missing_slices, missing_share, warnings } = self;
-        (Stack { geometry, slices, source, missing_slices, missing_share, warnings }, voxels)
+        let Self { geometry, voxels, slices, source, between, missing_share, warnings } = self;
+        (Stack { geometry, slices, source, between, missing_share, warnings }, voxels)
+    }
+}
+
+impl Stack {
+    /// Which slice of the source it is, from 1, in the order of the grid; those that are missing are counted, those between are not.
+    #[must_use]
+    pub fn slice_number(&self, slice: usize) -> usize {
+        slice + 1 - self.between.partition_point(|between| *between < slice)
     }
 }
 

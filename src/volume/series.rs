@@ -127,7 +127,7 @@ impl Series {
     }
 
     fn finish(self, plan: Plan, filled: Filled, options: &AssembleOptions) -> Result<Volume, Refusal> {
-        let Plan { mut geometry, mut slots, between, mut warnings, .. } = plan;
+        let Plan { mut geometry, mut slots, mut between, mut warnings, .. } = plan;
         let Filled { mut voxels, failures } = filled;
         let expected = slots.len() - between.len();
         for (slot, _) in &failures {
@@ -161,8 +161,9 @@ impl Series {
             return Err(Refusal::TooFewSlices { found, least });
         }
         voxels.interpolate_missing(&slots, geometry.shape[1] * geometry.shape[2]);
-        let inside = leading..leading + slots.len();
-        let missing_slices = slots.len() - found - between.iter().filter(|slot| inside.contains(slot)).count();
+        between.retain(|slot| (leading..leading + slots.len()).contains(slot));
+        between.iter_mut().for_each(|slot| *slot -= leading);
+        let missing_slices = slots.len() - found - between.len();
         if missing_slices > 0 {
             #[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
             let percent = missing_slices as f64 / expected as f64 * 100.0;
@@ -173,7 +174,7 @@ impl Series {
         }
         let source = self.source(&slots)?;
         let slices = slots.iter().map(|slot| slot.and_then(|place| self.source_frame(place))).collect();
-        Ok(Volume { geometry, voxels, slices, source, missing_slices, missing_share, warnings })
+        Ok(Volume { geometry, voxels, slices, source, between, missing_share, warnings })
     }
 
     fn source_frame(&self, place: FramePlace) -> Option<SourceFrame> {

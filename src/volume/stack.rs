@@ -2,7 +2,7 @@
 
 use super::frame_header::{Plane, dot};
 use super::refusal::Refusal;
-use super::uneven::{finer_grid, without_gaps_of_the_acquisition};
+use super::uneven::{MOST_SLOTS, finer_grid, without_gaps_of_the_acquisition};
 
 /// Positions nearer than this along the normal are one place, mm.
 pub(super) const SAME_PLACE: f64 = 0.01;
@@ -50,11 +50,15 @@ pub fn stack(planes: &[&Plane]) -> Result<Stack, StackError> {
 /// where slices are further apart than those about them.
 ///
 /// # Errors
-/// [`StackError`], as [`stack`]; uneven spacing where no grid that is so much finer brings each slice near a slot.
+/// [`StackError`], as [`stack`]; uneven spacing where distances do not come in blocks, or no such grid brings each slice near a slot.
 pub fn uneven_stack(planes: &[&Plane]) -> Result<Stack, StackError> {
     let along = heights(planes)?;
-    let grid = even_grid(&along).or_else(|_| finer_grid(&along)).map_err(StackError::Refused)?;
-    Ok(without_gaps_of_the_acquisition(grid, &along))
+    match even_grid(&along) {
+        // One place far away leaves more slots than anybody lists.
+        Ok(grid) if grid.slots > MOST_SLOTS * along.len() => Ok(grid),
+        Ok(grid) => Ok(without_gaps_of_the_acquisition(grid, &along)),
+        Err(_) => finer_grid(&along).map_err(StackError::Refused),
+    }
 }
 
 /// Planes by their height along the normal, ascending.

@@ -5,39 +5,50 @@ use super::stack::{Stack, sorted, steps, whole};
 
 /// How many slots the usual distance is divided into at most.
 const FINEST: u32 = 8;
-/// How far a slice may lie off its slot, as a share of the usual distance.
+/// How far a slice may lie off its slot, as a share of the grid's spacing: as on a grid that no slice lies between.
 const OFF_SLOT: f64 = 0.1;
 /// Distances are the same where they differ by no more than this share.
 const ALIKE: f64 = 0.1;
-/// A distance belongs to the acquisition, and is no gap in it, where so many of its like lie beside another one.
+/// So many distances of one length, one after the other, are a block.
+const BLOCK: usize = 3;
+/// A distance belongs to the acquisition, and is no gap in it, where so many of its like lie in blocks.
 const IN_BLOCKS: f64 = 0.75;
 /// How many slots there are for each slice at most, whatever the gaps: places far away cost no memory.
-const MOST_SLOTS: usize = 32;
+pub(super) const MOST_SLOTS: usize = 32;
 /// A distance is a gap where it is so much longer than those about it that belong to the acquisition.
 const GAP: f64 = 1.5;
 
 /// Finds the grid: the coarsest whole part of the median distance by which every slice lies near a slot of its own.
 ///
 /// # Errors
-/// [`Refusal::VariableSpacing`] where the finest grid is too coarse for the shortest distance, or would have too many slots.
+/// [`Refusal::VariableSpacing`] where most distances are in no blocks (what else lies at alternating distances may be two
+/// acquisitions), where no grid fits, or where it would have too many slots.
 pub(super) fn finer_grid(along: &[(usize, f64)]) -> Result<Stack, Refusal> {
     let steps = steps(along);
     let sorted = sorted(&steps);
     let (least, median, most) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
-    let fits = |slots: Vec<usize>| {
+    let refusal = Refusal::VariableSpacing { least, most };
+    let belonging = in_blocks(&steps, &sorted).into_iter().filter(|belongs| *belongs).count();
+    if !is_most(belonging, steps.len()) {
+        return Err(refusal);
+    }
+    let grid = (1..=FINEST).find_map(|parts| {
+        let slots = slots(&steps, median / f64::from(parts));
         // Two slices may not share a slot.
         let grid = slots.is_sorted_by(|a, b| a < b).then(|| Stack::on(along, &slots))?;
-        (grid.off_grid <= OFF_SLOT * median && grid.slots <= MOST_SLOTS * along.len()).then_some(grid)
-    };
-    let grid = (1..=FINEST).find_map(|parts| {
-        let spacing = median / f64::from(parts);
-        fits(by_steps(&steps, spacing)).or_else(|| fits(by_places(along, spacing)))
+        (grid.off_grid <= OFF_SLOT * grid.spacing && grid.slots <= MOST_SLOTS * along.len()).then_some(grid)
     });
-    grid.ok_or(Refusal::VariableSpacing { least, most })
+    let grid = grid.ok_or(refusal)?;
+    Ok(without_gaps_of_the_acquisition(grid, along))
 }
 
-/// Slots by the distances from slice to slice: where those are rounded, the spacing is not known well enough for the last ones.
-fn by_steps(steps: &[f64], spacing: f64) -> Vec<usize> {
+#[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
+fn is_most(count: usize, all: usize) -> bool {
+    count as f64 >= IN_BLOCKS * all as f64
+}
+
+/// Slots by the distances from slice to slice: where those are rounded, the spacing is not known well enough to go by places.
+fn slots(steps: &[f64], spacing: f64) -> Vec<usize> {
     let mut slots = vec![0];
     let mut slot = 0;
     for step in steps {
@@ -45,11 +56,6 @@ fn by_steps(steps: &[f64], spacing: f64) -> Vec<usize> {
         slots.push(slot);
     }
     slots
-}
-
-/// The nearest slot of each slice: where distances follow no rule, what is rounded off them does not add up.
-fn by_places(along: &[(usize, f64)], spacing: f64) -> Vec<usize> {
-    along.iter().map(|(_, at)| whole(((at - along[0].1) / spacing).round())).collect()
 }
 
 /// Takes the empty slots for `between`, but for those where slices are further apart than those of the acquisition about them.
@@ -86,21 +92,20 @@ fn usual_distances(steps: &[f64], sorted_steps: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// Whether a distance is one of which most lie beside one like it: slices that were lost leave long distances one by one.
+/// Whether a distance is one of which most lie in blocks: slices that were lost leave long distances one by one.
 fn in_blocks(steps: &[f64], sorted_steps: &[f64]) -> Vec<bool> {
-    let alike = |a: f64, b: f64| (a - b).abs() <= ALIKE * a.max(b);
-    let beside = |at: usize| {
-        let before = at.checked_sub(1).and_then(|before| steps.get(before));
-        [before, steps.get(at + 1)].into_iter().flatten().any(|other| alike(*other, steps[at]))
-    };
-    let beside = sorted(&(0..steps.len()).filter(|at| beside(*at)).map(|at| steps[at]).collect::<Vec<f64>>());
+    let alike = |a: &f64, b: &f64| (a - b).abs() <= ALIKE * a.max(*b);
+    let blocks = steps.chunk_by(alike).filter(|run| run.len() >= BLOCK);
+    let of_blocks = sorted(&blocks.flatten().copied().collect::<Vec<f64>>());
     let count = |sorted: &[f64], step: f64| {
         let above = sorted.partition_point(|other| *other <= step * (1.0 + ALIKE));
         above - sorted.partition_point(|other| *other < step * (1.0 - ALIKE))
     };
-    #[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
-    let most_are = |step: &f64| count(&beside, *step) as f64 >= IN_BLOCKS * count(sorted_steps, *step) as f64;
-    steps.iter().map(most_are).collect()
+    let belongs = |step: &f64| {
+        let in_blocks = count(&of_blocks, *step);
+        in_blocks > 0 && is_most(in_blocks, count(sorted_steps, *step))
+    };
+    steps.iter().map(belongs).collect()
 }
 
 /// The empty slots from which nothing is missing.
@@ -125,8 +130,7 @@ mod tests {
     use super::*;
 
     fn found(heights: &[f64]) -> Result<Stack, Refusal> {
-        let along: Vec<(usize, f64)> = heights.iter().copied().enumerate().collect();
-        Ok(without_gaps_of_the_acquisition(finer_grid(&along)?, &along))
+        finer_grid(&heights.iter().copied().enumerate().collect::<Vec<_>>())
     }
 
     /// Heights from 0 on, by runs of distances.
@@ -173,15 +177,23 @@ mod tests {
     }
 
     #[test]
-    fn distances_that_follow_no_rule_are_brought_near_enough() {
-        let heights = [0.0, 1.13, 1.92, 3.1, 4.27, 5.0, 6.21, 7.4, 8.05];
-        let grid = found(&heights).unwrap();
-        for ((_, slot), height) in grid.order.iter().zip(heights) {
-            #[expect(clippy::cast_precision_loss, reason = "a small number")]
-            let apart = (*slot as f64 * grid.spacing - height).abs();
-            assert!(apart <= 0.12, "{height} lies {apart} off its slot");
-        }
-        assert_eq!(missing(&grid), 0);
+    fn distances_in_no_blocks_are_refused() {
+        let irregular = found(&[0.0, 1.13, 1.92, 3.1, 4.27, 5.0, 6.21, 7.4, 8.05]);
+        assert!(matches!(irregular, Err(Refusal::VariableSpacing { .. })));
+        // As of two acquisitions whose slices lie between each other's.
+        let alternating: Vec<f64> = (0..20).flat_map(|i| [f64::from(i) * 10.0, f64::from(i) * 10.0 + 3.0]).collect();
+        assert!(matches!(found(&alternating), Err(Refusal::VariableSpacing { .. })));
+    }
+
+    #[test]
+    fn gaps_of_one_length_side_by_side_are_gaps() {
+        let mut heights = runs(&[(60, 7.0)]);
+        heights.remove(22);
+        heights.remove(20);
+        let along: Vec<(usize, f64)> = heights.iter().copied().enumerate().collect();
+        let all: Vec<usize> = (0..=60).filter(|slot| ![20, 22].contains(slot)).collect();
+        let grid = without_gaps_of_the_acquisition(Stack::on(&along, &all), &along);
+        assert_eq!((missing(&grid), grid.distances), (2, [7.0, 7.0]));
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn slices_at_unequal_distances_stay_where_they_were_on_a_finer_grid() {
             let volume = assemble(files, &options).unwrap();
             assert_eq!((volume.geometry.shape, volume.geometry.spacing), ([51, 12, 10], [0.625, 0.75, 0.5]));
             assert_marker(&series, marker, &volume);
-            assert_eq!((volume.slices.iter().flatten().count(), volume.missing_slices), (21, 0));
+            assert_eq!((volume.slices.iter().flatten().count(), volume.between.len()), (21, 30));
             assert_eq!(volume.missing_share, 0.0);
             let said = "mm apart; the volume has one every 0.62 mm, of which 30 of 51";
             assert!(warned(&volume, said), "{:?}", volume.warnings);
@@ -53,7 +53,7 @@ fn between_slices_at_unequal_distances_values_are_interpolated_and_lost_ones_are
 
     series.slices.remove(5);
     let mut volume = assemble(series.files(), &options).unwrap();
-    assert_eq!((volume.missing_slices, volume.geometry.shape[0]), (1, 51));
+    assert_eq!((volume.between.len(), volume.geometry.shape[0]), (30, 51));
     assert!((volume.missing_share - 1.0 / 21.0).abs() < 1e-9);
     assert!(warned(&volume, "1 of 21 slices are missing (4.8 %)"), "{:?}", volume.warnings);
     // The first one that cannot be decoded is missing at the end, and what would lie between it and the next is not there.
@@ -63,7 +63,7 @@ fn between_slices_at_unequal_distances_values_are_interpolated_and_lost_ones_are
         }
     });
     volume = assemble(files, &options).unwrap();
-    assert_eq!((volume.missing_slices, volume.geometry.shape[0]), (1, 49));
+    assert_eq!((&volume.between[..3], volume.geometry.shape[0]), (&[1, 3, 5][..], 49));
     assert!((volume.missing_share - 2.0 / 21.0).abs() < 1e-9);
 }
 
@@ -84,4 +84,27 @@ fn acquisitions_whose_slices_lie_between_each_others_are_not_mixed_on_a_finer_gr
     let volume = assemble([with(&first, "1"), with(&second, "2")].concat(), &options).unwrap();
     assert_eq!((volume.geometry.shape[0], volume.geometry.spacing[0]), (12, 1.25));
     assert!(warned(&volume, "2 acquisitions of one region"));
+}
+
+#[test]
+fn acquisitions_that_lie_one_after_the_other_are_one_series_of_slices() {
+    let options = AssembleOptions { uneven_slices: true, ..AssembleOptions::default() };
+    let series = at_unequal_distances([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], [4, 3, 7]);
+    let thickness = |index: usize| if index < 10 { "1.25" } else { "1.875" };
+    let files = series.files_with(|index, ds| ds.put_text(tags::SLICE_THICKNESS, VR::DS, thickness(index)));
+    assert_eq!(code_of(files.clone()), "several-acquisitions");
+    let volume = assemble(files, &options).unwrap();
+    assert_eq!((volume.geometry.shape[0], volume.between.len()), (51, 30));
+    assert_marker(&series, [4, 3, 7], &volume);
+}
+
+#[test]
+fn slices_far_away_cost_no_memory_here_either() {
+    let options = AssembleOptions { uneven_slices: true, max_missing_share: 1.0, ..AssembleOptions::default() };
+    let mut series = CtSeries::axial(34);
+    for (index, slice) in series.slices.iter_mut().enumerate() {
+        let k = index as f64;
+        slice.position[2] = if index < 3 { (k - 1.0) * 987_500.0 } else { 987_500.0 + (k - 2.0) / 64.0 };
+    }
+    assert_eq!(refusal_of(series.files(), &options).code(), "too-large");
 }

@@ -75,7 +75,7 @@ pub(crate) fn volume(shape: [usize; 3], voxels: Voxels) -> Volume {
         voxels,
         slices: vec![None; shape[0]],
         source: source(),
-        missing_slices: 0,
+        between: Vec::new(),
         missing_share: 0.0,
         warnings: Vec::new(),
     }

@@ -128,7 +128,7 @@ pub fn series(layout: Layout3d, identify: impl Fn(&mut DataSet)) -> Series {
             lossy: None,
         },
         geometry,
-        missing_slices: 0,
+        between: Vec::new(),
         missing_share: 0.0,
         warnings: Vec::new(),
     };

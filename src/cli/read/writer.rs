@@ -139,7 +139,7 @@ fn slice_rows(series: &SeriesToRead, model: &str, described: &Described, predict
     let row = |(slice, probability): &(usize, f64)| {
         let frame = described.stack().and_then(|stack| stack.slices.get(*slice)?.as_ref());
         #[expect(clippy::cast_precision_loss, reason = "the number of a slice")]
-        let number = *slice as f64 + 1.0;
+        let number = described.stack().map_or(slice + 1, |stack| stack.slice_number(*slice)) as f64;
         vec![
             Cell::text(&series.path),
             Cell::text(series.study.as_str()),

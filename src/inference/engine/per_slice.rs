@@ -11,7 +11,7 @@ use crate::inference::manifest::{ClassLabel, Layout, PerSlice};
 use crate::inference::prediction::SliceScores;
 
 impl Run<'_> {
-    /// The probability of the package's answer for every `stride`-th slice of the source; `None` where the slices of the
+    /// The probability of the package's answer for every `stride`-th of the source's slices; `None` where the slices of the
     /// source are not those of the model's axes.
     ///
     /// # Errors
@@ -21,17 +21,22 @@ impl Run<'_> {
             return Ok(None);
         };
         let slices = source.slices();
-        let chosen: Vec<usize> = (0..slices).step_by(per_slice.stride).collect();
+        // Nobody has an image of those between, and a window of them would show less of the patient than one of the series' own.
+        let own = source.own_slices();
+        let chosen: Vec<usize> = (0..own.len()).step_by(per_slice.stride).collect();
         // A batch dimension is what makes several windows one input, where no module makes windows of each of them.
         let several = self.manifest.input.layout == Layout::Nczyx && self.manifest.inference.window.is_none();
         let batch = if several { self.rung.batch } else { 1 };
         let mut scores = Vec::with_capacity(chosen.len());
         for chosen in chosen.chunks(batch) {
-            let window =
-                |slice: &usize| source.prepared_slices(&around(*slice, per_slice.window, slices), &self.manifest.input);
+            let window = |at: &usize| {
+                let window: Vec<usize> =
+                    around(*at, per_slice.window, own.len()).into_iter().map(|at| own[at]).collect();
+                source.prepared_slices(&window, &self.manifest.input)
+            };
             let inputs = chosen.iter().map(window).collect::<Result<Vec<_>, _>>()?;
             let probabilities = self.probabilities_of_all(label, inputs)?;
-            scores.extend(chosen.iter().copied().zip(probabilities));
+            scores.extend(chosen.iter().map(|at| own[*at]).zip(probabilities));
         }
         if source.turn.flipped[0] {
             scores.iter_mut().for_each(|(slice, _)| *slice = slices - 1 - *slice);

@@ -22,6 +22,8 @@ pub(super) struct Source {
     pub(super) shape: [usize; 3],
     /// From the subject's grid to the model's axes.
     pub(super) turn: Reorientation,
+    /// Slices of the subject that lie between those of its source.
+    pub(super) between: Vec<usize>,
     /// What a reader of the result should know.
     pub(super) warnings: Vec<String>,
 }
@@ -61,7 +63,7 @@ impl Source {
             drop(voxels);
             Held::Tensor(turned(&values.f_to_device(device)?, &turn)?)
         };
-        Ok(Self { held, spacing, shape, turn, warnings })
+        Ok(Self { held, spacing, shape, turn, between: stack.between.clone(), warnings })
     }
 
     /// A radiograph, on the device.
@@ -72,12 +74,19 @@ impl Source {
         let spacing = image.pixel_spacing.unwrap_or([1.0; 2]).to_vec();
         let shape = [1, image.rows, image.columns];
         let held = Held::Tensor(values.f_to_device(device)?);
-        Ok(Self { held, spacing, shape, turn, warnings: Vec::new() })
+        Ok(Self { held, spacing, shape, turn, between: Vec::new(), warnings: Vec::new() })
     }
 
     /// Slices in the model's axes; 1 for an image.
     pub(super) fn slices(&self) -> usize {
         self.turn.reorder(self.shape)[0]
+    }
+
+    /// The slices in the model's axes that are the source's own, or that it lacks; those between them are left out. Only where the
+    /// source's slices are the model's.
+    pub(super) fn own_slices(&self) -> Vec<usize> {
+        let own = (0..self.shape[0]).filter(|slice| self.between.binary_search(slice).is_err());
+        if self.turn.flipped[0] { own.rev().map(|slice| self.shape[0] - 1 - slice).collect() } else { own.collect() }
     }
 
     /// What the modules see of the subject; `gate` is what its gate found. Without `again` nothing can be prepared
@@ -214,7 +223,20 @@ mod tests {
         let values = of_voxels(voxels, SHAPE, VoxelType::Float32, &mut Vec::new()).unwrap();
         let held = Held::Tensor(turned(&values, &turn).unwrap());
         let spacing = turn.reorder(source_stack().geometry.spacing).to_vec();
-        Source { held, spacing, shape: SHAPE, turn, warnings: Vec::new() }
+        Source { held, spacing, shape: SHAPE, turn, between: Vec::new(), warnings: Vec::new() }
+    }
+
+    #[test]
+    fn slices_between_those_of_the_source_are_not_its_own() {
+        let own = |axes: &str, between: Vec<usize>| {
+            let voxels = Arc::new(Voxels::I16(vec![0; SHAPE.iter().product()]));
+            let series = Stack { between, ..source_stack() };
+            let axes = Axes::parse(axes).unwrap();
+            Source::of_volume(&series, voxels, axes, VoxelType::Float32, Device::Cpu).unwrap().own_slices()
+        };
+        assert_eq!(own("SPL", vec![]), [0, 1, 2, 3, 4]);
+        assert_eq!(own("SPL", vec![1, 2]), [0, 3, 4]);
+        assert_eq!(own("IPL", vec![1, 2]), [0, 1, 4], "the last of the series is the model's first");
     }
 
     #[test]

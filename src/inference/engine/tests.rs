@@ -25,7 +25,7 @@ pub(super) fn stack(shape: [usize; 3], spacing: [f64; 3]) -> Stack {
         geometry,
         slices: vec![None; shape[0]],
         source,
-        missing_slices: 0,
+        between: Vec::new(),
         missing_share: 0.0,
         warnings: Vec::new(),
     }

@@ -151,7 +151,7 @@ fn read_back(grid: &Geometry, object: Object, spoil: impl Fn(&mut Vec<u8>)) -> R
     let options = EncodingOptions::default();
     let request = ResultRequest {
         source: &source,
-        grid: Some(SourceGrid::Stack(StackGrid { geometry: grid, slices: &frames, missing: 0, warnings: &[] })),
+        grid: Some(SourceGrid::Stack(StackGrid { geometry: grid, slices: &frames, between: &[], warnings: &[] })),
         outcome: Outcome::Predicted(&prediction),
         algorithm: &algorithm,
         configuration_hash: "c",

@@ -43,8 +43,9 @@ pub(super) fn attention(request: &ResultRequest<'_>, identifiers: &Identifiers, 
 /// Which slices they are, in words: the source may number its images otherwise.
 pub(super) fn sentence(request: &ResultRequest<'_>) -> Option<String> {
     let (grid, map) = request.attention()?;
-    let [slices, ..] = grid.shape();
-    let numbers: Vec<String> = map.key_slices.iter().map(|slice| (slice + 1).to_string()).collect();
+    let stack = grid.stack()?;
+    let numbers: Vec<String> = map.key_slices.iter().map(|slice| stack.number(*slice).0.to_string()).collect();
+    let (_, slices) = stack.number(0);
     let which = format!("key slices, the most important first, {} of {slices}", numbers.join(", "));
     (!numbers.is_empty()).then(|| format!("{}: {which}, counted along the slice normal.", map.label))
 }

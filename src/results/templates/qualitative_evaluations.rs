@@ -12,7 +12,7 @@ use super::finding_group::answer;
 use super::{attention, region_groups, slice_scores};
 use crate::dicom::code::CodedConcept;
 use crate::dicom::data_set::DataSet;
-use crate::inference::prediction::Decision;
+use crate::inference::prediction::{Decision, Segment};
 
 pub(super) fn qualitative_evaluations(request: &ResultRequest<'_>, plans: &Plans<'_>) -> DataSet {
     let mut items = Vec::new();
@@ -73,7 +73,8 @@ fn status(request: &ResultRequest<'_>, plans: &Plans<'_>) -> (CodedConcept, Code
     };
     let found = if prediction.findings.is_empty() {
         let mut measurements = prediction.measurement_groups.iter().flat_map(|group| &group.measurements);
-        !plans.segments().is_empty() || measurements.any(|measurement| measurement.defined().is_some())
+        !(plans.segments().is_empty() && plans.unseen.is_empty())
+            || measurements.any(|measurement| measurement.defined().is_some())
     } else {
         // Where a model answers for findings, segments and numbers of organs are none. What is undetermined is to be
         // looked at: it must not be filtered out as «without findings».
@@ -82,7 +83,10 @@ fn status(request: &ResultRequest<'_>, plans: &Plans<'_>) -> (CodedConcept, Code
             let organ = codes::same(&s.description.category, &codes::ANATOMICAL_STRUCTURE);
             !organ && region_groups::answered(&findings, s).is_none()
         };
-        findings.iter().any(|f| f.decision != Decision::Absent) || plans.segments().iter().any(unasked)
+        let is_finding = |unseen: &&Segment| !codes::same(&unseen.category, &codes::ANATOMICAL_STRUCTURE);
+        findings.iter().any(|f| f.decision != Decision::Absent)
+            || plans.segments().iter().any(unasked)
+            || plans.unseen.iter().any(is_finding)
     };
     (codes::SUCCEEDED, if found { codes::WITH_FINDINGS } else { codes::WITHOUT_FINDINGS })
 }
@@ -91,6 +95,7 @@ fn status(request: &ResultRequest<'_>, plans: &Plans<'_>) -> (CodedConcept, Code
 fn absent(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<DataSet> {
     let mut known: Vec<&CodedConcept> =
         plans.segments().iter().map(|segment| &segment.description.property_type).collect();
+    known.extend(plans.unseen.iter().map(|segment| &segment.property_type));
     known.extend(request.findings().into_iter().map(|finding| &finding.concept));
     let mut items = Vec::new();
     for segment in request.outcome.reading().map_or(&[][..], |prediction| &prediction.segments) {
@@ -117,6 +122,9 @@ fn warnings(request: &ResultRequest<'_>, plans: &Plans<'_>) -> Vec<String> {
     }
     let empty = request.groups().iter().filter(|g| g.measurements.iter().any(|m| m.defined().is_none()));
     warnings.extend(empty.map(|group| format!("{}: some values could not be computed", group.label)));
+    warnings.extend(plans.unseen.iter().map(|segment| {
+        format!("{} lies between slices of the source alone: no frame shows it", plain(&segment.label, 64))
+    }));
     warnings.extend(region_groups::unmarked(request, plans));
     if request.attention().is_some_and(|(grid, _)| grid.stack().is_none()) {
         warnings.push("the attention map is not sent: of a radiograph there is no object for it".to_owned());

@@ -75,7 +75,7 @@ fn begin(
 pub(super) fn sentence(request: &ResultRequest<'_>) -> Option<String> {
     let (grid, scores, finding) = scored(request)?;
     let notable = notable(scores, finding).len();
-    let [slices, ..] = grid.shape();
+    let (number, slices) = grid.stack().map_or((scores.peak + 1, grid.shape()[0]), |stack| stack.number(scores.peak));
     let frame = grid.stack().and_then(|stack| stack.slices.get(scores.peak)?.as_ref());
     let place = match frame {
         Some(frame) => {
@@ -86,9 +86,8 @@ pub(super) fn sentence(request: &ResultRequest<'_>) -> Option<String> {
         None => String::new(),
     };
     Some(format!(
-        "{}: peak slice {} of {slices}, counted along the slice normal{place}. Slices scored: {}, of which present or undetermined: {notable}.",
+        "{}: peak slice {number} of {slices}, counted along the slice normal{place}. Slices scored: {}, of which present or undetermined: {notable}.",
         finding.label,
-        scores.peak + 1,
         scores.scores.len(),
     ))
 }

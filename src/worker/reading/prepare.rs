@@ -40,7 +40,8 @@ pub enum Prepared {
 #[derive(Debug, Clone)]
 pub struct SeriesInstances {
     sources: Vec<InstanceSource>,
-    volume: Option<(Arc<Stack>, Arc<Voxels>)>,
+    /// With what it was assembled by.
+    volume: Option<(AssembleOptions, Arc<Stack>, Arc<Voxels>)>,
 }
 
 impl From<&[PathBuf]> for SeriesInstances {
@@ -121,11 +122,13 @@ impl SeriesInstances {
             let options = RadiographOptions { voi, ..RadiographOptions::default() };
             return Ok(series.radiograph(&options)?.into());
         }
-        if let Some((stack, voxels)) = self.volume.as_ref().filter(|(stack, _)| suffices(stack, &options)) {
+        if let Some((by, stack, voxels)) = &self.volume
+            && suffices(stack, by, &options)
+        {
             return Ok(Subject::Volume(Arc::clone(stack), Arc::clone(voxels)));
         }
         let (stack, voxels) = series.assemble(&options)?.apart();
-        let (stack, voxels) = self.volume.insert((Arc::new(stack), Arc::new(voxels)));
+        let (_, stack, voxels) = self.volume.insert((options, Arc::new(stack), Arc::new(voxels)));
         Ok(Subject::Volume(Arc::clone(stack), Arc::clone(voxels)))
     }
 }
@@ -148,8 +151,9 @@ impl From<AssembleError> for NoVolume {
     }
 }
 
-/// Whether a volume that was assembled for another model would be the same under these options.
-fn suffices(stack: &Stack, options: &AssembleOptions) -> bool {
+/// Whether a volume that was assembled for another model, by its options, would be the same under these.
+fn suffices(stack: &Stack, by: &AssembleOptions, options: &AssembleOptions) -> bool {
     let present = stack.slices.iter().flatten().count();
-    present >= options.min_slices && stack.missing_share <= options.max_missing_share
+    let says_the_same = by.uneven_slices == options.uneven_slices || present == stack.slices.len();
+    says_the_same && present >= options.min_slices && stack.missing_share <= options.max_missing_share
 }

@@ -42,7 +42,7 @@ fn volume() -> Volume {
         voxels: Voxels::I16(vec![0]),
         slices: vec![None],
         source: source(),
-        missing_slices: 1,
+        between: Vec::new(),
         missing_share: 0.0123,
         warnings: vec!["A gap.".to_owned()],
     }

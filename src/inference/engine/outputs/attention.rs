@@ -39,20 +39,22 @@ pub(super) fn map(
         map = map.f_div_scalar_(largest)?;
     }
     let values: Vec<f32> = to_vec(&turned(&map, &source.turn.inverse())?)?;
-    let key_slices = key_slices(&values, source.shape, output.key_slices);
+    let key_slices = key_slices(&values, source.shape, &source.between, output.key_slices);
     Ok(AttentionMap { label: output.label.clone(), shape: source.shape, values, key_slices })
 }
 
 /// The slices whose values add up to most, the first of equals first. Two of them lie at least an eighth of the stack over
-/// their number apart: the neighbours of a peak show nothing else. None of an image, and none where nothing weighs.
-fn key_slices(values: &[f32], shape: [usize; 3], count: usize) -> Vec<usize> {
+/// their number apart: the neighbours of a peak show nothing else. None of an image, none of `between`, of which nobody has an
+/// image, and none where nothing weighs.
+fn key_slices(values: &[f32], shape: [usize; 3], between: &[usize], count: usize) -> Vec<usize> {
     if shape[0] < 2 || count == 0 {
         return Vec::new();
     }
     let sum = |slice: &[f32]| slice.iter().map(|value| f64::from(*value)).sum::<f64>();
     let sums: Vec<f64> = values.chunks(shape[1] * shape[2]).map(sum).collect();
     let apart = (shape[0] / (8 * count)).max(1);
-    let mut order: Vec<usize> = (0..sums.len()).filter(|slice| sums[*slice] > 0.0).collect();
+    let mut order: Vec<usize> =
+        (0..sums.len()).filter(|slice| sums[*slice] > 0.0 && between.binary_search(slice).is_err()).collect();
     order.sort_by(|a, b| sums[*b].total_cmp(&sums[*a]));
     let mut chosen: Vec<usize> = Vec::new();
     for slice in order {
@@ -74,9 +76,10 @@ mod tests {
         sums[11] = 4.9;
         sums[14] = 4.0;
         sums[40] = 4.5;
-        assert_eq!(key_slices(&sums, [64, 1, 1], 3), [10, 40, 14]);
-        assert_eq!(key_slices(&sums, [64, 1, 1], 1), [10]);
-        assert_eq!(key_slices(&[0.0; 8], [8, 1, 1], 3), [0; 0]);
-        assert_eq!(key_slices(&[1.0; 8], [1, 2, 4], 3), [0; 0]);
+        assert_eq!(key_slices(&sums, [64, 1, 1], &[], 3), [10, 40, 14]);
+        assert_eq!(key_slices(&sums, [64, 1, 1], &[], 1), [10]);
+        assert_eq!(key_slices(&sums, [64, 1, 1], &[9, 10, 40, 41], 3), [11, 14]);
+        assert_eq!(key_slices(&[0.0; 8], [8, 1, 1], &[], 3), [0; 0]);
+        assert_eq!(key_slices(&[1.0; 8], [1, 2, 4], &[], 3), [0; 0]);
     }
 }
