@@ -3,6 +3,7 @@
     asks_at_every_level.py PORT
 """
 import sys
+import time
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import (PatientRootQueryRetrieveInformationModelFind as PATIENT,
@@ -19,6 +20,10 @@ def ask(model, level, **keys):
     identifier.QueryRetrieveLevel = level
     for keyword, value in keys.items():
         setattr(identifier, keyword, value)
+    # Once its own thread waits: pynetdicom takes it for waiting while it has yet to begin, and then that thread takes answers away.
+    assoc._reactor_checkpoint.clear()
+    while not assoc._reactor_checkpoint._cond._waiters:
+        time.sleep(0.001)
     answers = list(assoc.send_c_find(identifier, model))
     names = {str(found.get("PatientName", "")) for _, found in answers[:-1]}
     print(level, len(answers) - 1, f"{answers[-1][0].Status:04X}", *sorted(names))

@@ -12,6 +12,7 @@ import argparse
 import json
 import socket
 import threading
+import time
 
 import pydicom
 from pydicom.datadict import DicomDictionary
@@ -77,6 +78,16 @@ def associate(a, contexts, handlers=()):
     return association
 
 
+def quiet(association):
+    """The association once its own thread waits: pynetdicom takes it for waiting while it has yet to begin, and then that thread takes
+    the answer away."""
+    checkpoint = association._reactor_checkpoint
+    checkpoint.clear()
+    while not checkpoint._cond._waiters:
+        time.sleep(0.001)
+    return association
+
+
 def said(association):
     """What the node answered to the proposals."""
     acceptor = association.acceptor
@@ -96,7 +107,7 @@ def echo(a):
     contexts = [build_context(Verification, syntax) for syntax in PLAIN] + [build_context(CTImageStorage, PLAIN)]
     contexts += [build_context(Verification, PLAIN) for _ in range(3 if a.duplicates else 0)]
     association = associate(a, contexts)
-    statuses = [association.send_c_echo().Status for _ in range(3)]
+    statuses = [quiet(association).send_c_echo().Status for _ in range(3)]
     answer = {"statuses": statuses, **said(association)}
     association.release()
     return answer
@@ -106,7 +117,7 @@ def store(a):
     files = [pydicom.dcmread(path) for path in a.rest]
     proposed = sorted({(f.SOPClassUID, f.file_meta.TransferSyntaxUID) for f in files})
     association = associate(a, [build_context(abstract, syntax) for abstract, syntax in proposed])
-    statuses = [association.send_c_store(f).Status for f in files]
+    statuses = [quiet(association).send_c_store(f).Status for f in files]
     answer = {"statuses": statuses, **said(association)}
     association.release()
     return answer
@@ -129,7 +140,7 @@ def find(a):
     model, *keys = a.rest
     association = associate(a, [build_context(MODELS[model], syntax) for syntax in PLAIN])
     answers, statuses = [], []
-    for status, response in association.send_c_find(identifier(keys), MODELS[model]):
+    for status, response in quiet(association).send_c_find(identifier(keys), MODELS[model]):
         statuses.append(status.Status)
         if response is not None:
             # Decodes every text by the answer's own character set.
@@ -158,12 +169,12 @@ def cancel(a):
     for tag, (vr, *_) in DicomDictionary.items():
         if tag >> 16 == 0x0018 and vr == "DS":
             asked.add_new(tag, vr, "")
-    answers = association.send_c_find(asked, model, msg_id=7)
+    answers = quiet(association).send_c_find(asked, model, msg_id=7)
     association.send_c_cancel(7, query_model=model)
     cancelling.set()
     statuses = [status.Status for status, _ in answers]
     # The association is as good as before.
-    again = association.send_c_echo().Status
+    again = quiet(association).send_c_echo().Status
     association.release()
     return {"pending": len(statuses) - 1, "final": statuses[-1], "echo": again}
 
