@@ -31,9 +31,11 @@ pub(crate) struct Judgement {
     pub(crate) success: bool,
 }
 
-/// Runs a program of Debian's `dcmtk`, `dicom3tools` or `libgdcm-tools`.
+/// Runs a program of Debian's `dcmtk`, `dicom3tools` or `libgdcm-tools`. GDCM's take the character set of what they are given from
+/// the locale, so they get one.
 pub(crate) fn judge(program: &str, arguments: &[impl AsRef<OsStr>]) -> Judgement {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| missing(program, &e));
+    let mut command = Command::new(program);
+    let output = command.args(arguments).env("LC_ALL", "C.UTF-8").output().unwrap_or_else(|e| missing(program, &e));
     judgement(&output)
 }
 
