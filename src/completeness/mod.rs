@@ -15,6 +15,7 @@ pub mod preferred;
 
 mod company;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -113,8 +114,14 @@ impl Watch {
             }
         }
         let mut company = Company::of(signalled.iter().map(|(series, _)| *series));
-        // Study by study: what is decided of one is done before the headers of the next are read.
-        signalled.sort_by_key(|(series, _)| &series.study_instance_uid);
+        // Study by study, the one whose series has waited longest first: what is decided of one is done before the headers of the
+        // next are read.
+        let mut order = HashMap::new();
+        for (series, _) in &signalled {
+            let next = order.len();
+            order.entry(&series.study_instance_uid).or_insert(next);
+        }
+        signalled.sort_by_key(|(series, _)| order[&series.study_instance_uid]);
         for study in signalled.chunk_by(|(one, _), (other, _)| one.study_instance_uid == other.study_instance_uid) {
             let mut decided = Vec::new();
             for (series, signals) in study {

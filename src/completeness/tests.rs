@@ -336,3 +336,23 @@ async fn a_series_that_arrives_for_ever_holds_up_no_other_for_longer_than_the_ro
     assert_eq!(series[0].signal, "quiet for 20 s, not waiting for other series of the study after 60 s");
     assert_eq!(series[1].state, SeriesState::Receiving);
 }
+
+#[tokio::test]
+async fn the_study_whose_series_waited_longest_is_decided_on_first() {
+    let bench = Bench::new().await;
+    let watch = watch(&bench, vec![route()], vec![model()]);
+    // Whose UIDs come the other way round.
+    for study in [9, 3, 1] {
+        bench.send(&Sample::ct(study, 1, 1)).await.unwrap();
+        bench.clock.advance_ms(1000);
+    }
+    bench.clock.advance_ms(QUIET_MS);
+    watch.sweep(&mut Counts::default()).await;
+    let jobs: String = bench
+        .text(
+            "SELECT group_concat(study_instance_uid) FROM (SELECT study_instance_uid FROM job \
+        JOIN series USING (series_key) JOIN study USING (study_key) ORDER BY job_id)",
+        )
+        .await;
+    assert_eq!(jobs, "1.2.9,1.2.3,1.2.1");
+}

@@ -2,7 +2,7 @@
 
 use crate::dicom::uid::{SopClassUid, SopInstanceUid};
 use crate::volume::radiograph::{Radiograph, SourceImage};
-use crate::volume::{Geometry, SourceFrame, Stack};
+use crate::volume::{Geometry, SourceFrame, Stack, slice_number};
 
 /// The grid that label maps and attention maps are on.
 #[derive(Debug, Clone, Copy)]
@@ -108,8 +108,7 @@ impl StackGrid<'_> {
 
     /// Which slice of the source it is, from 1, in the order of the grid, and of how many; those that are missing are counted.
     pub(super) fn number(&self, slice: usize) -> (usize, usize) {
-        let before = self.between.partition_point(|between| *between < slice);
-        (slice + 1 - before, self.slices.len() - self.between.len())
+        (slice_number(slice, self.between), self.slices.len() - self.between.len())
     }
 }
 

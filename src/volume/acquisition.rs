@@ -67,11 +67,10 @@ pub(super) fn choose_stack<'a>(
 
 /// Gaps may be what the acquisition is like, where slices at unequal distances are wanted.
 fn with_its_own_gaps(stack: Stack, candidates: &[Candidate], options: &AssembleOptions) -> Stack {
-    let has_gaps = stack.slots > stack.order.len();
-    match has_gaps && options.uneven_slices {
-        true => uneven_stack(&planes(candidates)).unwrap_or(stack),
-        false => stack,
+    if stack.slots == stack.order.len() || !options.uneven_slices {
+        return stack;
     }
+    uneven_stack(&planes(candidates)).unwrap_or(stack)
 }
 
 /// Whether the slices are of one acquisition, or of several none of which lies between another's slices.

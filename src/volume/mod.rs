@@ -126,12 +126,11 @@ impl Volume {
     }
 }
 
-impl Stack {
-    /// Which slice of the source it is, from 1, in the order of the grid; those that are missing are counted, those between are not.
-    #[must_use]
-    pub fn slice_number(&self, slice: usize) -> usize {
-        slice + 1 - self.between.partition_point(|between| *between < slice)
-    }
+/// Which slice of the source a slice of the grid is, from 1, in the order of the grid; those that are missing are counted, those
+/// `between` are not.
+#[must_use]
+pub fn slice_number(slice: usize, between: &[usize]) -> usize {
+    slice + 1 - between.partition_point(|between| *between < slice)
 }
 
 /// Values in the order slice, row, column.

@@ -15,7 +15,7 @@ use crate::inference::engine::Engine;
 use crate::inference::manifest::Manifest;
 use crate::inference::prediction::Prediction;
 use crate::inference::subject::Described;
-use crate::volume::SourceSeries;
+use crate::volume::{SourceSeries, slice_number};
 use crate::worker::embeddings::{embeddings_of, tensor};
 use crate::worker::reading::{Inferred, ReadingError, Signature, Writing, encode};
 
@@ -139,7 +139,7 @@ fn slice_rows(series: &SeriesToRead, model: &str, described: &Described, predict
     let row = |(slice, probability): &(usize, f64)| {
         let frame = described.stack().and_then(|stack| stack.slices.get(*slice)?.as_ref());
         #[expect(clippy::cast_precision_loss, reason = "the number of a slice")]
-        let number = described.stack().map_or(slice + 1, |stack| stack.slice_number(*slice)) as f64;
+        let number = described.stack().map_or(slice + 1, |stack| slice_number(*slice, &stack.between)) as f64;
         vec![
             Cell::text(&series.path),
             Cell::text(series.study.as_str()),

@@ -30,9 +30,10 @@ impl Run<'_> {
         let mut scores = Vec::with_capacity(chosen.len());
         for chosen in chosen.chunks(batch) {
             let window = |at: &usize| {
-                let window: Vec<usize> =
-                    around(*at, per_slice.window, own.len()).into_iter().map(|at| own[at]).collect();
-                source.prepared_slices(&window, &self.manifest.input)
+                let window = around(*at, per_slice.window, own.len());
+                let slots = distance(&window, &own);
+                let window: Vec<usize> = window.into_iter().map(|at| own[at]).collect();
+                source.prepared_slices(&window, slots, &self.manifest.input)
             };
             let inputs = chosen.iter().map(window).collect::<Result<Vec<_>, _>>()?;
             let probabilities = self.probabilities_of_all(label, inputs)?;
@@ -74,6 +75,13 @@ impl Run<'_> {
     }
 }
 
+/// How many slices of the grid lie from one slice of a window to the next, on average: one, but where others lie between.
+#[expect(clippy::cast_precision_loss, reason = "numbers of slices")]
+fn distance(window: &[usize], own: &[usize]) -> f64 {
+    let (Some(first), Some(last)) = (window.first(), window.last()) else { return 1.0 };
+    if first == last { 1.0 } else { (own[*last] - own[*first]) as f64 / (last - first) as f64 }
+}
+
 /// What to say of slices that were not scored for a fault of the model or of its time. Memory may suffice on the next rung, and
 /// a device that fails is no matter of the slices.
 pub(super) fn unscored(fault: Fault, model: &str, is_last: bool) -> Result<String, Fault> {
@@ -88,4 +96,20 @@ pub(super) fn unscored(fault: Fault, model: &str, is_last: bool) -> Result<Strin
         other => return Err(other),
     };
     Ok(format!("The slices were not scored one by one: {why}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_of_a_window_are_as_far_apart_as_those_of_the_source() {
+        let even: Vec<usize> = (0..20).collect();
+        let uneven = [0, 2, 4, 6, 9, 12, 15];
+        assert_eq!(distance(&[0, 0, 1, 2], &even), 1.0);
+        assert_eq!(distance(&[0, 0, 1, 2], &uneven), 2.0);
+        assert_eq!(distance(&[2, 3, 4], &uneven), 2.5);
+        assert_eq!(distance(&[5, 6, 6], &uneven), 3.0);
+        assert_eq!((distance(&[4], &uneven), distance(&[3, 3], &uneven)), (1.0, 1.0));
+    }
 }

@@ -121,9 +121,16 @@ impl Source {
         after_steps(chosen, &spacing, input).map(Ok)
     }
 
-    /// What the modules see of the slices given, in this order.
-    pub(super) fn prepared_slices(&self, indices: &[usize], input: &Input) -> Result<ModuleInput, TchError> {
-        after_steps(self.chosen(indices)?, &self.spacing, input)
+    /// What the modules see of the slices given, in this order, that lie so many slices of the grid apart.
+    pub(super) fn prepared_slices(
+        &self,
+        indices: &[usize],
+        apart: f64,
+        input: &Input,
+    ) -> Result<ModuleInput, TchError> {
+        let mut spacing = self.spacing.clone();
+        spacing[0] *= apart;
+        after_steps(self.chosen(indices)?, &spacing, input)
     }
 
     fn whole(&self, held: Held, input: &Input) -> Result<ModuleInput, TchError> {
