@@ -94,7 +94,7 @@ async fn insert(inner: &Inner, path: &Path, content_hash: &str, new: &NewRow) ->
     .bind(source.map_or("", |s| s.calling_ae_title.as_str()))
     .bind(source.map_or("", |s| s.peer_address.as_str()))
     .bind(new.received_at.0)
-    .execute(&mut *inner.writer.lock().await)
+    .execute(&mut *inner.writer.lock().await?)
     .await?;
     Ok(())
 }

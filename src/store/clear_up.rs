@@ -1,6 +1,6 @@
 //! What a node does at its start, before anything else, so that nothing of a process that is gone is left hanging.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -11,6 +11,7 @@ use super::error::StoreError;
 use super::layout::{Origin, sync_folder};
 use super::reindex::{PORTION, Reindexed, Run};
 use super::stored_file::StoredFile;
+use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 
 /// Folders changed up to this long before the last start are looked at as well.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -23,7 +24,7 @@ impl Store {
         self.reset_sending(None).await?;
         sqlx::query("UPDATE association SET ended_at = $1 WHERE ended_at IS NULL")
             .bind(now.0)
-            .execute(&mut *self.inner.writer.lock().await)
+            .execute(&mut *self.inner.writer.lock().await?)
             .await?;
         let removed = self.inner.layout.empty_incoming()?;
         if removed > 0 {
@@ -52,7 +53,7 @@ impl Store {
             return Ok(());
         }
         StoredFile::sort(&mut rowless);
-        let mut run = Run::new(true);
+        let mut run = Run::for_lost_rows();
         let mut report = Reindexed { files: rowless.len() as u64, ..Reindexed::default() };
         for portion in rowless.chunks(PORTION) {
             self.index_files(portion.to_vec(), &mut run, &mut report).await?;
@@ -60,7 +61,7 @@ impl Store {
         // Nobody sends what was found on the disk.
         sqlx::query("UPDATE association SET ended_at = $1 WHERE ended_at IS NULL")
             .bind(self.inner.clock.now().0)
-            .execute(&mut *self.inner.writer.lock().await)
+            .execute(&mut *self.inner.writer.lock().await?)
             .await?;
         tracing::warn!(
             files = report.files,
@@ -71,11 +72,18 @@ impl Store {
         Ok(())
     }
 
-    /// The files without a row in the series folders that have changed since a time.
+    /// The files without a row in the series folders that have changed since a time, and in those of receiving series, whose
+    /// last rows the disk may not have: for that no clock must be right.
     async fn rowless(&self, origin: Origin, since: SystemTime) -> Result<Vec<StoredFile>, StoreError> {
         let root = self.inner.layout.folder(origin);
+        let receiving = self.receiving_folders(origin).await?;
+        let folders = blocking(move || {
+            let mut folders: BTreeSet<PathBuf> = receiving.into_iter().filter(|folder| folder.is_dir()).collect();
+            folders.extend(changed_since(&root, since)?);
+            Ok(folders)
+        });
         let mut rowless = Vec::new();
-        for folder in blocking(move || changed_since(&root, since)).await? {
+        for folder in folders.await? {
             let rows = self.rows_of(&folder, origin).await?;
             let files = blocking(move || {
                 let names = names_in(&folder)?.into_iter().filter(|name| !rows.contains(name));
@@ -84,6 +92,23 @@ impl Store {
             rowless.extend(files.await?);
         }
         Ok(rowless)
+    }
+
+    /// The folders of the series that are receiving as far as the disk knows.
+    async fn receiving_folders(&self, origin: Origin) -> Result<Vec<PathBuf>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT study.study_instance_uid, series.series_instance_uid FROM series \
+             JOIN study ON study.study_key = series.study_key \
+             WHERE series.state = 'receiving' AND series.origin = $1",
+        )
+        .bind(origin.word())
+        .fetch_all(self.readers())
+        .await?;
+        let folder = |(study, series): &(String, String)| {
+            let (study, series) = (StudyInstanceUid::parse(study).ok()?, SeriesInstanceUid::parse(series).ok()?);
+            Some(self.inner.layout.series(origin, &study, &series))
+        };
+        Ok(rows.iter().filter_map(folder).collect())
     }
 
     /// The file names that the rows of a series folder stand for.

@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::error::StoreError;
@@ -22,10 +22,8 @@ use super::instance::signed;
 use super::known::{Known, KnownSeries};
 use super::layout::{Origin, sync_folder};
 use super::row::IndexRow;
+use super::writer::{Commits, Writer, Writing};
 use crate::clock::Timestamp;
-
-/// The connection that writes. Whoever writes holds it.
-pub(super) type Writer = Arc<Mutex<SqliteConnection>>;
 
 /// An instance whose file has its name, and which waits for its row.
 #[derive(Debug)]
@@ -116,7 +114,7 @@ pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer,
         unsynced.push(spool);
         rest.push((reservation, reply));
     }
-    let committed = async { commit_rows(&mut *writer.lock().await, known, &rows, &mut unsynced).await };
+    let committed = async { commit_rows(&mut *writer.lock_for_instances().await, known, &rows, &mut unsynced).await };
     let NotCommitted { error, at } = match runtime.block_on(committed) {
         Ok(keys) => {
             for ((row, (reservation, reply)), (instance, series)) in rows.into_iter().zip(rest).zip(keys) {
@@ -197,33 +195,38 @@ fn is_synced(rows: &[NewRow], unsynced: &[Option<Spool>], known: &Known) -> bool
 
 /// One transaction with all rows; the keys come back in the order of the rows. Blocks while the files are synced.
 async fn commit_rows(
-    connection: &mut SqliteConnection,
+    writing: &mut Writing,
     known: &mut Known,
     rows: &[NewRow],
     unsynced: &mut [Option<Spool>],
 ) -> Result<Vec<(InstanceKey, SeriesKey)>, NotCommitted> {
-    let committed = try_commit(connection, known, rows, unsynced).await;
+    let committed = try_commit(writing, known, rows, unsynced).await;
     if committed.is_err() {
         known.forget();
+        writing.receiving.forget();
         // Fails where the transaction had not begun.
-        let _ = sqlx::query("ROLLBACK").execute(&mut *connection).await;
+        let _ = sqlx::query("ROLLBACK").execute(&mut writing.connection).await;
     }
     committed
 }
 
 async fn try_commit(
-    connection: &mut SqliteConnection,
+    writing: &mut Writing,
     known: &mut Known,
     rows: &[NewRow],
     unsynced: &mut [Option<Spool>],
 ) -> Result<Vec<(InstanceKey, SeriesKey)>, NotCommitted> {
-    let begun = !rows.iter().all(|r| known.knows(r));
+    let mut series: Vec<KnownSeries> = rows.iter().map_while(|row| known.find(row)).collect();
+    let begun = series.len() < rows.len();
+    let commits = if begun { Commits::Durable } else { writing.receiving.commits(series.iter().map(|s| s.key)) };
+    writing.set(commits).await?;
+    let connection = &mut writing.connection;
     if begun {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    }
-    let mut series = Vec::with_capacity(rows.len());
-    for row in rows {
-        series.push(known.ensure(connection, row).await?);
+        series.clear();
+        for row in rows {
+            series.push(known.ensure(connection, row).await?);
+        }
     }
     let mut script = QueryBuilder::new(if begun { "" } else { "BEGIN IMMEDIATE; " });
     insert_instances(&mut script, rows, &series);
@@ -248,6 +251,10 @@ async fn try_commit(
     let keys = in_order(rows, &series, &inserted)?;
     if !at_once {
         sqlx::query("COMMIT").execute(&mut *connection).await?;
+    }
+    if commits == Commits::Durable {
+        let received = rows.iter().zip(&series).filter(|(new, _)| new.origin == Origin::Received);
+        writing.receiving.are_durable(received.map(|(_, series)| series.key));
     }
     Ok(keys)
 }

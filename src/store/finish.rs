@@ -119,7 +119,7 @@ impl Inner {
         made: Made,
         now: Timestamp,
     ) -> Result<Vec<InstanceKey>, StoreError> {
-        let mut connection = self.writer.lock().await;
+        let mut connection = self.writer.lock().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         check_lease(&mut transaction, &job.lease()).await?;
         let mut keys = Vec::new();

@@ -57,12 +57,15 @@ impl Known {
         self.folders.insert(folder.to_owned());
     }
 
-    /// Whether the instance needs nothing but its own row and sums.
-    pub(super) fn knows(&self, new: &NewRow) -> bool {
-        let Some((_, study)) = self.series.get(&key_of(new)) else { return false };
-        let class = new.row.instance.sop_class_uid.as_str();
-        self.studies.get(study).is_some_and(|classes| classes.contains(class))
-            && new.source.as_ref().is_none_or(|s| self.associations.contains_key(&s.association_id))
+    /// The keys of an instance that needs nothing but its own row and sums.
+    pub(super) fn find(&self, new: &NewRow) -> Option<KnownSeries> {
+        let (key, study_key) = *self.series.get(&key_of(new))?;
+        self.studies.get(&study_key)?.get(new.row.instance.sop_class_uid.as_str())?;
+        let association_key = match &new.source {
+            Some(source) => Some(*self.associations.get(&source.association_id)?),
+            None => None,
+        };
+        Some(KnownSeries { key, study_key, association_key })
     }
 
     /// Makes the rows above an instance where they are missing. To be called inside a transaction.
@@ -71,6 +74,9 @@ impl Known {
         connection: &mut SqliteConnection,
         new: &NewRow,
     ) -> Result<KnownSeries, StoreError> {
+        if let Some(found) = self.find(new) {
+            return Ok(found);
+        }
         if self.series.len() + self.associations.len() >= MOST_KNOWN {
             self.forget();
         }

@@ -25,7 +25,7 @@ const HEADER_BYTES: u64 = 32;
 /// # Errors
 /// What the disk or the database says; the log is as valid as it was.
 pub(super) async fn lengthen(inner: Arc<Inner>) -> Result<(), StoreError> {
-    let mut writer = inner.writer.clone().lock_owned().await;
+    let mut writer = inner.writer.lock().await?;
     // Keeps out tools that write beside this process: what they commit must not come where the zeros go.
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *writer).await?;
     let lengthened = blocking(move || {
@@ -37,6 +37,21 @@ pub(super) async fn lengthen(inner: Arc<Inner>) -> Result<(), StoreError> {
     .await;
     sqlx::query("ROLLBACK").execute(&mut *writer).await?;
     lengthened
+}
+
+/// Puts on the disk what is in the log.
+///
+/// # Errors
+/// What the disk says.
+pub(super) async fn sync(inner: Arc<Inner>) -> Result<(), StoreError> {
+    blocking(move || {
+        let log = inner.layout.log();
+        match File::open(&log).and_then(|file| file.sync_all()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::file("sync", &log)(error)),
+            _ => Ok(()),
+        }
+    })
+    .await
 }
 
 fn lengthen_to(log: &Path, length: u64, spare: u64) -> io::Result<()> {

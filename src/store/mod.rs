@@ -1,10 +1,10 @@
 //! Everything that must survive: the files, and the index, the series, the jobs and the outbox in SQL. The only SQL.
 //!
 //! # What an acknowledgement promises
-//! [`Store::record_instance`] returns when the content of the file, its name, the names of its folders and its row are
-//! on the disk: in this order, so that a crash at any point leaves either nothing, or a file without a row which nobody
-//! was promised. At the next start files that were still arriving are removed. Files without a row get one where they are
-//! whole; where they are not, they are moved to `aside/` (their sender, who had no answer, will send them again). A file
+//! [`Store::record_instance`] returns when the content of the file, its name and the names of its folders are on the disk,
+//! and its row is committed (`writer.rs`: not always on the disk): in this order, so that a crash at any point leaves
+//! either nothing, or a file. At the next start files that were still arriving are removed. Files without a row get one
+//! where they are whole; else they are moved to `aside/` (their sender, who had no answer, will send them again). A file
 //! that is sent again before that replaces the one without a row.
 //!
 //! What is made here follows the same order: a result or a file of embeddings has its name on the disk before its row is
@@ -28,7 +28,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 
@@ -61,6 +61,8 @@ mod same;
 mod columns;
 
 mod known;
+
+mod writer;
 
 mod commit;
 
@@ -128,12 +130,12 @@ pub use story::{
     SeriesStory, SourceStory, StudyStory,
 };
 
-use commit::Writer;
 use in_flight::InFlight;
 use layout::Layout;
 use queue::CommitQueue;
 use reserve::Reserve;
 use unreadable::Unreadable;
+use writer::Writer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -288,7 +290,7 @@ impl Store {
         // What the node itself asks finds its pages by keys, and needs few of them.
         let readers = pool(READERS, reading.clone().pragma("cache_size", "-8192"));
         let finders = pool(options.finders, reading);
-        let writer: Writer = Arc::new(Mutex::new(connection));
+        let writer = Writer::new(connection);
         let changes = Changes {
             series: watch::Sender::new(()),
             jobs: watch::Sender::new(()),
@@ -329,10 +331,12 @@ impl Store {
         self.inner.queue.close().await;
         self.inner.readers.close().await;
         self.inner.finders.close().await;
-        let mut writer = self.inner.writer.lock().await;
+        let mut writer = self.inner.writer.lock().await?;
         sqlx::query("PRAGMA optimize").execute(&mut *writer).await?;
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await?;
         if self.inner.lock.is_some() {
+            // Rows may wait for the next sync, and a tool that looks in keeps the log from being emptied.
+            log::sync(self.inner.clone()).await?;
             self.inner.layout.mark_ended()?;
         }
         Ok(())
@@ -378,7 +382,7 @@ fn pool(most: u32, options: SqliteConnectOptions) -> SqlitePool {
         .connect_lazy_with(options)
 }
 
-/// WAL and FULL: what is committed survives the loss of power.
+/// WAL and FULL: what is committed survives the loss of power, but for what [`writer`] says.
 fn connect_options(database: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(database)

@@ -135,7 +135,7 @@ impl Store {
             .bind(&cause)
             .bind(one_of_them)
             .bind(damage.is_of_all)
-            .execute(&mut *self.inner.writer.lock().await)
+            .execute(&mut *self.inner.writer.lock().await?)
             .await?
             .rows_affected();
         tracing::error!(delivery.id = %one_of_them, deliveries = given_up, cause, "deliveries dead");
@@ -153,7 +153,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<ClaimedDelivery>, StoreError> {
         let token = uuid::Uuid::new_v4().to_string();
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let claimed: Option<DeliveryId> = sqlx::query_scalar(CLAIM)
             .bind(now.0)
@@ -248,7 +248,7 @@ impl Store {
         .bind(delivered_at.map(|at| at.0))
         .bind(delivery.id)
         .bind(&delivery.token)
-        .execute(&mut *self.inner.writer.lock().await)
+        .execute(&mut *self.inner.writer.lock().await?)
         .await?;
         if ended.rows_affected() == 0 { Err(StoreError::NotSending(delivery.id)) } else { Ok(()) }
     }
@@ -268,7 +268,7 @@ impl Store {
             .bind(cause)
             .bind(destination.as_str())
             .bind(since.0)
-            .execute(&mut *self.inner.writer.lock().await)
+            .execute(&mut *self.inner.writer.lock().await?)
             .await?;
         Ok(given_up.rows_affected())
     }
@@ -279,7 +279,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn resend(&self, what: &Resend, now: Timestamp) -> Result<u64, StoreError> {
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         let query = match what {
             Resend::Dead => sqlx::query(RESEND_DEAD).bind(now.0),
             Resend::Study(study) => sqlx::query(RESEND_STUDY).bind(now.0).bind(study.as_str().to_owned()),
@@ -296,7 +296,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn reset_sending(&self, destination: Option<&AeTitle>) -> Result<(), StoreError> {
-        sqlx::query(RESET).bind(destination.map(AeTitle::as_str)).execute(&mut *self.inner.writer.lock().await).await?;
+        sqlx::query(RESET)
+            .bind(destination.map(AeTitle::as_str))
+            .execute(&mut *self.inner.writer.lock().await?)
+            .await?;
         Ok(())
     }
 }

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
-use super::commit::{Commit, Writer, commit_all};
+use super::commit::{Commit, commit_all};
 use super::error::StoreError;
 use super::known::Known;
+use super::writer::Writer;
 
 /// How many rows one transaction takes: below SQLite's number of parameters, and short enough not to hold others up.
 const MOST_ROWS: usize = 64;

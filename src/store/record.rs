@@ -1,7 +1,8 @@
 //! Recording an instance that has arrived: the first of the four hand-overs.
 //!
 //! file written → named → synced with its folder, while the row is prepared → row committed, with all others that wait
-//! ([`super::queue`]) → the caller may acknowledge. What was begun goes on to its end even where the caller has gone.
+//! ([`super::queue`]) → the caller may acknowledge. The commit waits for the disk only where the row could not be made again
+//! ([`super::writer`]). What was begun goes on to its end even where the caller has gone.
 
 use std::fs;
 use std::io;
@@ -199,7 +200,7 @@ impl Inner {
         .bind(signed(new.file_bytes))
         .bind(signed(new.data_set_offset))
         .bind(taken_by.key)
-        .execute(&mut *self.writer.lock().await)
+        .execute(&mut *self.writer.lock().await?)
         .await?;
         Ok(Recorded::Duplicate(self.instance(uid).await?.unwrap_or(taken_by)))
     }

@@ -10,7 +10,7 @@ use super::Store;
 use super::aside::blocking;
 use super::clear_up::move_all;
 use super::columns::renew;
-use super::commit::{NewRow, insert_one};
+use super::commit::{NewRow, Source, insert_one};
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
 use super::instance::signed;
@@ -89,7 +89,7 @@ impl Store {
         })
         .await?;
         let mut aside = Vec::new();
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         for (row, path) in read {
             let kept = match row {
@@ -120,7 +120,7 @@ impl Store {
 
     /// Removes the rows that no file stands for, and counts anew what is counted along.
     async fn recount(&self, seen: &HashSet<InstanceKey>, report: &mut Reindexed) -> Result<(), StoreError> {
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let rows = sqlx::query(
             "SELECT instance_key, EXISTS (SELECT 1 FROM result WHERE result.instance_key = instance.instance_key) \
@@ -184,6 +184,8 @@ pub(super) struct Run {
     seen: HashSet<InstanceKey>,
     renewed: HashSet<SeriesKey>,
     read_new_series: bool,
+    /// Whether files came by the association by which the others of their series did.
+    of_known_sources: bool,
 }
 
 /// What became of a file.
@@ -199,7 +201,18 @@ enum Kept {
 impl Run {
     /// `read_new_series`: whether series that had no row are for the models to read.
     pub(super) fn new(read_new_series: bool) -> Self {
-        Self { known: Known::default(), seen: HashSet::new(), renewed: HashSet::new(), read_new_series }
+        Self {
+            known: Known::default(),
+            seen: HashSet::new(),
+            renewed: HashSet::new(),
+            read_new_series,
+            of_known_sources: false,
+        }
+    }
+
+    /// For files whose rows a crash took, or kept from being made.
+    pub(super) fn for_lost_rows() -> Self {
+        Self { of_known_sources: true, ..Self::new(true) }
     }
 
     async fn index(
@@ -235,9 +248,12 @@ impl Run {
     async fn add(
         &mut self,
         connection: &mut SqliteConnection,
-        new: NewRow,
+        mut new: NewRow,
         now: Timestamp,
     ) -> Result<Kept, StoreError> {
+        if self.of_known_sources {
+            new.source = known_source(connection, &new).await?.or(new.source);
+        }
         let (key, known) = insert_one(connection, &mut self.known, new).await?;
         self.seen.insert(key);
         // A series that had no row has nothing but what was added here.
@@ -258,6 +274,32 @@ impl Run {
         self.renewed.insert(known.key);
         Ok(Kept::Added)
     }
+}
+
+/// The last association by which the peer that a file names has sent of its series.
+async fn known_source(connection: &mut SqliteConnection, new: &NewRow) -> Result<Option<Source>, StoreError> {
+    let Some(found) = &new.source else { return Ok(None) };
+    let row = sqlx::query(
+        "SELECT association.association_id, association.peer_address FROM series_source \
+         JOIN association ON association.association_key = series_source.association_key \
+         JOIN series ON series.series_key = series_source.series_key JOIN study ON study.study_key = series.study_key \
+         WHERE study.study_instance_uid = $1 AND series.series_instance_uid = $2 AND series.origin = $3 \
+         AND association.calling_ae_title = $4 ORDER BY association.association_key DESC LIMIT 1",
+    )
+    .bind(new.row.study.uid.as_str())
+    .bind(new.row.series.uid.as_str())
+    .bind(new.origin.word())
+    .bind(&found.calling_ae_title)
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| {
+        Ok(Source {
+            association_id: row.try_get::<&str, _>("association_id")?.into(),
+            calling_ae_title: found.calling_ae_title.clone(),
+            peer_address: row.try_get("peer_address")?,
+        })
+    })
+    .transpose()
 }
 
 async fn renew_instance(connection: &mut SqliteConnection, key: InstanceKey, new: &NewRow) -> Result<(), StoreError> {

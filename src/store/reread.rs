@@ -32,7 +32,7 @@ impl Store {
         models: &[&str],
         now: Timestamp,
     ) -> Result<Reread, StoreError> {
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let series = decide_anew(study, models).build().execute(&mut *transaction).await?.rows_affected();
         // What was tried before counts as put back: the number of an attempt stays unique, the count starts anew.

@@ -191,7 +191,7 @@ impl Store {
         )
         .bind(at.0)
         .bind(association_id)
-        .execute(&mut *self.inner.writer.lock().await)
+        .execute(&mut *self.inner.writer.lock().await?)
         .await?;
         if ended.rows_affected() > 0 {
             self.inner.changes.series.send_replace(());
@@ -207,7 +207,7 @@ impl Store {
         sqlx::query("UPDATE association SET ended_at = $1 WHERE association_id = $2 AND ended_at IS NULL")
             .bind(at.0)
             .bind(association_id)
-            .execute(&mut *self.inner.writer.lock().await)
+            .execute(&mut *self.inner.writer.lock().await?)
             .await?;
         Ok(())
     }
@@ -217,7 +217,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; nothing has changed then.
     pub async fn complete_series(&self, completion: &Completion<'_>, now: Timestamp) -> Result<Completed, StoreError> {
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         if !mark_complete(&mut transaction, completion, now).await? {
             return Ok(Completed::NotThisRevision);

@@ -39,7 +39,7 @@ impl Store {
             let (layout, portion) = (self.inner.layout.clone(), portion.to_vec());
             let found = blocking(move || Ok(portion.iter().filter_map(|path| look(&layout, path)).collect::<Vec<_>>()));
             let found = found.await?;
-            let mut connection = self.inner.writer.lock().await;
+            let mut connection = self.inner.writer.lock().await?;
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             for file in found {
                 if keep(&mut transaction, &file).await? {
@@ -49,7 +49,7 @@ impl Store {
             }
             transaction.commit().await?;
         }
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let rows: Vec<String> = sqlx::query_scalar("SELECT path FROM embedding").fetch_all(&mut *transaction).await?;
         for path in rows.iter().filter(|path| !seen.contains(*path)) {

@@ -53,7 +53,7 @@ impl Store {
     /// [`StoreError::UnreadableJob`] for one that the index does not say enough of, which has failed: ask for the next.
     /// Otherwise when the database cannot be written.
     pub async fn claim_job(&self, now: Timestamp, lease_ms: i64) -> Result<Option<ClaimedJob>, StoreError> {
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         for job in self.run_out(&mut transaction, now).await? {
             self.take_back(&mut transaction, job, LEASE_RAN_OUT, now).await?;
@@ -142,7 +142,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`], or when the database cannot be read.
     pub async fn job_of(&self, lease: &Lease) -> Result<ClaimedJob, StoreError> {
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         check_lease(&mut connection, lease).await?;
         let row = sqlx::query(JOB).bind(lease.job).fetch_one(&mut *connection).await?;
         claimed_job(&row, lease.token.clone())
@@ -167,7 +167,7 @@ impl Store {
         .bind(now.plus_ms(lease_ms).0)
         .bind(lease.job)
         .bind(&lease.token)
-        .execute(&mut *self.inner.writer.lock().await)
+        .execute(&mut *self.inner.writer.lock().await?)
         .await?;
         if renewed.rows_affected() == 0 {
             return Err(StoreError::LeaseLost(lease.job));
@@ -191,7 +191,7 @@ impl Store {
 
     /// Queues what a process that is gone was working on. To be called by the one node that runs on the folder.
     pub(in crate::store) async fn reclaim_all(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let running = sqlx::query_scalar("SELECT job_id FROM job WHERE state = 'running' AND lease_owner <> $1")
             .bind(&self.inner.boot)

@@ -112,7 +112,7 @@ impl Store {
         not_before: Timestamp,
         now: Timestamp,
     ) -> Result<JobEnd, StoreError> {
-        let mut connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         check_lease(&mut transaction, lease).await?;
         let end = self.end_attempt(&mut transaction, lease.job, ending, cause, not_before, now).await?;

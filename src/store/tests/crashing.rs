@@ -116,7 +116,7 @@ async fn a_whole_file_without_a_row_gets_one_after_a_crash_and_is_never_moved() 
     // As when yesterday's copy of the index was put in the place of today's.
     sqlx::query("DELETE FROM instance WHERE instance_key = $1")
         .bind(stored.key())
-        .execute(&mut *bench.store.inner.writer.lock().await)
+        .execute(&mut *bench.store.inner.writer.lock().await.unwrap())
         .await
         .unwrap();
     leave(&bench, &Sample::ct(1, 1, 3), b"half");
@@ -232,7 +232,7 @@ async fn a_recovery_that_was_cut_off_is_taken_up_again() {
         "DELETE FROM instance WHERE sop_instance_uid = '1.2.1.1.2'",
         "CREATE TRIGGER full BEFORE INSERT ON instance BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
     ] {
-        sqlx::raw_sql(change).execute(&mut *bench.store.inner.writer.lock().await).await.unwrap();
+        sqlx::raw_sql(change).execute(&mut *bench.store.inner.writer.lock().await.unwrap()).await.unwrap();
     }
     // The node began, then the file came, then the power went; all of it long ago.
     let began = age(&bench.folder.path().join("running"), 3);

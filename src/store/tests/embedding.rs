@@ -185,7 +185,7 @@ async fn a_series_whose_slices_were_deleted_keeps_its_embeddings() {
     let job = bench.claim_first().await;
     bench.finish(job, &[1.0]).await;
     sqlx::raw_sql("DELETE FROM job_attempt; DELETE FROM job; DELETE FROM route_decision")
-        .execute(&mut *bench.store.inner.writer.lock().await)
+        .execute(&mut *bench.store.inner.writer.lock().await.unwrap())
         .await
         .unwrap();
     std::fs::remove_dir_all(bench.folder.path().join("instances/1.2.1")).unwrap();

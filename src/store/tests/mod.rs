@@ -25,6 +25,8 @@ mod ending;
 
 mod planning;
 
+mod power;
+
 mod recording;
 
 mod reindexing;
@@ -45,7 +47,7 @@ const START: Timestamp = Timestamp(1_767_225_600_000);
 impl Store {
     /// Changes the database as only a fault does.
     pub(crate) async fn spoil(&self, sql: &'static str) {
-        sqlx::raw_sql(sql).execute(&mut *self.inner.writer.lock().await).await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut *self.inner.writer.lock().await.unwrap()).await.unwrap();
     }
 }
 

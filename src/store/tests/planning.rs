@@ -45,7 +45,7 @@ const YEAR: &str = "WITH RECURSIVE day (n) AS (SELECT 1 UNION ALL SELECT n + 1 F
 
 async fn steps(bench: &Bench, sql: &'static str) -> Vec<String> {
     let explained = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
-    let rows = explained.fetch_all(&mut *bench.store.inner.writer.lock().await).await.unwrap();
+    let rows = explained.fetch_all(&mut *bench.store.inner.writer.lock().await.unwrap()).await.unwrap();
     rows.iter().map(|row| sqlx::Row::get(row, "detail")).collect()
 }
 
@@ -62,7 +62,7 @@ async fn what_is_over_costs_the_loops_nothing() {
     assert!(steps(&bench, "SELECT * FROM job WHERE reason = ''").await.iter().any(|step| looks_through_all(step)));
     for is_analyzed in [false, true] {
         if is_analyzed {
-            sqlx::raw_sql(YEAR).execute(&mut *bench.store.inner.writer.lock().await).await.unwrap();
+            sqlx::raw_sql(YEAR).execute(&mut *bench.store.inner.writer.lock().await.unwrap()).await.unwrap();
         }
         for sql in HOT {
             let steps = steps(&bench, sql).await;

@@ -188,7 +188,7 @@ async fn a_tool_makes_no_data_folder_and_leaves_the_schema_as_it_is() {
         ("DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)", false),
         ("UPDATE _sqlx_migrations SET version = 99 WHERE version = (SELECT max(version) FROM _sqlx_migrations)", true),
     ] {
-        sqlx::raw_sql(change).execute(&mut *bench.store.inner.writer.lock().await).await.unwrap();
+        sqlx::raw_sql(change).execute(&mut *bench.store.inner.writer.lock().await.unwrap()).await.unwrap();
         let opened = Store::open_beside(bench.folder.path(), Clock::System).await;
         assert!(matches!(opened, Err(StoreError::OtherSchema { is_newer, .. }) if is_newer == newer), "{opened:?}");
     }
@@ -222,7 +222,7 @@ async fn an_instance_whose_row_could_not_be_made_leaves_no_file() {
     let bench = Bench::new().await;
     bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
     let full = "CREATE TEMP TRIGGER full BEFORE INSERT ON instance BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
-    sqlx::raw_sql(full).execute(&mut *bench.store.inner.writer.lock().await).await.unwrap();
+    sqlx::raw_sql(full).execute(&mut *bench.store.inner.writer.lock().await.unwrap()).await.unwrap();
     let refused = bench.send(&Sample::ct(1, 1, 2)).await;
     assert!(matches!(refused, Err(StoreError::Database(_))), "{refused:?}");
     assert_eq!(bench.files(), ["instances/1.2.1/1.2.1.1/1.2.1.1.1.dcm"]);

@@ -77,7 +77,7 @@ async fn attributes_that_were_wrong_in_the_index_are_read_again() {
         "UPDATE study SET accession_number = 'X', modalities = 'MR', number_of_series = 9; \
          UPDATE series SET series_number = 77; UPDATE instance SET instance_number = 5",
     )
-    .execute(&mut *bench.store.inner.writer.lock().await)
+    .execute(&mut *bench.store.inner.writer.lock().await.unwrap())
     .await
     .unwrap();
     assert_ne!(index(&bench).await, before);

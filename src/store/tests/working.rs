@@ -260,7 +260,7 @@ async fn a_delivery_whose_instance_cannot_be_named_is_dead_and_holds_up_no_other
     sqlx::query(
         "UPDATE instance SET sop_class_uid = 'no uid' WHERE instance_key = (SELECT min(instance_key) FROM delivery)",
     )
-    .execute(&mut *bench.store.inner.writer.lock().await)
+    .execute(&mut *bench.store.inner.writer.lock().await.unwrap())
     .await
     .unwrap();
     let (now, pacs) = (bench.clock.now(), title("PACS"));
