@@ -53,6 +53,13 @@ pub(super) async fn reindex(arguments: Reindex) -> u8 {
                     report.embeddings, report.lost_embeddings
                 ));
             }
+            if report.unreadable > 0 {
+                say(format_args!(
+                    "{} could not be read, see the log; nothing of them was changed",
+                    counted(report.unreadable, "file", "files")
+                ));
+                return exit::PARTLY;
+            }
             exit::DONE
         }
         Err(error) => {

@@ -72,12 +72,24 @@ impl Part10 {
     /// # Errors
     /// [`Part10Error`] says what is not as it should be.
     pub fn split(file: &Bytes) -> Result<Self, Part10Error> {
-        let start = match file.get(128..132) {
-            Some(b"DICM") => 132,
-            _ if file.starts_with(b"DICM") => 4,
-            _ => 0,
-        };
-        let end = start + length_of_meta(&file[start..]);
+        let start = first_element(file);
+        Self::cut(file, start, start + length_of_meta(&file[start..]))
+    }
+
+    /// Cuts a file that was written here: its group length is right, and a data set that begins with elements of group
+    /// 0002, as some peers send them, is whole.
+    ///
+    /// # Errors
+    /// As [`Self::split`].
+    pub fn split_own(file: &Bytes) -> Result<Self, Part10Error> {
+        let start = first_element(file);
+        match group_length(&file[start..]) {
+            Some(length) => Self::cut(file, start, start + length),
+            None => Self::split(file),
+        }
+    }
+
+    fn cut(file: &Bytes, start: usize, end: usize) -> Result<Self, Part10Error> {
         let meta = file.slice(start..end);
         let meta = parse(&meta, layout_of_meta(&meta))?;
         let data_set = file.slice(end..);
@@ -140,6 +152,22 @@ impl Part10 {
     fn uid<T>(&self, tag: Tag, parse: fn(&str) -> Result<T, UidError>) -> Result<T, Part10Error> {
         self.meta.uid(tag, parse).map_err(|reason| Part10Error::Uid { tag, reason })
     }
+}
+
+/// Where the first element of a file begins.
+fn first_element(file: &[u8]) -> usize {
+    match file.get(128..132) {
+        Some(b"DICM") => 132,
+        _ if file.starts_with(b"DICM") => 4,
+        _ => 0,
+    }
+}
+
+/// How many bytes from the first element on belong to group 0002 by (0002,0000), where that is the first.
+fn group_length(bytes: &[u8]) -> Option<usize> {
+    let [2, 0, 0, 0, b'U', b'L', 4, 0, length @ ..] = bytes.first_chunk::<12>()? else { return None };
+    let end = 12 + u32::from_le_bytes(*length) as usize;
+    (end <= bytes.len()).then_some(end)
 }
 
 /// How many bytes from the first element on belong to group 0002: by the elements themselves, because the group length is
@@ -210,6 +238,19 @@ mod tests {
         assert_eq!((part10.sop_class().unwrap(), part10.sop_instance().unwrap()), (class, instance));
         assert_eq!((part10.transfer_syntax().unwrap(), part10.encoding), (syntax, Encoding::ImplicitLe));
         assert_eq!(&part10.data_set[..], &[8, 0, 5, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_data_set_that_begins_with_group_0002_is_left_whole_behind_our_own_header() {
+        let class = SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").unwrap();
+        let instance = SopInstanceUid::parse("1.2.3").unwrap();
+        let syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2").unwrap();
+        let data_set = b"\x02\x00\x10\x00\x02\x00\x00\x00X\0\x08\x00\x05\x00\x00\x00\x00\x00";
+        let mut file = part10_header(&class, &instance, &syntax, Some("PACS"));
+        file.extend_from_slice(data_set);
+        assert_eq!(&Part10::split_own(&file.into()).unwrap().data_set[..], data_set);
+        let foreign = explicit(2, 0x10, b"UI", b"1.2.840.10008.1.2\0");
+        assert_eq!(Part10::split_own(&foreign.clone().into()), split(foreign), "without a length as any other");
     }
 
     #[test]

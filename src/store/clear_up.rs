@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Store;
 use super::aside::blocking;
 use super::error::StoreError;
-use super::layout::{Origin, sync_folder};
+use super::layout::{Origin, rename_new, sync_folder};
 use super::reindex::{PORTION, Reindexed, Run};
 use super::stored_file::StoredFile;
 use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
@@ -52,6 +53,8 @@ impl Store {
         if rowless.is_empty() {
             return Ok(());
         }
+        let layout = self.inner.layout.clone();
+        blocking(move || layout.sync_all()).await?;
         StoredFile::sort(&mut rowless);
         let mut run = Run::for_lost_rows();
         let mut report = Reindexed { files: rowless.len() as u64, ..Reindexed::default() };
@@ -67,6 +70,7 @@ impl Store {
             files = report.files,
             added = report.added,
             set_aside = report.set_aside,
+            unreadable = report.unreadable,
             "files without a row are in the index now, or moved aside where they are not whole"
         );
         Ok(())
@@ -76,7 +80,10 @@ impl Store {
     /// last rows the disk may not have: for that no clock must be right.
     async fn rowless(&self, origin: Origin, since: SystemTime) -> Result<Vec<StoredFile>, StoreError> {
         let root = self.inner.layout.folder(origin);
-        let receiving = self.receiving_folders(origin).await?;
+        let receiving = match origin {
+            Origin::Received => self.receiving_folders().await?,
+            Origin::Result => Vec::new(),
+        };
         let folders = blocking(move || {
             let mut folders: BTreeSet<PathBuf> = receiving.into_iter().filter(|folder| folder.is_dir()).collect();
             folders.extend(changed_since(&root, since)?);
@@ -95,18 +102,18 @@ impl Store {
     }
 
     /// The folders of the series that are receiving as far as the disk knows.
-    async fn receiving_folders(&self, origin: Origin) -> Result<Vec<PathBuf>, StoreError> {
+    async fn receiving_folders(&self) -> Result<Vec<PathBuf>, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT study.study_instance_uid, series.series_instance_uid FROM series \
              JOIN study ON study.study_key = series.study_key \
              WHERE series.state = 'receiving' AND series.origin = $1",
         )
-        .bind(origin.word())
+        .bind(Origin::Received.word())
         .fetch_all(self.readers())
         .await?;
         let folder = |(study, series): &(String, String)| {
             let (study, series) = (StudyInstanceUid::parse(study).ok()?, SeriesInstanceUid::parse(series).ok()?);
-            Some(self.inner.layout.series(origin, &study, &series))
+            Some(self.inner.layout.series(Origin::Received, &study, &series))
         };
         Ok(rows.iter().filter_map(folder).collect())
     }
@@ -168,11 +175,18 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Moves files to `aside/`, where a name in use is replaced: what has no row is worth one copy. Blocks.
+/// Moves files to `aside/`, where none is replaced. Blocks.
 pub(super) fn move_all(folder: &Path, aside: &Path, names: &[String]) -> Result<(), StoreError> {
     for name in names {
         let path = folder.join(name);
-        fs::rename(&path, aside.join(format!("unacknowledged-{name}"))).map_err(StoreError::file("move", &path))?;
+        let mut copies = (2..).map(|number| format!("unacknowledged-{number}-{name}"));
+        let mut target = format!("unacknowledged-{name}");
+        while let Err(error) = rename_new(&path, &aside.join(&target)) {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(StoreError::file("move", &path)(error));
+            }
+            target = copies.next().unwrap_or(target);
+        }
     }
     sync_folder(aside)?;
     sync_folder(folder)

@@ -66,7 +66,7 @@ pub(super) struct Source {
 /// What became of a row.
 #[derive(Debug)]
 pub(super) enum Committed {
-    /// It is durable.
+    /// It is committed, and its file is on the disk.
     Inserted(NewRow, InstanceKey, SeriesKey),
     /// The SOP Instance UID has a row already.
     Taken(NewRow, Reservation),
@@ -203,7 +203,6 @@ async fn commit_rows(
     let committed = try_commit(writing, known, rows, unsynced).await;
     if committed.is_err() {
         known.forget();
-        writing.receiving.forget();
         // Fails where the transaction had not begun.
         let _ = sqlx::query("ROLLBACK").execute(&mut writing.connection).await;
     }
@@ -218,7 +217,7 @@ async fn try_commit(
 ) -> Result<Vec<(InstanceKey, SeriesKey)>, NotCommitted> {
     let mut series: Vec<KnownSeries> = rows.iter().map_while(|row| known.find(row)).collect();
     let begun = series.len() < rows.len();
-    let commits = if begun { Commits::Durable } else { writing.receiving.commits(series.iter().map(|s| s.key)) };
+    let commits = if begun { Commits::Durable } else { writing.receiving.commits(&series) };
     writing.set(commits).await?;
     let connection = &mut writing.connection;
     if begun {
@@ -253,8 +252,7 @@ async fn try_commit(
         sqlx::query("COMMIT").execute(&mut *connection).await?;
     }
     if commits == Commits::Durable {
-        let received = rows.iter().zip(&series).filter(|(new, _)| new.origin == Origin::Received);
-        writing.receiving.are_durable(received.map(|(_, series)| series.key));
+        writing.receiving.are_durable(&series);
     }
     Ok(keys)
 }

@@ -13,7 +13,7 @@ use crate::dicom::uid::{
     SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid, UidError,
 };
 
-/// An instance whose file and row are durable. Only the store makes one, so holding it is the right to say 0000H.
+/// An instance whose file is durable and whose row is committed. Only the store makes one, so holding it is the right to say 0000H.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredInstance {
     pub(super) key: InstanceKey,

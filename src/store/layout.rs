@@ -9,7 +9,7 @@
 //! instances/     STUDY/SERIES/SOP.dcm, as received
 //! results/       STUDY/SERIES/SOP.dcm, made here: this is how a result is known without the database
 //! embeddings/    STUDY/SERIES/MODEL-VERSION.safetensors, made here; the next revision of the series replaces it
-//! aside/         other content under a SOP Instance UID that is taken; files that nobody was promised
+//! aside/         other content under a SOP Instance UID that is taken; files that are not whole
 //! ```
 
 use std::fs::{self, File};
@@ -228,6 +228,13 @@ impl Layout {
             any |= fs::read_dir(&folder).map_err(StoreError::file("list", &folder))?.next().is_some();
         }
         Ok(any)
+    }
+
+    /// Makes all files durable that were written before, by whomever: what a process that is gone had not synced may
+    /// be in the system's memory alone, and must not get a row that outlives it.
+    pub(super) fn sync_all(&self) -> Result<(), StoreError> {
+        let synced = File::open(&self.root).and_then(|folder| Ok(rustix::fs::syncfs(&folder)?));
+        synced.map_err(StoreError::file("sync the file system of", &self.root))
     }
 
     /// Notes that the index is being made anew.

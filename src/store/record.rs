@@ -48,7 +48,7 @@ pub struct Reception<'a> {
 /// What became of an instance that arrived whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recorded {
-    /// It is new, and durable: 0000H.
+    /// It is new: its file is on the disk and its row committed: 0000H.
     Stored(StoredInstance),
     /// The same content was stored before: 0000H, nothing has changed.
     Duplicate(StoredInstance),
@@ -67,7 +67,7 @@ impl Store {
         Ok(IncomingFile::new(inner.layout.clone(), instance))
     }
 
-    /// Makes an instance durable, file and row. When this returns, the sender may be told so.
+    /// Makes the file of an instance durable and commits its row. When this returns, the sender may be told so.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] where the data set lacks what the index needs (the file is then gone), else what the

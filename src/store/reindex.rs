@@ -1,6 +1,7 @@
 //! Rebuilding the index from the files. Jobs and deliveries are not in the files and stay as they are.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use rayon::prelude::*;
 use sqlx::sqlite::SqliteConnection;
@@ -15,7 +16,7 @@ use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
 use super::instance::signed;
 use super::known::Known;
-use super::stored_file::StoredFile;
+use super::stored_file::{NoRow, StoredFile};
 use crate::clock::Timestamp;
 
 /// How many files are read before their rows are committed together.
@@ -33,6 +34,8 @@ pub struct Reindexed {
     pub added: u64,
     /// Files moved to `aside/`: cut short, no DICOM files, or not what their name says.
     pub set_aside: u64,
+    /// Files that the disk could not read: they stay, with the rows they have.
+    pub unreadable: u64,
     /// Rows removed because their file is gone.
     pub removed: u64,
     /// Results whose file is gone; their rows stay, for they tell what was delivered.
@@ -59,7 +62,11 @@ impl Store {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Reindexed, StoreError> {
         let layout = self.inner.layout.clone();
-        let found = blocking(move || StoredFile::all(&layout)).await?;
+        let found = blocking(move || {
+            layout.sync_all()?;
+            StoredFile::all(&layout)
+        })
+        .await?;
         let mut run = Run::new(read_new_series);
         let mut report = Reindexed { files: found.len() as u64, ..Reindexed::default() };
         progress(0, report.files);
@@ -94,7 +101,13 @@ impl Store {
         for (row, path) in read {
             let kept = match row {
                 Ok(new) => run.index(&mut transaction, new, self.inner.clock.now()).await?,
-                Err(reason) => Kept::No(reason),
+                Err(NoRow::Unfit(reason)) => Kept::No(reason),
+                Err(NoRow::Unreadable(error)) => {
+                    tracing::error!(path = %path.display(), %error, "this file cannot be read and is left as it is");
+                    report.unreadable += 1;
+                    run.keep_row_of(&mut transaction, &path).await?;
+                    Kept::Known
+                }
             };
             match kept {
                 Kept::Known => {}
@@ -215,6 +228,17 @@ impl Run {
         Self { of_known_sources: true, ..Self::new(true) }
     }
 
+    /// The row of a file that cannot be read stays.
+    async fn keep_row_of(&mut self, connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+        let uid = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let key = sqlx::query_scalar("SELECT instance_key FROM instance WHERE sop_instance_uid = $1")
+            .bind(uid)
+            .fetch_optional(connection)
+            .await?;
+        self.seen.extend::<Option<InstanceKey>>(key);
+        Ok(())
+    }
+
     async fn index(
         &mut self,
         connection: &mut SqliteConnection,
@@ -276,7 +300,8 @@ impl Run {
     }
 }
 
-/// The last association by which the peer that a file names has sent of its series.
+/// The last association by which the peer that a file names has sent of its series: none that was released, for what says so
+/// has taken all rows before it to the disk.
 async fn known_source(connection: &mut SqliteConnection, new: &NewRow) -> Result<Option<Source>, StoreError> {
     let Some(found) = &new.source else { return Ok(None) };
     let row = sqlx::query(
@@ -284,7 +309,7 @@ async fn known_source(connection: &mut SqliteConnection, new: &NewRow) -> Result
          JOIN association ON association.association_key = series_source.association_key \
          JOIN series ON series.series_key = series_source.series_key JOIN study ON study.study_key = series.study_key \
          WHERE study.study_instance_uid = $1 AND series.series_instance_uid = $2 AND series.origin = $3 \
-         AND association.calling_ae_title = $4 ORDER BY association.association_key DESC LIMIT 1",
+         AND association.calling_ae_title = $4 AND association.released_at IS NULL ORDER BY association.association_key DESC LIMIT 1",
     )
     .bind(new.row.study.uid.as_str())
     .bind(new.row.series.uid.as_str())

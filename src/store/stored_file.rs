@@ -33,6 +33,21 @@ pub(super) struct StoredFile {
     pub(super) modified: Timestamp,
 }
 
+/// Why a file stands for no row.
+#[derive(Debug)]
+pub(super) enum NoRow {
+    /// The disk does not say what it holds.
+    Unreadable(io::Error),
+    /// It is cut short, no DICOM file, or not what its name says.
+    Unfit(String),
+}
+
+impl From<io::Error> for NoRow {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
 impl StoredFile {
     /// A file that is there. Blocks.
     pub(super) fn at(origin: Origin, path: PathBuf) -> Result<Self, StoreError> {
@@ -61,22 +76,21 @@ impl StoredFile {
         files.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
     }
 
-    /// The row that the file stands for, or why it stands for none. The whole file is looked at, and its header is held.
-    /// Blocks.
-    pub(super) fn read(&self, layout: &Layout) -> Result<NewRow, String> {
-        let text = |e: &dyn std::fmt::Display| e.to_string();
-        let mut file = File::open(&self.path).map_err(|e| text(&e))?;
+    /// The row that the file stands for. The whole file is looked at, and its header is held. Blocks.
+    pub(super) fn read(&self, layout: &Layout) -> Result<NewRow, NoRow> {
+        let text = |e: &dyn std::fmt::Display| NoRow::Unfit(e.to_string());
+        let mut file = File::open(&self.path)?;
         let mut head = Vec::new();
-        (&mut file).take(MOST_META).read_to_end(&mut head).map_err(|e| text(&e))?;
+        (&mut file).take(MOST_META).read_to_end(&mut head)?;
         let head = Bytes::from(head);
-        let part10 = Part10::split(&head).map_err(|e| text(&e))?;
+        let part10 = Part10::split_own(&head).map_err(|e| text(&e))?;
         let data_set_offset = (head.len() - part10.data_set.len()) as u64;
         let mut scanner = Scanner::new(part10.encoding);
-        file.seek(SeekFrom::Start(data_set_offset)).map_err(|e| text(&e))?;
+        file.seek(SeekFrom::Start(data_set_offset))?;
         let mut portion = vec![0; PORTION];
         let mut file_bytes = data_set_offset;
         loop {
-            let read = file.read(&mut portion).map_err(|e| text(&e))?;
+            let read = file.read(&mut portion)?;
             if read == 0 {
                 break;
             }
@@ -103,11 +117,11 @@ impl StoredFile {
         row: IndexRow,
         announced: &NewInstance,
         (file_bytes, data_set_offset): (u64, u64),
-    ) -> Result<NewRow, String> {
+    ) -> Result<NewRow, NoRow> {
         let place = layout.instance(self.origin, &row.study.uid, &row.series.uid, &row.instance.uid);
         if place != self.path {
             let place = place.strip_prefix(layout.root()).unwrap_or(&place);
-            return Err(format!("it belongs at {}", place.display()));
+            return Err(NoRow::Unfit(format!("it belongs at {}", place.display())));
         }
         let source = (self.origin == Origin::Received).then(|| Source {
             association_id: format!("found on the disk, sent by {}", announced.calling_ae_title).into(),

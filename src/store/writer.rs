@@ -3,7 +3,7 @@
 //! A commit is on the disk when it returns, but for one kind: rows of instances whose series the disk knows to be
 //! receiving. Their files are on the disk, and at the start after a crash the folders of receiving series are looked
 //! through for files without a row ([`super::clear_up`]); so such a row is not lost where the end of the log is, and its sender
-//! waits for one sync less. The next commit of any other kind takes the log with it.
+//! waits for one sync less. The next commit of any other kind that changes something takes the log with it.
 
 use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::error::StoreError;
 use super::ids::SeriesKey;
+use super::known::KnownSeries;
 
 /// How many series are remembered before all are forgotten.
 const MOST_KNOWN: usize = 20_000;
@@ -26,8 +27,8 @@ pub(super) struct Writer(Arc<Mutex<Writing>>);
 #[derive(Debug)]
 pub(super) struct Writing {
     pub(super) connection: SqliteConnection,
-    /// What the connection's next commit waits for.
-    commits: Commits,
+    /// What the connection's next commit waits for, where that is known.
+    commits: Option<Commits>,
     pub(super) receiving: Receiving,
 }
 
@@ -40,22 +41,24 @@ pub(super) enum Commits {
     Later,
 }
 
-/// The series that are receiving on the disk, as far as is known.
+/// The series that are receiving on the disk, as far as is known, with the associations of which the disk knows that they
+/// sent of them.
 #[derive(Debug, Default)]
-pub(super) struct Receiving(HashSet<SeriesKey>);
+pub(super) struct Receiving(HashSet<(SeriesKey, i64)>);
 
 impl Receiving {
-    /// How rows of these series may be committed.
-    pub(super) fn commits(&self, mut series: impl Iterator<Item = SeriesKey>) -> Commits {
-        if series.all(|key| self.0.contains(&key)) { Commits::Later } else { Commits::Durable }
+    /// How rows of these series may be committed. Those that no association brought are durable.
+    pub(super) fn commits(&self, rows: &[KnownSeries]) -> Commits {
+        let is_receiving = |row: &KnownSeries| row.association_key.is_some_and(|by| self.0.contains(&(row.key, by)));
+        if rows.iter().all(is_receiving) { Commits::Later } else { Commits::Durable }
     }
 
     /// A commit that is on the disk made these receiving.
-    pub(super) fn are_durable(&mut self, series: impl Iterator<Item = SeriesKey>) {
+    pub(super) fn are_durable(&mut self, rows: &[KnownSeries]) {
         if self.0.len() >= MOST_KNOWN {
             self.0.clear();
         }
-        self.0.extend(series);
+        self.0.extend(rows.iter().filter_map(|row| Some((row.key, row.association_key?))));
     }
 
     /// Somebody may have changed any of them.
@@ -68,10 +71,11 @@ impl Writer {
     /// `connection` commits durably.
     pub(super) fn new(connection: SqliteConnection) -> Self {
         let receiving = Receiving::default();
-        Self(Arc::new(Mutex::new(Writing { connection, commits: Commits::Durable, receiving })))
+        Self(Arc::new(Mutex::new(Writing { connection, commits: Some(Commits::Durable), receiving })))
     }
 
-    /// The connection for anything but rows of instances: what is committed is on the disk, and all that was committed before.
+    /// The connection for anything but rows of instances: what it changes is on the disk when it is committed, and with that
+    /// all that was committed before.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -91,14 +95,15 @@ impl Writer {
 impl Writing {
     /// Has the next transaction commit so. To be called between transactions.
     pub(super) async fn set(&mut self, commits: Commits) -> Result<(), StoreError> {
-        if self.commits != commits {
+        if self.commits != Some(commits) {
+            self.commits = None;
             // Not prepared for later: SQLite obeys when it reads the statement, not when it runs it.
             let pragma = match commits {
                 Commits::Durable => "PRAGMA synchronous = FULL",
                 Commits::Later => "PRAGMA synchronous = NORMAL",
             };
             sqlx::raw_sql(pragma).execute(&mut self.connection).await?;
-            self.commits = commits;
+            self.commits = Some(commits);
         }
         Ok(())
     }

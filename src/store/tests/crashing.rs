@@ -21,6 +21,19 @@ async fn a_file_without_a_row_is_set_aside_after_a_crash_and_its_instance_taken_
 }
 
 #[tokio::test]
+async fn files_of_one_name_that_are_set_aside_are_all_kept() {
+    let mut bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    for content in [b"half", b"part"] {
+        leave(&bench, &Sample::ct(1, 1, 2), content);
+        bench = bench.after_crash().await;
+    }
+    let aside = |name| std::fs::read(bench.folder.path().join("aside").join(name)).unwrap();
+    assert_eq!(aside("unacknowledged-1.2.1.1.2.dcm"), b"half");
+    assert_eq!(aside("unacknowledged-2-1.2.1.1.2.dcm"), b"part");
+}
+
+#[tokio::test]
 async fn a_file_without_a_row_is_replaced_when_its_instance_is_sent_again() {
     let bench = Bench::new().await;
     let torn = Sample::ct(1, 1, 2);

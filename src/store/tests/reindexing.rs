@@ -171,3 +171,22 @@ async fn a_job_that_a_dead_process_held_is_taken_back_by_the_options_that_are_gi
         assert_eq!(bench.text("SELECT state FROM job").await, state);
     }
 }
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_stays_where_it_is_with_its_row() {
+    let bench = filled().await;
+    let series = bench.folder.path().join("instances/1.2.1/1.2.1.1");
+    let with_row = series.join("1.2.1.1.2.dcm");
+    // Nobody can read a folder as a file.
+    std::fs::remove_file(&with_row).unwrap();
+    std::fs::create_dir(&with_row).unwrap();
+    std::fs::create_dir(series.join("1.2.1.1.77.dcm")).unwrap();
+    let rows = bench.number("SELECT count(*) FROM instance").await;
+    let report = bench.store.reindex(false, |_, _| {}).await.unwrap();
+    assert_eq!(report, Reindexed { files: 5, unreadable: 2, ..Reindexed::default() });
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, rows);
+    assert!(with_row.is_dir() && series.join("1.2.1.1.77.dcm").is_dir());
+    let bench = bench.after_crash().await;
+    assert!(series.join("1.2.1.1.77.dcm").is_dir(), "nor does a start after a crash move it");
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, rows);
+}
