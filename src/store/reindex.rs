@@ -309,7 +309,8 @@ async fn known_source(connection: &mut SqliteConnection, new: &NewRow) -> Result
          JOIN association ON association.association_key = series_source.association_key \
          JOIN series ON series.series_key = series_source.series_key JOIN study ON study.study_key = series.study_key \
          WHERE study.study_instance_uid = $1 AND series.series_instance_uid = $2 AND series.origin = $3 \
-         AND association.calling_ae_title = $4 AND association.released_at IS NULL ORDER BY association.association_key DESC LIMIT 1",
+         AND association.calling_ae_title = $4 AND association.released_at IS NULL \
+         ORDER BY association.association_key DESC LIMIT 1",
     )
     .bind(new.row.study.uid.as_str())
     .bind(new.row.series.uid.as_str())
