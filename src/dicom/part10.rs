@@ -72,24 +72,21 @@ impl Part10 {
     /// # Errors
     /// [`Part10Error`] says what is not as it should be.
     pub fn split(file: &Bytes) -> Result<Self, Part10Error> {
-        let start = first_element(file);
-        Self::cut(file, start, start + length_of_meta(&file[start..]))
+        Self::cut(file, None)
     }
 
-    /// Cuts a file that was written here: its group length is right, and a data set that begins with elements of group
-    /// 0002, as some peers send them, is whole.
+    /// Cuts a file that was written here: where its group length says, if an element ends there, so that a data set that
+    /// begins with elements of group 0002, as some peers send them, is whole.
     ///
     /// # Errors
     /// As [`Self::split`].
     pub fn split_own(file: &Bytes) -> Result<Self, Part10Error> {
-        let start = first_element(file);
-        match group_length(&file[start..]) {
-            Some(length) => Self::cut(file, start, start + length),
-            None => Self::split(file),
-        }
+        Self::cut(file, group_length(&file[first_element(file)..]))
     }
 
-    fn cut(file: &Bytes, start: usize, end: usize) -> Result<Self, Part10Error> {
+    fn cut(file: &Bytes, ends_at: Option<usize>) -> Result<Self, Part10Error> {
+        let start = first_element(file);
+        let end = start + length_of_meta(&file[start..], ends_at);
         let meta = file.slice(start..end);
         let meta = parse(&meta, layout_of_meta(&meta))?;
         let data_set = file.slice(end..);
@@ -166,15 +163,16 @@ fn first_element(file: &[u8]) -> usize {
 /// How many bytes from the first element on belong to group 0002 by (0002,0000), where that is the first.
 fn group_length(bytes: &[u8]) -> Option<usize> {
     let [2, 0, 0, 0, b'U', b'L', 4, 0, length @ ..] = bytes.first_chunk::<12>()? else { return None };
-    let end = 12 + u32::from_le_bytes(*length) as usize;
-    (end <= bytes.len()).then_some(end)
+    usize::try_from(u32::from_le_bytes(*length)).ok()?.checked_add(12)
 }
 
 /// How many bytes from the first element on belong to group 0002: by the elements themselves, because the group length is
-/// left out by some writers, and wrong from others.
-fn length_of_meta(bytes: &[u8]) -> usize {
+/// left out by some writers, and wrong from others. Those behind an element that ends at `ends_at` do not.
+fn length_of_meta(bytes: &[u8], ends_at: Option<usize>) -> usize {
     let mut at = 0;
-    while let Some(&[2, 0, _, _, a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+    while ends_at != Some(at)
+        && let Some(&[2, 0, _, _, a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>())
+    {
         let (head, length) = match &[a, b] {
             b"OB" | b"OW" | b"UN" | b"UT" | b"SQ" | b"UC" | b"UR" => {
                 let Some(length) = bytes.get(at + 8..).and_then(|rest| rest.first_chunk::<4>()) else { break };
@@ -249,8 +247,12 @@ mod tests {
         let mut file = part10_header(&class, &instance, &syntax, Some("PACS"));
         file.extend_from_slice(data_set);
         assert_eq!(&Part10::split_own(&file.into()).unwrap().data_set[..], data_set);
-        let foreign = explicit(2, 0x10, b"UI", b"1.2.840.10008.1.2\0");
-        assert_eq!(Part10::split_own(&foreign.clone().into()), split(foreign), "without a length as any other");
+        for wrong in [None, Some(25), Some(9999), Some(u32::MAX)] {
+            let mut foreign = wrong.map_or(Vec::new(), |length| explicit(2, 0, b"UL", &length.to_le_bytes()));
+            foreign.extend(explicit(2, 0x10, b"UI", b"1.2.840.10008.1.2\0"));
+            foreign.extend([0x10, 0, 0x20, 0, 2, 0, 0, 0, b'4', b'2']);
+            assert_eq!(Part10::split_own(&foreign.clone().into()), split(foreign), "{wrong:?}: as any other");
+        }
     }
 
     #[test]
