@@ -190,3 +190,17 @@ async fn a_file_that_cannot_be_read_stays_where_it_is_with_its_row() {
     assert!(series.join("1.2.1.1.77.dcm").is_dir(), "nor does a start after a crash move it");
     assert_eq!(bench.number("SELECT count(*) FROM instance").await, rows);
 }
+
+#[tokio::test]
+async fn a_data_set_that_begins_with_group_0002_is_indexed_as_it_was_received() {
+    for written in [Sample::ct, |study, series, number| Sample::ct(study, series, number).implicit()] {
+        let bench = Bench::new().await;
+        let mut sample = written(1, 1, 1);
+        sample.data_set.put_uid(tags::TRANSFER_SYNTAX_UID, uids::RLE_LOSSLESS);
+        let Recorded::Stored(stored) = bench.send(&sample).await.unwrap() else { panic!("not stored") };
+        let report = bench.store.reindex(false, |_, _| {}).await.unwrap();
+        assert_eq!(report, Reindexed { files: 1, ..Reindexed::default() });
+        assert_eq!(bench.store.instance(&sample.uid()).await.unwrap(), Some(stored));
+        assert!(matches!(bench.send(&sample).await.unwrap(), Recorded::Duplicate(_)));
+    }
+}
