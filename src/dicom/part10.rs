@@ -67,26 +67,27 @@ pub enum Part10Error {
 
 impl Part10 {
     /// Cuts a file. Tolerant, since files come from everywhere: no preamble, no meta information, no group length or a
-    /// wrong one.
+    /// wrong one. Some peers send data sets that begin with elements of group 0002: what begins anew where the group
+    /// length ends belongs to the data set.
     ///
     /// # Errors
     /// [`Part10Error`] says what is not as it should be.
     pub fn split(file: &Bytes) -> Result<Self, Part10Error> {
-        Self::cut(file, None)
+        Self::cut(file, Author::Anybody)
     }
 
-    /// Cuts a file that was written here: where its group length says, if an element ends there, so that a data set that
-    /// begins with elements of group 0002, as some peers send them, is whole.
+    /// Cuts a file that was written here: where its group length says, if an element ends there, whatever the data set
+    /// begins with.
     ///
     /// # Errors
     /// As [`Self::split`].
     pub fn split_own(file: &Bytes) -> Result<Self, Part10Error> {
-        Self::cut(file, group_length(&file[first_element(file)..]))
+        Self::cut(file, Author::Ourselves)
     }
 
-    fn cut(file: &Bytes, ends_at: Option<usize>) -> Result<Self, Part10Error> {
+    fn cut(file: &Bytes, author: Author) -> Result<Self, Part10Error> {
         let start = first_element(file);
-        let end = start + length_of_meta(&file[start..], ends_at);
+        let end = start + length_of_meta(&file[start..], author);
         let meta = file.slice(start..end);
         let meta = parse(&meta, layout_of_meta(&meta))?;
         let data_set = file.slice(end..);
@@ -166,13 +167,24 @@ fn group_length(bytes: &[u8]) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(*length)).ok()?.checked_add(12)
 }
 
-/// How many bytes from the first element on belong to group 0002: by the elements themselves, because the group length is
-/// left out by some writers, and wrong from others. Those behind an element that ends at `ends_at` do not.
-fn length_of_meta(bytes: &[u8], ends_at: Option<usize>) -> usize {
-    let mut at = 0;
-    while ends_at != Some(at)
-        && let Some(&[2, 0, _, _, a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>())
-    {
+/// Who wrote a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Author {
+    Ourselves,
+    Anybody,
+}
+
+/// How many bytes from the first element on are file meta information: by the elements themselves, because the group length
+/// is left out by some writers, and wrong from others. Elements stand in ascending order.
+fn length_of_meta(bytes: &[u8], author: Author) -> usize {
+    let declared = group_length(bytes);
+    let (mut at, mut last) = (0, 0);
+    while let Some(&[2, 0, low, high, a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let element = u16::from_le_bytes([low, high]);
+        if declared == Some(at) && (author == Author::Ourselves || element <= last) {
+            break;
+        }
+        last = element;
         let (head, length) = match &[a, b] {
             b"OB" | b"OW" | b"UN" | b"UT" | b"SQ" | b"UC" | b"UR" => {
                 let Some(length) = bytes.get(at + 8..).and_then(|rest| rest.first_chunk::<4>()) else { break };
@@ -243,10 +255,20 @@ mod tests {
         let class = SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").unwrap();
         let instance = SopInstanceUid::parse("1.2.3").unwrap();
         let syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2").unwrap();
-        let data_set = b"\x02\x00\x10\x00\x02\x00\x00\x00X\0\x08\x00\x05\x00\x00\x00\x00\x00";
-        let mut file = part10_header(&class, &instance, &syntax, Some("PACS"));
-        file.extend_from_slice(data_set);
-        assert_eq!(&Part10::split_own(&file.into()).unwrap().data_set[..], data_set);
+        // In either layout, and naming another syntax.
+        let implicit = b"\x02\x00\x10\x00\x02\x00\x00\x00X\0\x08\x00\x05\x00\x00\x00\x00\x00".to_vec();
+        let explicit_layout = explicit(2, 0x10, b"UI", b"1.2.840.10008.1.2.5\0");
+        for data_set in [implicit, explicit_layout] {
+            let mut file = part10_header(&class, &instance, &syntax, Some("PACS"));
+            file.extend_from_slice(&data_set);
+            for cut in [Part10::split, Part10::split_own] {
+                let part10 = cut(&file.clone().into()).unwrap();
+                assert_eq!(
+                    (part10.data_set.to_vec(), part10.transfer_syntax().unwrap()),
+                    (data_set.clone(), syntax.clone())
+                );
+            }
+        }
         for wrong in [None, Some(25), Some(9999), Some(u32::MAX)] {
             let mut foreign = wrong.map_or(Vec::new(), |length| explicit(2, 0, b"UL", &length.to_le_bytes()));
             foreign.extend(explicit(2, 0x10, b"UI", b"1.2.840.10008.1.2\0"));
