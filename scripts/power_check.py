@@ -26,6 +26,7 @@ import time
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SENDERS = 4
@@ -161,15 +162,26 @@ def node(binary, config, port, folder):
         process = subprocess.Popen([binary, "run", "--config", config], stdout=log, stderr=log)
         try:
             for _ in range(600):
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                if answers(port):
                     break
                 time.sleep(0.1)
             else:
-                raise RuntimeError(f"the node does not listen: {(folder / 'log').read_text()[-2000:]}")
+                raise RuntimeError(f"the node does not answer: {(folder / 'log').read_text()[-2000:]}")
             yield
         finally:
             process.kill()
             process.wait()
+
+
+def answers(port):
+    """Whether it takes an association: it listens before it has looked through what a crash left."""
+    ae = AE("LOAD")
+    ae.add_requested_context(Verification)
+    association = ae.associate("127.0.0.1", port, ae_title="OVERREAD")
+    if not association.is_established:
+        return False
+    association.release()
+    return True
 
 
 def free_port():
