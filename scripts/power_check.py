@@ -9,6 +9,7 @@ their rows the cut took, how many are lost (none should be). Exit codes: 0 nothi
 """
 
 import contextlib
+import copy
 import fcntl
 import hashlib
 import os
@@ -24,14 +25,14 @@ import threading
 import time
 
 from pydicom import dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SENDERS = 4
 # Seconds until the cut, and the lengths of the series: long ones, whose rows wait for no sync, and short ones.
-CUTS = [(4, [300]), (3, [60]), (3, [1, 5, 40])]
+CUTS = [(4, [300]), (3, [60]), (3, [1, 5, 40]), (3, [1])]
 # linux/fs/ext4/ext4.h: _IOR('X', 125, __u32), EXT4_GOING_FLAGS_NOLOGFLUSH
 SHUTDOWN, WITHOUT_JOURNAL = 0x8004587D, 2
 
@@ -100,11 +101,12 @@ def send(port, seed, lengths, acknowledged, over):
     study = generate_uid()
     ae = AE("LOAD")
     ae.add_requested_context(slices[0].SOPClassUID, slices[0].file_meta.TransferSyntaxUID)
+    ae.add_requested_context(slices[0].SOPClassUID, ExplicitVRLittleEndian)
     while not over.is_set():
         association = ae.associate("127.0.0.1", port, ae_title="OVERREAD")
         series = generate_uid()
         for number in range(chance.choice(lengths)):
-            image = chance.choice(slices)
+            image = small(slices[0], chance) if number % 2 else chance.choice(slices)
             image.StudyInstanceUID, image.SeriesInstanceUID, image.SOPInstanceUID = study, series, generate_uid()
             image.PatientID, image.InstanceNumber = f"P{seed}", number
             if over.is_set() or not association.is_established:
@@ -113,6 +115,17 @@ def send(port, seed, lengths, acknowledged, over):
                 if getattr(association.send_c_store(image), "Status", None) == 0:
                     acknowledged[str(image.SOPInstanceUID)] = content_of(image)
         association.release()
+
+
+def small(image, chance):
+    """An image of 64x64, of which the journal takes a copy; the large ones are durable by themselves."""
+    image = copy.deepcopy(image)
+    image.Rows = image.Columns = 64
+    image.PixelData = chance.randbytes(64 * 64 * 2)
+    image["PixelData"].VR = "OW"
+    image["PixelData"].is_undefined_length = False
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return image
 
 
 def compare(acknowledged, data):

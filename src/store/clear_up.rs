@@ -178,16 +178,21 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
 /// Moves files to `aside/`, where none is replaced. Blocks.
 pub(super) fn move_all(folder: &Path, aside: &Path, names: &[String]) -> Result<(), StoreError> {
     for name in names {
-        let path = folder.join(name);
-        let mut copies = (2..).map(|number| format!("unacknowledged-{number}-{name}"));
-        let mut target = format!("unacknowledged-{name}");
-        while let Err(error) = rename_new(&path, &aside.join(&target)) {
-            if error.kind() != io::ErrorKind::AlreadyExists {
-                return Err(StoreError::file("move", &path)(error));
-            }
-            target = copies.next().unwrap_or(target);
-        }
+        move_aside(&folder.join(name), aside, "unacknowledged", name)?;
     }
     sync_folder(aside)?;
     sync_folder(folder)
+}
+
+/// Moves a file to `aside/` under a name that says why, where none is replaced; nothing is synced. Blocks.
+pub(super) fn move_aside(path: &Path, aside: &Path, why: &str, name: &str) -> Result<(), StoreError> {
+    let mut copies = (2..).map(|number| format!("{why}-{number}-{name}"));
+    let mut target = format!("{why}-{name}");
+    while let Err(error) = rename_new(path, &aside.join(&target)) {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return Err(StoreError::file("move", path)(error));
+        }
+        target = copies.next().unwrap_or(target);
+    }
+    Ok(())
 }

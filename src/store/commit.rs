@@ -5,22 +5,21 @@ use std::fs;
 use std::future::{Future, poll_fn};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::task::Poll;
 
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 
+use super::durable::{NotDurable, OnDisk, is_synced, sync, sync_file};
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
 use super::in_flight::Reservation;
-use super::incoming::Spool;
 use super::instance::signed;
+use super::journal::Journal;
 use super::known::{Known, KnownSeries};
-use super::layout::{Origin, sync_folder};
+use super::layout::Origin;
 use super::row::IndexRow;
 use super::writer::{Commits, Writer, Writing};
 use crate::clock::Timestamp;
@@ -29,8 +28,8 @@ use crate::clock::Timestamp;
 #[derive(Debug)]
 pub(super) struct Commit {
     pub(super) new: NewRow,
-    /// Its file, where neither content nor name is synced yet.
-    pub(super) unsynced: Option<Spool>,
+    /// How far its file is on the disk.
+    pub(super) file: OnDisk,
     pub(super) reservation: Reservation,
     pub(super) reply: oneshot::Sender<Result<Committed, StoreError>>,
 }
@@ -53,6 +52,16 @@ impl NewRow {
     pub(super) fn file(&self) -> PathBuf {
         self.folder.join(format!("{}.dcm", self.row.instance.uid))
     }
+
+    /// The same below the data folder.
+    pub(super) fn place(&self) -> String {
+        place_of(self.origin, &self.row)
+    }
+}
+
+/// Where the file of a row belongs, below the data folder.
+pub(super) fn place_of(origin: Origin, row: &IndexRow) -> String {
+    format!("{}/{}/{}/{}.dcm", origin.folder(), row.study.uid, row.series.uid, row.instance.uid)
 }
 
 /// From whom an instance came.
@@ -73,21 +82,35 @@ pub(super) enum Committed {
 }
 
 impl Commit {
-    /// Makes the file durable; gives itself back where that went well, else it has been answered. Blocks.
-    pub(super) fn synced(mut self) -> Option<Self> {
-        match self.unsynced.take().map_or(Ok(()), |spool| sync_file(&spool, &self.new)) {
-            Ok(()) => Some(self),
-            Err(error) => {
-                refuse(&self.new, self.reply, error);
-                None
+    /// Makes the file durable by itself; gives itself back where that went well, else it has been answered. Blocks.
+    pub(super) fn synced(mut self, journal: &Journal) -> Option<Self> {
+        if let OnDisk::Not(spool, _) = &self.file {
+            if let Err(error) = sync_file(spool, &self.new) {
+                self.refuse(error, journal);
+                return None;
             }
+            self.file = OnDisk::ByItself;
         }
+        Some(self)
     }
 
-    /// Tells its sender why there is no row.
-    pub(super) fn refuse(self, error: StoreError) {
-        refuse(&self.new, self.reply, error);
+    /// Nobody is promised the instance, and its sender is told why; and its file must not stay, for a whole file is taken for an
+    /// instance. Blocks.
+    pub(super) fn refuse(self, error: StoreError, journal: &Journal) {
+        if let Err(error) = journal.forget(&self.new.place()) {
+            tracing::error!(%error, "a start after a crash may find an instance that was refused");
+        }
+        let _ = fs::remove_file(self.new.file());
+        let _ = self.reply.send(Err(error));
     }
+}
+
+/// Where rows and small files go, and who waits for the database.
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub(super) writer: Writer,
+    pub(super) journal: Arc<Journal>,
+    pub(super) runtime: tokio::runtime::Handle,
 }
 
 /// Why a batch was not committed.
@@ -103,19 +126,28 @@ impl<E: Into<StoreError>> From<E> for NotCommitted {
     }
 }
 
+impl From<NotDurable> for NotCommitted {
+    fn from(NotDurable { at, error }: NotDurable) -> Self {
+        Self { error, at: Some(at) }
+    }
+}
+
 /// Commits a batch and answers everyone in it. A row whose file cannot be made durable is refused, and the others are
 /// committed without it; where the database finds a row in the way of the others, each goes alone.
-pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer, runtime: &tokio::runtime::Handle) {
-    let mut unsynced = Vec::with_capacity(batch.len());
+pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, to: &Destination) {
+    let mut files = Vec::with_capacity(batch.len());
     let mut rest = Vec::with_capacity(batch.len());
     let mut rows = Vec::with_capacity(batch.len());
-    for Commit { new, unsynced: spool, reservation, reply } in batch {
+    for Commit { new, file, reservation, reply } in batch {
         rows.push(new);
-        unsynced.push(spool);
+        files.push(file);
         rest.push((reservation, reply));
     }
-    let committed = async { commit_rows(&mut *writer.lock_for_instances().await, known, &rows, &mut unsynced).await };
-    let NotCommitted { error, at } = match runtime.block_on(committed) {
+    let committed = async {
+        let mut writing = to.writer.lock_for_instances().await;
+        commit_rows(&mut writing, known, &to.journal, &rows, &mut files).await
+    };
+    let NotCommitted { error, at } = match to.runtime.block_on(committed) {
         Ok(keys) => {
             for ((row, (reservation, reply)), (instance, series)) in rows.into_iter().zip(rest).zip(keys) {
                 drop(reservation);
@@ -126,17 +158,17 @@ pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer,
         Err(not_committed) => not_committed,
     };
     // What was synced stays so.
-    let again = rows.into_iter().zip(unsynced).zip(rest);
-    let again = again.map(|((new, unsynced), (reservation, reply))| Commit { new, unsynced, reservation, reply });
+    let again = rows.into_iter().zip(files).zip(rest);
+    let again = again.map(|((new, file), (reservation, reply))| Commit { new, file, reservation, reply });
     let mut again: Vec<Commit> = again.collect();
     if let Some(at) = at.filter(|at| *at < again.len()) {
-        again.remove(at).refuse(error);
+        again.remove(at).refuse(error, &to.journal);
         if !again.is_empty() {
-            commit_all(again, known, writer, runtime);
+            commit_all(again, known, to);
         }
     } else if error.is_unique_violation() && again.len() > 1 {
         for commit in again {
-            commit_all(vec![commit], known, writer, runtime);
+            commit_all(vec![commit], known, to);
         }
     } else if error.is_unique_violation() {
         for Commit { new, reservation, reply, .. } in again {
@@ -144,63 +176,20 @@ pub(super) fn commit_all(batch: Vec<Commit>, known: &mut Known, writer: &Writer,
         }
     } else {
         for commit in again {
-            commit.refuse(error.clone());
+            commit.refuse(error.clone(), &to.journal);
         }
     }
-}
-
-/// Nobody is promised the instance; and its file must not stay, for a whole file is taken for an instance.
-fn refuse(new: &NewRow, reply: oneshot::Sender<Result<Committed, StoreError>>, error: StoreError) {
-    let _ = fs::remove_file(new.file());
-    let _ = reply.send(Err(error));
-}
-
-/// Makes content and name durable, both at once: one commit of the file system's journal then carries both, and the disk
-/// empties its cache once less. Where no thread is free for the name, this one sees to it after the content.
-fn sync_file(spool: &Spool, new: &NewRow) -> Result<(), StoreError> {
-    let (done, synced) = mpsc::sync_channel(1);
-    let is_taken = Arc::new(AtomicBool::new(false));
-    let (folder, taken) = (new.folder.clone(), is_taken.clone());
-    spawn_blocking(move || {
-        if !taken.swap(true, Ordering::AcqRel) {
-            let _ = done.send(sync_folder(&folder));
-        }
-    });
-    spool.file.sync_all().map_err(|error| StoreError::file("sync", &new.file())(error))?;
-    if !is_taken.swap(true, Ordering::AcqRel) {
-        return sync_folder(&new.folder);
-    }
-    synced.recv().unwrap_or(Err(StoreError::Closed))
-}
-
-/// Makes the files durable that are not, and the names of their folders where this process has not done so before. Takes
-/// the files away that it has done.
-fn sync(rows: &[NewRow], unsynced: &mut [Option<Spool>], known: &mut Known) -> Result<(), NotCommitted> {
-    for (at, (new, spool)) in rows.iter().zip(unsynced).enumerate() {
-        let folders = || new.folder.ancestors().skip(1).take(2).try_for_each(sync_folder);
-        let mut synced = spool.take().map_or(Ok(()), |spool| sync_file(&spool, new));
-        if synced.is_ok() && !known.is_durable(&new.folder) {
-            synced = folders();
-        }
-        synced.map_err(|error| NotCommitted { error, at: Some(at) })?;
-        known.set_durable(&new.folder);
-    }
-    Ok(())
-}
-
-/// Whether all files and the names of their folders are durable.
-fn is_synced(rows: &[NewRow], unsynced: &[Option<Spool>], known: &Known) -> bool {
-    unsynced.iter().all(Option::is_none) && rows.iter().all(|new| known.is_durable(&new.folder))
 }
 
 /// One transaction with all rows; the keys come back in the order of the rows. Blocks while the files are synced.
 async fn commit_rows(
     writing: &mut Writing,
     known: &mut Known,
+    journal: &Arc<Journal>,
     rows: &[NewRow],
-    unsynced: &mut [Option<Spool>],
+    files: &mut [OnDisk],
 ) -> Result<Vec<(InstanceKey, SeriesKey)>, NotCommitted> {
-    let committed = try_commit(writing, known, rows, unsynced).await;
+    let committed = try_commit(writing, known, journal, rows, files).await;
     if committed.is_err() {
         known.forget();
         // Fails where the transaction had not begun.
@@ -212,8 +201,9 @@ async fn commit_rows(
 async fn try_commit(
     writing: &mut Writing,
     known: &mut Known,
+    journal: &Arc<Journal>,
     rows: &[NewRow],
-    unsynced: &mut [Option<Spool>],
+    files: &mut [OnDisk],
 ) -> Result<Vec<(InstanceKey, SeriesKey)>, NotCommitted> {
     let mut series: Vec<KnownSeries> = rows.iter().map_while(|row| known.find(row)).collect();
     let begun = series.len() < rows.len();
@@ -231,7 +221,7 @@ async fn try_commit(
     insert_instances(&mut script, rows, &series);
     add_up(&mut script, rows, &series);
     // Where everything is synced already, one message to the database's thread does it all.
-    let at_once = is_synced(rows, unsynced, known);
+    let at_once = is_synced(rows, files, known);
     if at_once {
         script.push("; COMMIT");
     }
@@ -239,7 +229,7 @@ async fn try_commit(
         // The database's thread works on it while this one waits for the disk.
         let mut inserting = pin!(script.build().fetch_all(&mut *connection));
         let inserted = poll_fn(|context| Poll::Ready(inserting.as_mut().poll(context))).await;
-        let synced = if at_once { Ok(()) } else { sync(rows, unsynced, known) };
+        let synced = if at_once { Ok(()) } else { sync(rows, files, known, journal) };
         let inserted = match inserted {
             Poll::Ready(inserted) => inserted,
             Poll::Pending => inserting.await,

@@ -16,14 +16,15 @@ use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
 use super::error::StoreError;
+use super::journal;
 use super::layout::Layout;
 use super::portion::{BLOCK, PORTION, Portion};
 use crate::dicom::ae::AeTitle;
 use crate::dicom::encode::{FILLER_HEAD, part10_header_with};
 use crate::dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
-/// Files whose first portion is smaller than this go through the page cache.
-const DIRECT_FROM: usize = 64 * 1024;
+/// Files whose first portion is smaller than this go through the page cache, and to the disk by the journal.
+const DIRECT_FROM: usize = journal::LONGEST + 1;
 
 /// What is known of an instance before its data set arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +136,7 @@ impl IncomingFile {
 
     /// Writes what is left; nothing is synced yet. Blocks. Call after [`Self::settle`].
     pub(super) fn finish(mut self) -> Result<Arrived, StoreError> {
-        let spool = match std::mem::replace(&mut self.state, Writing::NotBegun) {
+        let begun = match std::mem::replace(&mut self.state, Writing::NotBegun) {
             Writing::NotBegun => {
                 self.fill_last_block();
                 None
@@ -143,8 +144,14 @@ impl IncomingFile {
             Writing::Idle(spool) => Some(spool),
             Writing::Busy(_) => return Err(StoreError::Closed),
         };
-        let spool = Spool::append(spool, &self.layout, self.portion.bytes())?;
-        Ok(Arrived { spool, file_bytes: self.total_bytes, data_set_offset: self.data_set_offset })
+        let is_small = begun.is_none() && self.portion.bytes().len() < DIRECT_FROM;
+        let spool = Spool::append(begun, &self.layout, self.portion.bytes())?;
+        Ok(Arrived {
+            spool,
+            file_bytes: self.total_bytes,
+            data_set_offset: self.data_set_offset,
+            small: is_small.then_some(self.portion),
+        })
     }
 
     /// Lengthens the header of a large file of which nothing has been written, so that it ends where a block does.
@@ -182,6 +189,8 @@ pub(super) struct Arrived {
     pub(super) spool: Spool,
     pub(super) file_bytes: u64,
     pub(super) data_set_offset: u64,
+    /// All of it, where it is small enough for the journal.
+    pub(super) small: Option<Portion>,
 }
 
 /// A file in `incoming/` that is removed unless it gets another name.

@@ -5,6 +5,7 @@
 //! rebuilding     there while the index is made anew from the files: found at start, it says that not all is in it yet
 //! running        there while a node runs: found at start, it says that the last one did not end by itself
 //! index.sqlite   the database
+//! journal.0, .1 copies of small files that are not yet sure to be on the disk by themselves
 //! incoming/      files that are still arriving; emptied at start
 //! instances/     STUDY/SERIES/SOP.dcm, as received
 //! results/       STUDY/SERIES/SOP.dcm, made here: this is how a result is known without the database
@@ -52,7 +53,8 @@ impl Origin {
         }
     }
 
-    const fn folder(self) -> &'static str {
+    /// Its name in the data folder.
+    pub(super) const fn folder(self) -> &'static str {
         match self {
             Self::Received => "instances",
             Self::Result => "results",
@@ -100,6 +102,11 @@ impl Layout {
     /// What was committed and is not in the database's file yet.
     pub(super) fn log(&self) -> PathBuf {
         self.root.join("index.sqlite-wal")
+    }
+
+    /// A segment of the journal.
+    pub(super) fn journal(&self, segment: usize) -> PathBuf {
+        self.root.join(format!("journal.{segment}"))
     }
 
     pub(super) fn lock(&self) -> PathBuf {
@@ -278,6 +285,12 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(StoreError::file("sync the folder", folder))
+}
+
+/// Makes a file and its name durable.
+pub(super) fn sync_content(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(StoreError::file("sync", path))?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Gives `from` the name `to` unless something has it already.

@@ -1,11 +1,12 @@
 //! Everything that must survive: the files, and the index, the series, the jobs and the outbox in SQL. The only SQL.
 //!
 //! # What an acknowledgement promises
-//! [`Store::record_instance`] returns when the content of the file, its name and the names of its folders are on the disk,
-//! and its row is committed (`writer.rs`: not always on the disk): in this order, so that a crash at any point leaves
-//! either nothing, or a file. At the next start files that were still arriving are removed. Files without a row get one
-//! where they are whole; else they are moved to `aside/` (their sender, who had no answer, will send them again). A file
-//! that is sent again before that replaces the one without a row.
+//! [`Store::record_instance`] returns when the content of the file, its name and the names of its folders are on the disk
+//! (`durable.rs`: a small file as a copy in the journal), and its row is committed (`writer.rs`: not always on the disk): in
+//! this order, so that a crash at any point leaves either nothing, or a file. At the next start what the journal holds is
+//! written again, and files that were still arriving are removed. Files without a row get one where they are whole; else
+//! they are moved to `aside/` (their sender, who had no answer, will send them again). A file that is sent again before that
+//! replaces the one without a row.
 //!
 //! What is made here follows the same order: a result or a file of embeddings has its name on the disk before its row is
 //! committed, and the next attempt replaces what was left without one.
@@ -21,13 +22,10 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -39,6 +37,8 @@ mod options;
 mod ids;
 
 mod layout;
+
+mod connect;
 
 mod log;
 
@@ -55,6 +55,10 @@ mod incoming;
 mod in_flight;
 
 mod place;
+
+mod journal;
+
+mod durable;
 
 mod same;
 
@@ -130,7 +134,10 @@ pub use story::{
     SeriesStory, SourceStory, StudyStory,
 };
 
+use commit::Destination;
+use connect::{connect_options, pool};
 use in_flight::InFlight;
+use journal::Journal;
 use layout::Layout;
 use queue::CommitQueue;
 use reserve::Reserve;
@@ -141,8 +148,6 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How many questions of our own the database answers at a time.
 const READERS: u32 = 4;
-/// How long a question waits for its turn.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The store; clones are the same store.
 #[derive(Debug, Clone)]
@@ -165,6 +170,7 @@ struct Inner {
     /// Told to those that answer peers.
     is_closing: Arc<AtomicBool>,
     queue: Arc<CommitQueue>,
+    journal: Arc<Journal>,
     /// Instances that are being recorded now.
     recording: AtomicUsize,
     in_flight: Arc<InFlight>,
@@ -231,6 +237,13 @@ impl Store {
         std::fs::create_dir_all(data).map_err(StoreError::file("make the folder", data))?;
         let layout = Layout::create(data)?;
         let lock = layout.take_lock()?;
+        let again = journal::replay(&layout)?;
+        if again > 0 {
+            tracing::warn!(
+                files = again,
+                "small files that may not have been on the disk yet are written again from the journal"
+            );
+        }
         Ok((layout, lock))
     }
 
@@ -298,10 +311,13 @@ impl Store {
         };
         let reserve = Reserve::new(options.reserve_bytes);
         let runtime = tokio::runtime::Handle::current();
-        let queue = Arc::new(CommitQueue::new(writer.clone(), changes.series.clone(), runtime));
+        let layout = Arc::new(layout);
+        let journal = Arc::new(Journal::new(layout.clone(), options.reserve_bytes));
+        let to = Destination { writer: writer.clone(), journal: journal.clone(), runtime };
+        let queue = Arc::new(CommitQueue::new(to, changes.series.clone()));
         Self {
             inner: Arc::new(Inner {
-                layout: Arc::new(layout),
+                layout,
                 options,
                 clock,
                 boot: uuid::Uuid::new_v4().to_string(),
@@ -310,6 +326,7 @@ impl Store {
                 finders,
                 is_closing: Arc::default(),
                 queue,
+                journal,
                 recording: AtomicUsize::new(0),
                 in_flight: Arc::default(),
                 leases: std::sync::Mutex::default(),
@@ -329,6 +346,8 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         self.inner.is_closing.store(true, Ordering::Relaxed);
         self.inner.queue.close().await;
+        let journal = self.inner.journal.clone();
+        aside::blocking(move || journal.close()).await?;
         self.inner.readers.close().await;
         self.inner.finders.close().await;
         let mut writer = self.inner.writer.lock().await?;
@@ -369,31 +388,4 @@ impl Store {
     pub fn deliveries_changed(&self) -> watch::Receiver<()> {
         self.inner.changes.deliveries.subscribe()
     }
-}
-
-/// Connections that stay open once they are made.
-fn pool(most: u32, options: SqliteConnectOptions) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(most.max(1))
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .acquire_timeout(LONGEST_WAIT)
-        .test_before_acquire(false)
-        .connect_lazy_with(options)
-}
-
-/// WAL and FULL: what is committed survives the loss of power, but for what [`writer`] says.
-fn connect_options(database: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(database)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(10))
-        .foreign_keys(true)
-        .statement_cache_capacity(512)
-        .pragma("wal_autocheckpoint", log::LOG_PAGES.to_string())
-        .pragma("cache_size", "-32768")
-        .pragma("temp_store", "MEMORY")
-        .disable_statement_logging()
 }

@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
-use super::commit::{Commit, commit_all};
+use super::commit::{Commit, Destination, commit_all};
 use super::error::StoreError;
 use super::known::Known;
-use super::writer::Writer;
 
 /// How many rows one transaction takes: below SQLite's number of parameters, and short enough not to hold others up.
 const MOST_ROWS: usize = 64;
@@ -25,9 +24,8 @@ pub(super) struct CommitQueue {
     waiting: Mutex<Waiting>,
     /// Of whoever commits.
     known: Mutex<Known>,
-    writer: Writer,
+    to: Destination,
     series_changed: watch::Sender<()>,
-    runtime: tokio::runtime::Handle,
 }
 
 #[derive(Debug, Default)]
@@ -41,26 +39,27 @@ struct Waiting {
 }
 
 impl CommitQueue {
-    pub(super) fn new(writer: Writer, series_changed: watch::Sender<()>, runtime: tokio::runtime::Handle) -> Self {
-        Self { waiting: Mutex::default(), known: Mutex::default(), writer, series_changed, runtime }
+    pub(super) fn new(to: Destination, series_changed: watch::Sender<()>) -> Self {
+        Self { waiting: Mutex::default(), known: Mutex::default(), to, series_changed }
     }
 
-    /// Has a row committed, here or by the thread that is at it, its file synced before. Its sender is told, also where
+    /// Has a row committed, here or by the thread that is at it, its file made durable before. Its sender is told, also where
     /// the store is closed. Blocks; where `answers`, somebody waits for this very thread, for one transaction at most.
     pub(super) fn commit(self: &Arc<Self>, commit: Commit, answers: bool) {
         let mut commit = commit;
         let mut waiting = self.waiting();
         let is_alone = answers && !waiting.committing && commit.new.file_bytes <= SYNCED_WITHIN;
-        if commit.unsynced.is_some() && !is_alone {
+        let is_small = commit.file.is_small() && self.to.journal.takes_files();
+        if !is_small && !is_alone {
             drop(waiting);
             // Files of several associations are synced side by side, while the rows of others are committed.
-            let Some(synced) = commit.synced() else { return };
+            let Some(synced) = commit.synced(&self.to.journal) else { return };
             commit = synced;
             waiting = self.waiting();
         }
         if waiting.closed {
             drop(waiting);
-            return commit.refuse(StoreError::Closed);
+            return commit.refuse(StoreError::Closed, &self.to.journal);
         }
         waiting.rows.push_back(commit);
         if waiting.committing {
@@ -76,7 +75,7 @@ impl CommitQueue {
         turn.commit_next();
         if turn.is_needed() {
             // What others brought meanwhile must not keep this caller from its answer.
-            self.runtime.spawn_blocking(move || while turn.commit_next() {});
+            self.to.runtime.spawn_blocking(move || while turn.commit_next() {});
         }
     }
 
@@ -127,7 +126,7 @@ impl Turn {
             known.forget();
             known
         });
-        commit_all(batch, &mut known, &queue.writer, &queue.runtime);
+        commit_all(batch, &mut known, &queue.to);
         queue.series_changed.send_replace(());
         true
     }
@@ -162,7 +161,7 @@ impl Drop for Turn {
                 std::mem::take(&mut waiting.rows)
             };
             for commit in left {
-                commit.refuse(StoreError::Closed);
+                commit.refuse(StoreError::Closed, &self.queue.to.journal);
             }
         }
     }

@@ -17,13 +17,14 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, block_in_place, spawn_blocking};
 
 use super::aside::{KeptAside, blocking, keep_aside};
-use super::commit::{Commit, Committed, NewRow, Source};
+use super::commit::{Commit, Committed, NewRow, Source, place_of};
+use super::durable::OnDisk;
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
 use super::in_flight::Reservation;
-use super::incoming::{Arrived, IncomingFile, NewInstance, Spool};
+use super::incoming::{Arrived, IncomingFile, NewInstance};
 use super::instance::{COLUMNS, StoredInstance, TABLES, from_row, signed};
-use super::layout::{Origin, free_bytes};
+use super::layout::{Origin, free_bytes, sync_content};
 use super::place::{Placing, place, place_over};
 use super::row::IndexRow;
 use super::same::{Content, same_content};
@@ -150,8 +151,8 @@ impl Inner {
             let mut recording = Recording { arrived: file.finish()?, row, origin, source, received_at, folder, target };
             match place(&mut recording.arrived.spool, &recording.folder, &recording.target)? {
                 Placing::Placed => {
-                    let (new, spool) = recording.into_row();
-                    inner.queue.commit(Commit { new, unsynced: Some(spool), reservation, reply }, here);
+                    let (new, file) = recording.into_row();
+                    inner.queue.commit(Commit { new, file, reservation, reply }, here);
                     Ok(Step::Committing)
                 }
                 Placing::Exists => Ok(Step::Exists(Box::new(recording), reservation)),
@@ -188,9 +189,17 @@ impl Inner {
             .await?
             .ok_or_else(|| StoreError::Damaged(format!("instance {uid} is taken and not there")))?;
         let path = new.file();
+        let (journal, place) = (self.journal.clone(), new.place());
         if taken_by.path != path {
+            blocking(move || journal.forget(&place)).await?;
             return self.taken_elsewhere(path, new, taken_by).await;
         }
+        blocking(move || {
+            // What the journal has of the lost one must not come back in its stead.
+            sync_content(&path)?;
+            journal.forget(&place)
+        })
+        .await?;
         tracing::warn!(sop_instance.uid = %uid, "the file of this instance was lost and has been sent again");
         sqlx::query(
             "UPDATE instance SET transfer_syntax_uid = $1, file_bytes = $2, data_set_offset = $3 \
@@ -237,13 +246,13 @@ impl Inner {
             return self.replace(recording, reservation).await;
         };
         let task = tokio::spawn(async move {
-            let (recording, stored, same) = blocking(move || compare(recording, stored)).await?;
+            let (mut recording, stored, same) = blocking(move || compare(recording, stored)).await?;
             if same {
                 return Ok(Recorded::Duplicate(stored));
             }
             let path = recording.arrived.spool.path().to_owned();
-            let (new, mut spool) = recording.into_row();
-            spool.keep();
+            recording.arrived.spool.keep();
+            let (new, _) = recording.into_row();
             let kept = keep_aside(&self, path, &new, stored).await?;
             drop(reservation);
             Ok(Recorded::KeptAside(Box::new(kept)))
@@ -263,9 +272,10 @@ impl Inner {
         let (reply, answer) = oneshot::channel();
         let inner = self.clone();
         blocking(move || {
+            inner.journal.forget(&recording.place())?;
             place_over(&mut recording.arrived.spool, &recording.folder, &recording.target)?;
-            let (new, spool) = recording.into_row();
-            inner.queue.commit(Commit { new, unsynced: Some(spool), reservation, reply }, false);
+            let (new, file) = recording.into_row();
+            inner.queue.commit(Commit { new, file, reservation, reply }, false);
             Ok(())
         })
         .await?;
@@ -301,9 +311,14 @@ impl Inner {
 }
 
 impl Recording {
+    /// Where it is to lie below the data folder.
+    fn place(&self) -> String {
+        place_of(self.origin, &self.row)
+    }
+
     /// What the row needs, and the file.
-    fn into_row(self) -> (NewRow, Spool) {
-        let Arrived { spool, file_bytes, data_set_offset } = self.arrived;
+    fn into_row(self) -> (NewRow, OnDisk) {
+        let Arrived { spool, file_bytes, data_set_offset, small } = self.arrived;
         let new = NewRow {
             row: self.row,
             origin: self.origin,
@@ -313,7 +328,7 @@ impl Recording {
             data_set_offset,
             received_at: self.received_at,
         };
-        (new, spool)
+        (new, OnDisk::Not(spool, small))
     }
 }
 

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::store::commit::{Committed, NewRow};
+use crate::store::durable::OnDisk;
 use crate::store::layout::Origin;
 use crate::store::row::IndexRow;
 use crate::store::tests::{Bench, Sample};
@@ -27,7 +28,7 @@ async fn row(bench: &Bench, number: u32) -> (Commit, Reply, PathBuf) {
     std::fs::write(&file, b"CT.").unwrap();
     let reservation = inner.in_flight.reserve(&sample.uid()).await;
     let (reply, answer) = oneshot::channel();
-    (Commit { new, unsynced: None, reservation, reply }, answer, file)
+    (Commit { new, file: OnDisk::ByItself, reservation, reply }, answer, file)
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {

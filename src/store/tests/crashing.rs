@@ -165,7 +165,7 @@ async fn commit_of(bench: &Bench, sample: &Sample, folder: &str) -> (commit::Com
     let spool = incoming::Spool::with(&inner.layout, b"DICM").unwrap();
     let reservation = inner.in_flight.reserve(&sample.uid()).await;
     let (reply, answer) = tokio::sync::oneshot::channel();
-    (commit::Commit { new, unsynced: Some(spool), reservation, reply }, answer)
+    (commit::Commit { new, file: durable::OnDisk::Not(spool, None), reservation, reply }, answer)
 }
 
 #[tokio::test]
@@ -183,11 +183,8 @@ async fn a_folder_that_cannot_be_synced_refuses_its_own_instance_and_no_other() 
         answers.push(answer);
     }
     let runtime = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || {
-        commit::commit_all(batch, &mut known::Known::default(), &inner.writer, &runtime);
-    })
-    .await
-    .unwrap();
+    let to = Destination { writer: inner.writer.clone(), journal: inner.journal.clone(), runtime };
+    tokio::task::spawn_blocking(move || commit::commit_all(batch, &mut known::Known::default(), &to)).await.unwrap();
     let mut taken = Vec::new();
     for answer in answers {
         taken.push(matches!(answer.await.unwrap(), Ok(commit::Committed::Inserted(..))));

@@ -37,8 +37,14 @@ impl Bench {
     /// The data folder as another machine finds it where the power went: all files, and of the database what was on the
     /// disk. The clock of that machine may have gone back by hours since the node began.
     async fn after_the_power_went(&self, database: OnDisk, went_back: Duration) -> Self {
+        self.after_the_power_took(database, went_back, |_| {}).await
+    }
+
+    /// The same, where the disk has not all of the files either.
+    async fn after_the_power_took(&self, database: OnDisk, went_back: Duration, took: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy_folder(self.folder.path(), folder.path());
+        took(folder.path());
         fs::write(folder.path().join("index.sqlite"), database.index).unwrap();
         fs::write(folder.path().join("index.sqlite-wal"), database.log).unwrap();
         fs::remove_file(folder.path().join("index.sqlite-shm")).unwrap();
@@ -113,4 +119,107 @@ async fn only_rows_of_series_that_the_disk_knows_to_be_receiving_wait_for_the_lo
     bench.send_by(&Sample::ct(1, 1, 99), "a2").await.unwrap_err();
     bench.store.spoil("DROP TRIGGER full").await;
     assert_eq!([send(1, "a2").await, send(1, "a2").await], [DISK, LOG]);
+}
+
+/// Pixels of which the journal takes no copy.
+fn large(sample: Sample) -> Sample {
+    sample.with_pixels(vec![3; 100_000])
+}
+
+#[tokio::test]
+async fn small_files_that_the_disk_never_had_are_there_with_their_rows() {
+    let bench = Bench::new().await;
+    let samples = |numbers: std::ops::RangeInclusive<u32>| numbers.map(|number| Sample::ct(1, number % 2, number));
+    for sample in samples(1..=4) {
+        bench.send(&sample).await.unwrap();
+    }
+    let database = OnDisk::of(&bench);
+    for sample in samples(5..=6) {
+        bench.send(&sample).await.unwrap();
+    }
+    bench.send(&large(Sample::ct(1, 1, 7))).await.unwrap();
+    let took = |data: &Path| {
+        let instances = data.join("instances");
+        // All names of one series, and what was in the files of the other.
+        fs::remove_dir_all(instances.join("1.2.1/1.2.1.0")).unwrap();
+        for number in [1, 3, 5] {
+            fs::write(instances.join(format!("1.2.1/1.2.1.1/1.2.1.1.{number}.dcm")), b"").unwrap();
+        }
+        assert!(instances.join("1.2.1/1.2.1.1/1.2.1.1.7.dcm").metadata().unwrap().len() > 100_000);
+    };
+    let bench = bench.after_the_power_took(database, Duration::ZERO, took).await;
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 7);
+    assert_eq!(bench.files().len(), 7, "nothing is aside: {:?}", bench.files());
+    for sample in samples(1..=6).chain([large(Sample::ct(1, 1, 7))]) {
+        let stored = bench.store.instance(&sample.uid()).await.unwrap().unwrap();
+        assert!(fs::read(stored.path()).unwrap().ends_with(&sample.bytes()), "{}", sample.uid());
+        assert!(matches!(bench.send(&sample).await.unwrap(), Recorded::Duplicate(_)));
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_or_replaced_does_not_come_back_from_the_journal() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    bench
+        .store
+        .spoil("CREATE TRIGGER full BEFORE INSERT ON instance BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+        .await;
+    bench.send(&Sample::ct(1, 1, 2)).await.unwrap_err();
+    bench.store.spoil("DROP TRIGGER full").await;
+    // The file of this one gets lost, and what is sent again is long.
+    let Recorded::Stored(lost) = bench.send(&Sample::ct(1, 1, 3)).await.unwrap() else { panic!("not stored") };
+    fs::remove_file(lost.path()).unwrap();
+    assert!(matches!(bench.send(&large(Sample::ct(1, 1, 3))).await.unwrap(), Recorded::Duplicate(_)));
+    // And this one names a series in which its UID is not.
+    bench.send(&Sample::ct(1, 1, 4)).await.unwrap();
+    let mut elsewhere = Sample::ct(1, 2, 4);
+    elsewhere.data_set.put_uid(tags::SOP_INSTANCE_UID, "1.2.1.1.4");
+    assert!(matches!(bench.send(&elsewhere).await.unwrap(), Recorded::KeptAside(_)));
+    let before = bench.files();
+    let bench = bench.after_crash().await;
+    assert_eq!(bench.files(), before);
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 3);
+    let stored = bench.store.instance(&Sample::ct(1, 1, 3).uid()).await.unwrap().unwrap();
+    assert_eq!(fs::metadata(stored.path()).unwrap().len(), stored.file_bytes());
+    assert!(fs::read(stored.path()).unwrap().ends_with(&large(Sample::ct(1, 1, 3)).bytes()));
+}
+
+#[tokio::test]
+async fn without_a_journal_small_files_are_durable_by_themselves() {
+    let bench = Bench::new().await;
+    fs::create_dir(bench.folder.path().join("journal.0")).unwrap();
+    for number in 1..=3 {
+        assert!(matches!(bench.send(&Sample::ct(1, 1, number)).await.unwrap(), Recorded::Stored(_)));
+    }
+    fs::remove_dir(bench.folder.path().join("journal.0")).unwrap();
+    let bench = bench.after_crash().await;
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 3);
+}
+
+#[tokio::test]
+async fn a_clean_end_leaves_no_journal() {
+    let bench = Bench::new().await;
+    bench.send(&Sample::ct(1, 1, 1)).await.unwrap();
+    let journal = bench.folder.path().join("journal.0");
+    assert!(journal.exists());
+    bench.store.close().await.unwrap();
+    assert!(!journal.exists());
+}
+
+#[tokio::test]
+async fn an_index_that_is_lost_is_rebuilt_with_what_only_the_journal_has() {
+    let bench = Bench::new().await;
+    for number in 1..=3 {
+        bench.send(&Sample::ct(1, 1, number)).await.unwrap();
+    }
+    let (folder, clock) = (tempfile::tempdir().unwrap(), bench.clock.clone());
+    fs::copy(bench.folder.path().join("journal.0"), folder.path().join("journal.0")).unwrap();
+    let options = StoreOptions { reserve_bytes: 0, ..StoreOptions::default() };
+    let opened = Store::open(folder.path(), options.clone(), clock.clone()).await;
+    assert!(matches!(opened, Err(StoreError::IndexLost(_))), "{opened:?}");
+    let store = Store::open_for_reindex(folder.path(), options, clock.clone()).await.unwrap();
+    store.reindex(false, |_, _| {}).await.unwrap();
+    let bench = Bench { folder, clock, store };
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 3);
 }

@@ -188,6 +188,8 @@ async fn a_file_that_cannot_be_read_stays_where_it_is_with_its_row() {
     assert!(with_row.is_dir() && series.join("1.2.1.1.77.dcm").is_dir());
     let bench = bench.after_crash().await;
     assert!(series.join("1.2.1.1.77.dcm").is_dir(), "nor does a start after a crash move it");
+    let aside = bench.folder.path().join("aside/unplaced-1.2.1.1.2.dcm");
+    assert!(std::fs::read(aside).unwrap().ends_with(&Sample::ct(1, 1, 2).bytes()), "the journal had it");
     assert_eq!(bench.number("SELECT count(*) FROM instance").await, rows);
 }
 

@@ -1,0 +1,235 @@
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::Timestamp;
+
+struct Bench {
+    folder: TempDir,
+    journal: Arc<Journal>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with_reserve(0)
+    }
+
+    fn with_reserve(bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Arc::new(Layout::create(folder.path()).unwrap());
+        Self { journal: Arc::new(Journal::new(layout, bytes)), folder }
+    }
+
+    fn keep(&self, place: &str, content: &[u8]) -> bool {
+        self.journal.keep(&[file(place, content)])
+    }
+
+    /// Where the words of the segment end that is being filled.
+    fn filled(&self) -> u64 {
+        let pages = self.journal.pages();
+        pages.segments[pages.filling].end
+    }
+
+    fn replay(&self) -> usize {
+        replay(&self.journal.layout).unwrap()
+    }
+
+    fn path(&self, place: &str) -> PathBuf {
+        self.folder.path().join(place)
+    }
+
+    fn content(&self, place: &str) -> Option<Vec<u8>> {
+        fs::read(self.path(place)).ok()
+    }
+
+    /// Changes one byte of the first segment.
+    fn flip(&self, at: u64) {
+        let file = File::options().read(true).write(true).open(self.journal.layout.journal(0)).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[!byte[0]], at).unwrap();
+    }
+}
+
+const CAME: Timestamp = Timestamp(1_767_225_600_123);
+
+fn file<'a>(place: &'a str, content: &'a [u8]) -> Word<'a> {
+    Word::File(Entry { place, content, came: CAME })
+}
+
+const A: &str = "instances/1.2/1.3/1.4.1.dcm";
+const B: &str = "instances/1.2/1.3/1.4.2.dcm";
+const C: &str = "instances/1.2/1.9/1.4.3.dcm";
+
+#[test]
+fn what_was_kept_is_written_again_over_whatever_lies_there() {
+    let bench = Bench::new();
+    assert!(bench.journal.keep(&[file(A, b"one"), file(B, &[7; LONGEST])]));
+    assert!(bench.keep(C, b""));
+    fs::create_dir_all(bench.path(A).parent().unwrap()).unwrap();
+    fs::write(bench.path(A), b"torn").unwrap();
+    assert_eq!(bench.replay(), 3);
+    assert_eq!(bench.content(A).unwrap(), b"one");
+    assert_eq!(bench.content(B).unwrap(), [7; LONGEST]);
+    assert_eq!(bench.content(C).unwrap(), b"");
+    let modified = fs::metadata(bench.path(A)).unwrap().modified().unwrap();
+    assert_eq!(modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis(), 1_767_225_600_123);
+    assert!(!bench.path("journal.0").exists(), "it has done its work");
+    assert_eq!(bench.replay(), 0);
+}
+
+#[test]
+fn what_did_not_come_to_the_disk_whole_is_no_word() {
+    // The second record, of three of one block each: its magic, its generation, its length, its checksum, its place, its content.
+    for at in [0, 8, 24, 40, 48, 48 + A.len() as u64] {
+        let bench = Bench::new();
+        for place in [A, B, C] {
+            assert!(bench.keep(place, b"content"));
+        }
+        bench.flip(4096 + at);
+        assert_eq!(bench.replay(), 1, "{at}");
+        assert!(bench.path(A).exists() && !bench.path(B).exists() && !bench.path(C).exists(), "{at}");
+    }
+}
+
+#[test]
+fn a_journal_that_is_cut_short_gives_what_is_before_the_cut() {
+    let bench = Bench::new();
+    assert!(bench.keep(A, b"one") && bench.keep(B, &[1; 20_000]));
+    File::options().write(true).open(bench.path("journal.0")).unwrap().set_len(4096 + 1000).unwrap();
+    assert_eq!(bench.replay(), 1);
+    assert_eq!(bench.content(A).unwrap(), b"one");
+}
+
+#[test]
+fn the_last_word_about_a_place_counts() {
+    let bench = Bench::new();
+    assert!(bench.keep(A, b"first") && bench.keep(B, b"first") && bench.keep(C, b"first"));
+    bench.journal.forget(A).unwrap();
+    bench.journal.forget(B).unwrap();
+    assert!(bench.keep(B, b"second") && bench.keep(C, b"second"));
+    assert_eq!(bench.replay(), 2);
+    assert_eq!(bench.content(A), None);
+    assert_eq!(bench.content(B).unwrap(), b"second");
+    assert_eq!(bench.content(C).unwrap(), b"second");
+}
+
+/// Fills the segment that is being filled, but for a part.
+fn fill(bench: &Bench, leave: u64) {
+    let large = [9; LONGEST];
+    let places: Vec<String> = (0..32).map(|n| format!("instances/1.2/1.3/1.5.{n}.dcm")).collect();
+    let words: Vec<Word<'_>> = places.iter().map(|place| file(place, &large)).collect();
+    let bytes: u64 = words.iter().map(Word::record_bytes).sum();
+    while bench.filled() + bytes + leave <= SEGMENT_BYTES {
+        assert!(bench.journal.keep(&words));
+    }
+}
+
+#[test]
+fn a_full_segment_is_settled_and_filled_again() {
+    let bench = Bench::new();
+    assert!(bench.keep(A, b"first") && bench.keep(B, b"first"));
+    fill(&bench, 0);
+    // More than is left.
+    let large = [5; LONGEST];
+    let words: Vec<Word<'_>> = [file(A, b"second")].into_iter().chain((0..40).map(|_| file(C, &large))).collect();
+    assert!(bench.journal.keep(&words));
+    assert_eq!(bench.journal.pages().filling, 1);
+    while bench.journal.pages().segments[0].end > 0 {
+        thread::yield_now();
+    }
+    // What is settled is on the disk by itself: somebody else sees to it.
+    let places = |bench: &Bench| [A, B, C].map(|place| bench.content(place).map(|content| content[0]));
+    assert_eq!(bench.replay(), 2);
+    assert_eq!(places(&bench), [Some(b's'), None, Some(5)]);
+}
+
+#[test]
+fn the_later_fill_has_the_last_word_whichever_segment_it_is_in() {
+    for turns in [1, 2] {
+        let bench = Bench::new();
+        let content = |n: usize| vec![b'a' + u8::try_from(n).unwrap(); LONGEST];
+        assert!(bench.keep(A, &content(0)));
+        for n in 1..=turns {
+            // The one to be filled next is free; the last one that was filled keeps its words.
+            while bench.journal.pages().segments[n % 2].end > 0 {
+                thread::yield_now();
+            }
+            let before = fs::read(bench.path(&format!("journal.{}", (n - 1) % 2))).unwrap();
+            fill(&bench, 0);
+            let words: Vec<_> = content(n).chunks(LONGEST).map(<[u8]>::to_vec).collect();
+            let words: Vec<Word<'_>> = std::iter::repeat_n(file(A, &words[0]), 40).collect();
+            assert!(bench.journal.keep(&words));
+            while bench.journal.pages().segments[(n - 1) % 2].end > 0 {
+                thread::yield_now();
+            }
+            // As if the power had gone before it was free.
+            fs::write(bench.path(&format!("journal.{}", (n - 1) % 2)), before).unwrap();
+        }
+        assert!(bench.replay() > 0);
+        assert_eq!(bench.content(A).unwrap(), content(turns), "{turns}");
+    }
+}
+
+#[test]
+fn where_there_is_no_room_to_forget_all_is_settled() {
+    let bench = Bench::new();
+    assert!(bench.keep(A, b"first"));
+    fill(&bench, 0);
+    let left = SEGMENT_BYTES - bench.filled();
+    assert!(bench.keep(B, &[1]) && left > 0);
+    while bench.filled() < SEGMENT_BYTES {
+        assert!(bench.keep(B, &[1]));
+    }
+    bench.journal.forget(A).unwrap();
+    assert!(bench.journal.pages().segments.iter().all(|segment| segment.end == 0));
+    assert_eq!(bench.replay(), 0);
+}
+
+#[test]
+fn the_reserve_of_the_disk_is_left_alone() {
+    let bench = Bench::with_reserve(u64::MAX);
+    assert!(!bench.keep(A, b"one"));
+    bench.journal.forget(A).unwrap();
+    assert!(!bench.path("journal.0").exists());
+}
+
+#[test]
+fn a_journal_that_fails_says_so_once_and_keeps_what_it_promised() {
+    let bench = Bench::new();
+    assert!(bench.keep(A, b"one"));
+    fill(&bench, 0);
+    // The second segment cannot be made.
+    fs::create_dir(bench.path("journal.1")).unwrap();
+    let large = [5; LONGEST];
+    let words: Vec<Word<'_>> = std::iter::repeat_n(file(C, &large), 40).collect();
+    assert!(!bench.journal.keep(&words));
+    assert!(!bench.journal.takes_files());
+    assert!(!bench.keep(B, b"two"));
+    fs::remove_dir(bench.path("journal.1")).unwrap();
+    // Everything is on the disk by itself, or still in the journal.
+    assert!(!bench.path("journal.0").exists() || bench.replay() > 0);
+}
+
+#[test]
+fn closed_in_order_it_leaves_nothing() {
+    let bench = Bench::new();
+    assert!(bench.keep(A, b"one"));
+    bench.journal.close().unwrap();
+    assert!(!bench.path("journal.0").exists());
+    assert!(!bench.keep(B, b"two"));
+    bench.journal.close().unwrap();
+}
+
+#[test]
+fn a_place_that_is_none_of_an_instance_is_refused() {
+    for place in ["instances/../index.sqlite", "/etc/passwd", "results/1/2/3.dcm", "index.sqlite"] {
+        let bench = Bench::new();
+        assert!(bench.keep(place, b"one"));
+        let error = replay(&bench.journal.layout).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+        assert!(bench.path("journal.0").exists(), "nothing is thrown away");
+        assert!(!Path::new(place).is_absolute() || fs::read(place).unwrap() != b"one");
+    }
+}
