@@ -145,9 +145,9 @@ impl Journal {
             return Ok(());
         }
         // There is no room for it, so there shall be nothing to forget.
-        self.sync(&root)?;
-        for (number, segment) in pages.segments.iter_mut().enumerate() {
-            segment.free().map_err(StoreError::file("free", &self.layout.journal(number)))?;
+        if let Err(error) = self.sync(&root).and_then(|()| pages.free_all(&self.layout)) {
+            self.give_up(&mut pages);
+            return Err(error);
         }
         self.takes_files.store(true, Ordering::Relaxed);
         Ok(())
@@ -163,11 +163,16 @@ impl Journal {
 
     /// Takes nothing any more; where all files can be made durable by themselves nothing is left to write again.
     fn end(&self, pages: &mut Pages) -> Result<(), StoreError> {
-        self.takes_files.store(false, Ordering::Relaxed);
-        match std::mem::replace(&mut pages.state, State::Ended) {
-            State::Open(root) => self.sync(&root).and_then(|()| remove(&self.layout)),
+        match self.give_up(pages) {
+            State::Open(root) => self.sync(&root).and_then(|()| remove(&self.layout, pages.oldest_first())),
             State::NotBegun | State::Ended => Ok(()),
         }
+    }
+
+    /// Takes nothing any more and leaves everything to the next start.
+    fn give_up(&self, pages: &mut Pages) -> State {
+        self.takes_files.store(false, Ordering::Relaxed);
+        std::mem::replace(&mut pages.state, State::Ended)
     }
 
     fn append(self: &Arc<Self>, pages: &mut Pages, words: &[Word<'_>]) -> io::Result<Appended> {
@@ -179,10 +184,15 @@ impl Journal {
         }
         let State::Open(root) = &pages.state else { return Ok(Appended::NoRoom) };
         let root = root.clone();
-        let Some(full) = pages.turn() else { return Ok(Appended::NoRoom) };
-        let (journal, generation) = (self.clone(), pages.segments[full].generation);
-        let settle = move || journal.settle(&root, full, generation);
-        thread::Builder::new().name("overread-journal".to_owned()).spawn(settle)?;
+        if pages.waits() {
+            return Ok(Appended::NoRoom);
+        }
+        let full = pages.turn();
+        if pages.segments[full].end > 0 {
+            let (journal, generation) = (self.clone(), pages.segments[full].generation);
+            let settle = move || journal.settle(&root, full, generation);
+            thread::Builder::new().name("overread-journal".to_owned()).spawn(settle)?;
+        }
         pages.append_here(self, words)
     }
 
@@ -199,8 +209,7 @@ impl Journal {
             Ok(()) => self.takes_files.store(true, Ordering::Relaxed),
             Err(error) => {
                 tracing::error!(%error, "files of the journal cannot be made durable by themselves: it is kept for the next start");
-                self.takes_files.store(false, Ordering::Relaxed);
-                pages.state = State::Ended;
+                self.give_up(&mut pages);
             }
         }
     }
@@ -218,19 +227,34 @@ impl Journal {
 impl Pages {
     /// Whether one waits to be settled.
     fn waits(&self) -> bool {
-        self.segments[(self.filling + 1) % SEGMENTS].end > 0
+        self.segments[self.other()].end > 0
     }
 
-    /// Takes the other segment, where it is free, and gives the one that is full.
-    fn turn(&mut self) -> Option<usize> {
+    fn other(&self) -> usize {
+        (self.filling + 1) % SEGMENTS
+    }
+
+    /// In the order in which they go away: a word must not outlive one that came after it.
+    fn oldest_first(&self) -> [usize; SEGMENTS] {
+        [self.other(), self.filling]
+    }
+
+    /// Fills the other segment from now on, and gives the one that was filled.
+    fn turn(&mut self) -> usize {
         let full = self.filling;
-        let next = (full + 1) % SEGMENTS;
-        if self.waits() || self.segments[full].end == 0 {
-            return None;
-        }
-        self.filling = next;
+        self.filling = self.other();
         self.generation += 1;
-        Some(full)
+        full
+    }
+
+    /// Frees both segments, all of whose files are durable by themselves.
+    fn free_all(&mut self, layout: &Layout) -> Result<(), StoreError> {
+        for number in self.oldest_first() {
+            self.segments[number].free().map_err(StoreError::file("free", &layout.journal(number)))?;
+        }
+        // What lies behind the beginning is still there.
+        self.generation += 1;
+        Ok(())
     }
 
     /// Writes and syncs the words in the segment that is being filled.
@@ -242,6 +266,7 @@ impl Pages {
         }
         let Some(file) = &segment.file else { return Ok(Appended::NoRoom) };
         let mut at = segment.end;
+        self.buffer.clear();
         for word in words {
             word.encode(self.generation, &mut self.buffer);
             if self.buffer.len() as u64 >= STEP {
@@ -251,7 +276,6 @@ impl Pages {
             }
         }
         file.write_all_at(&self.buffer, at)?;
-        self.buffer.clear();
         file.sync_data()?;
         segment.end += bytes;
         segment.generation = self.generation;
@@ -300,18 +324,17 @@ impl Segment {
     }
 }
 
-/// Removes the journal, all of whose files are durable by themselves. Blocks.
-fn remove(layout: &Layout) -> Result<(), StoreError> {
-    for number in 0..SEGMENTS {
+/// Removes the journal, all of whose files are durable by themselves, in this order. Blocks.
+fn remove(layout: &Layout, numbers: impl IntoIterator<Item = usize>) -> Result<(), StoreError> {
+    for number in numbers {
         let path = layout.journal(number);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::file("remove", &path)(error));
-            }
-            _ => {}
+            Ok(()) => sync_folder(layout.root())?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::file("remove", &path)(error)),
         }
     }
-    sync_folder(layout.root())
+    Ok(())
 }
 
 #[cfg(test)]

@@ -44,11 +44,13 @@ pub(in crate::store) fn replay(layout: &Layout) -> Result<usize, StoreError> {
     }
     let mut fills = Vec::new();
     for (index, (number, file)) in segments.iter().enumerate() {
-        fills.push(read(file, index).map_err(StoreError::file("read", &layout.journal(*number)))?);
+        let words = read(file, index).map_err(StoreError::file("read", &layout.journal(*number)))?;
+        fills.push((words.first().map(|(_, at)| at.head.generation), *number, words));
     }
-    fills.sort_by_key(|fill| fill.first().map(|(_, at)| at.head.generation));
+    fills.sort_by_key(|(generation, ..)| *generation);
+    let oldest_first: Vec<usize> = fills.iter().map(|(_, number, _)| *number).collect();
     // The later word of a place takes the place of the earlier one.
-    let last: HashMap<String, At> = fills.into_iter().flatten().collect();
+    let last: HashMap<String, At> = fills.into_iter().flat_map(|(.., words)| words).collect();
     let mut written = 0;
     for at in last.into_values() {
         let (number, file) = &segments[at.segment];
@@ -59,7 +61,7 @@ pub(in crate::store) fn replay(layout: &Layout) -> Result<usize, StoreError> {
         }
     }
     layout.sync_all()?;
-    remove(layout)?;
+    remove(layout, oldest_first)?;
     Ok(written)
 }
 

@@ -184,7 +184,47 @@ fn where_there_is_no_room_to_forget_all_is_settled() {
     }
     bench.journal.forget(A).unwrap();
     assert!(bench.journal.pages().segments.iter().all(|segment| segment.end == 0));
-    assert_eq!(bench.replay(), 0);
+    // What was there before is still behind what comes now, and no word any more.
+    assert!(bench.keep(C, b"later"));
+    assert_eq!(bench.replay(), 1);
+    assert_eq!(bench.content(C).unwrap(), b"later");
+}
+
+#[test]
+fn no_word_outlives_one_that_came_after_it() {
+    let bench = Bench::new();
+    assert!(bench.keep(A, b"first"));
+    fill(&bench, 0);
+    let large = [5; LONGEST];
+    let words: Vec<Word<'_>> = [Word::Forget(A)].into_iter().chain((0..40).map(|_| file(C, &large))).collect();
+    let older = fs::read(bench.path("journal.0")).unwrap();
+    assert!(bench.journal.keep(&words));
+    while bench.journal.pages().segments[0].end > 0 {
+        thread::yield_now();
+    }
+    fs::write(bench.path("journal.0"), older).unwrap();
+    assert!(bench.replay() > 0);
+    assert_eq!(bench.content(A), None);
+}
+
+#[test]
+fn the_older_fill_goes_away_first() {
+    for turns in [0, 1] {
+        let bench = Bench::new();
+        assert!(bench.keep(A, b"first"));
+        if turns == 1 {
+            fill(&bench, 0);
+            let large = [5; LONGEST];
+            assert!(bench.journal.keep(&std::iter::repeat_n(file(C, &large), 40).collect::<Vec<_>>()));
+        }
+        assert_eq!(bench.journal.pages().oldest_first(), [1 - turns, turns]);
+        // The newer one cannot be removed, and the older is gone by then.
+        let newer = bench.path(&format!("journal.{turns}"));
+        fs::remove_file(&newer).unwrap();
+        fs::create_dir(&newer).unwrap();
+        bench.journal.close().unwrap_err();
+        assert!(!bench.path(&format!("journal.{}", 1 - turns)).exists());
+    }
 }
 
 #[test]
