@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use super::Store;
 use super::aside::blocking;
 use super::error::StoreError;
-use super::layout::{Origin, rename_new, sync_folder};
+use super::journal;
+use super::layout::{Layout, Origin, rename_new, sync_folder};
 use super::reindex::{PORTION, Reindexed, Run};
 use super::stored_file::StoredFile;
 use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
@@ -18,7 +19,7 @@ use crate::dicom::uid::{SeriesInstanceUid, StudyInstanceUid};
 const MARGIN: Duration = Duration::from_secs(60);
 
 impl Store {
-    /// Gives back what a process that is gone had claimed and ends its associations; empties `incoming/`.
+    /// Gives back what a process that is gone had claimed and ends its associations.
     pub(super) async fn clear_up(&self) -> Result<(), StoreError> {
         let now = self.inner.clock.now();
         self.reclaim_all(now).await?;
@@ -27,10 +28,6 @@ impl Store {
             .bind(now.0)
             .execute(&mut *self.inner.writer.lock().await?)
             .await?;
-        let removed = self.inner.layout.empty_incoming()?;
-        if removed > 0 {
-            tracing::info!(files = removed, "files that were arriving when the last process ended are removed");
-        }
         Ok(())
     }
 
@@ -135,6 +132,22 @@ impl Store {
     }
 }
 
+/// Removes what was arriving when the last process ended, and writes again what may not have come to the disk. Blocks.
+pub(super) fn before_all(layout: &Layout) -> Result<(), StoreError> {
+    let removed = layout.empty_incoming()?;
+    if removed > 0 {
+        tracing::info!(files = removed, "files that were arriving when the last process ended are removed");
+    }
+    let again = journal::replay(layout)?;
+    if again > 0 {
+        tracing::warn!(
+            files = again,
+            "small files that may not have been on the disk yet are written again from the journal"
+        );
+    }
+    Ok(())
+}
+
 /// The series folders in which a name has changed since `time`. Blocks.
 fn changed_since(root: &Path, time: SystemTime) -> Result<Vec<PathBuf>, StoreError> {
     let mut changed = Vec::new();
@@ -184,15 +197,15 @@ pub(super) fn move_all(folder: &Path, aside: &Path, names: &[String]) -> Result<
     sync_folder(folder)
 }
 
-/// Moves a file to `aside/` under a name that says why, where none is replaced; nothing is synced. Blocks.
-pub(super) fn move_aside(path: &Path, aside: &Path, why: &str, name: &str) -> Result<(), StoreError> {
-    let mut copies = (2..).map(|number| format!("{why}-{number}-{name}"));
-    let mut target = format!("{why}-{name}");
-    while let Err(error) = rename_new(path, &aside.join(&target)) {
+/// Moves a file to `aside/` under a name that says why, where none is replaced, and gives it; nothing is synced. Blocks.
+pub(super) fn move_aside(path: &Path, aside: &Path, why: &str, name: &str) -> Result<PathBuf, StoreError> {
+    let mut copies = (2..).map(|number| aside.join(format!("{why}-{number}-{name}")));
+    let mut target = aside.join(format!("{why}-{name}"));
+    while let Err(error) = rename_new(path, &target) {
         if error.kind() != io::ErrorKind::AlreadyExists {
             return Err(StoreError::file("move", path)(error));
         }
         target = copies.next().unwrap_or(target);
     }
-    Ok(())
+    Ok(target)
 }

@@ -95,12 +95,11 @@ impl Commit {
     }
 
     /// Nobody is promised the instance, and its sender is told why; and its file must not stay, for a whole file is taken for an
-    /// instance. Blocks.
+    /// instance. Where the next start may write it again it stays all the same: else another could take its place before. Blocks.
     pub(super) fn refuse(self, error: StoreError, journal: &Journal) {
-        if let Err(error) = journal.forget(&self.new.place()) {
-            tracing::error!(%error, "a start after a crash may find an instance that was refused");
+        if journal.forget(&self.new.place()).is_ok() {
+            let _ = fs::remove_file(self.new.file());
         }
-        let _ = fs::remove_file(self.new.file());
         let _ = self.reply.send(Err(error));
     }
 }

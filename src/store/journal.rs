@@ -13,13 +13,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::error::StoreError;
-use super::layout::{Layout, free_bytes, sync_folder};
+use super::layout::{Layout, Origin, free_bytes, sync_folder};
 use super::portion::BLOCK;
+
+mod file_system;
 
 mod record;
 
@@ -27,6 +29,8 @@ mod replay;
 
 pub(super) use record::{Entry, Word};
 pub(super) use replay::replay;
+
+use file_system::FileSystem;
 
 /// Files up to this length go into the journal: for longer ones a second copy costs more than syncs in several places.
 pub(super) const LONGEST: usize = 64 * 1024;
@@ -37,6 +41,9 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 /// By how much a segment grows: a sync of what was written before has nothing but content to put on the disk.
 const STEP: u64 = 1 << 20;
 
+/// Where there is no room, so many files are synced by themselves before the journal is asked again.
+const RESTS: u32 = 64;
+
 /// How many segments there are.
 pub(super) const SEGMENTS: usize = 2;
 
@@ -45,8 +52,8 @@ pub(super) const SEGMENTS: usize = 2;
 pub(super) struct Journal {
     layout: Arc<Layout>,
     reserve_bytes: u64,
-    /// Asked by all, also while somebody waits for the disk.
-    takes_files: AtomicBool,
+    /// How many files are not left to it yet. Asked by all, also while somebody waits for the disk.
+    rests: AtomicU32,
     pages: Mutex<Pages>,
 }
 
@@ -56,7 +63,8 @@ struct Pages {
     segments: [Segment; SEGMENTS],
     /// Which of them is filled now.
     filling: usize,
-    /// Of the fill that goes on; none is used twice.
+    /// Of the fill that goes on; none is used twice, and no sender can guess it: what a peer sends lies behind the last
+    /// record, and must be none itself.
     generation: u64,
     /// Records that are not written yet.
     buffer: Vec<u8>,
@@ -64,11 +72,11 @@ struct Pages {
 
 #[derive(Debug)]
 enum State {
-    NotBegun,
-    /// The data folder, open since before the first file: a sync through it tells of all that could not be written since.
-    Open(Arc<File>),
-    /// Takes nothing any more.
-    Ended,
+    Open(Arc<FileSystem>),
+    /// It takes nothing any more, and the next start writes again what it holds.
+    Left,
+    /// It takes nothing, and holds nothing.
+    Gone,
 }
 
 #[derive(Debug, Default)]
@@ -89,68 +97,72 @@ enum Appended {
 }
 
 impl Journal {
+    /// To be made before any instance is received.
     pub(super) fn new(layout: Arc<Layout>, reserve_bytes: u64) -> Self {
+        let instances = FileSystem::of(layout.folder(Origin::Received));
         let pages = Pages {
-            state: State::NotBegun,
+            state: instances.map_or(State::Gone, |instances| State::Open(Arc::new(instances))),
             segments: Default::default(),
             filling: 0,
-            generation: 1,
+            generation: uuid::Uuid::new_v4().as_u64_pair().0 >> 1,
             buffer: Vec::new(),
         };
-        Self { layout, reserve_bytes, takes_files: AtomicBool::new(true), pages: Mutex::new(pages) }
+        Self { layout, reserve_bytes, rests: AtomicU32::new(0), pages: Mutex::new(pages) }
     }
 
-    /// Whether a small file may be left to [`Self::keep`]. It may find no room all the same.
-    pub(super) fn takes_files(&self) -> bool {
-        self.takes_files.load(Ordering::Relaxed)
+    /// Whether the next small file may be left to [`Self::keep`]. It may find no room all the same.
+    pub(super) fn takes_next(&self) -> bool {
+        self.rests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |rests| rests.checked_sub(1)).is_err()
     }
 
     /// Puts the words on the disk, in this order and after all before them. False where there is no room for them, or where
     /// the journal has failed: nothing is promised then. The files of which they speak lie in their places, not synced. Blocks.
     pub(super) fn keep(self: &Arc<Self>, words: &[Word<'_>]) -> bool {
         let mut pages = self.pages();
-        if matches!(pages.state, State::Ended) {
-            return false;
-        }
-        match self.append(&mut pages, words) {
-            Ok(Appended::OnDisk) => true,
-            Ok(Appended::NoRoom) => {
-                // Until the one that is full is free.
-                self.takes_files.store(!pages.waits(), Ordering::Relaxed);
-                false
-            }
+        let kept = match &pages.state {
+            State::Open(files) => self.append(files.clone(), &mut pages, words),
+            State::Left | State::Gone => Ok(Appended::NoRoom),
+        };
+        match kept {
+            Ok(Appended::OnDisk) => return true,
+            Ok(Appended::NoRoom) => {}
             Err(error) => {
                 tracing::error!(%error, "the journal has failed: small files are synced one by one until the next start");
                 if let Err(error) = self.end(&mut pages) {
-                    tracing::error!(%error, "what the journal holds is written again at the next start");
+                    tracing::error!(%error, "restart the node: what the journal holds is written again at its start");
                 }
-                false
             }
         }
+        self.rests.store(RESTS, Ordering::Relaxed);
+        false
     }
 
     /// Has a start after a crash leave the place alone, whatever came for it before. Blocks.
     ///
     /// # Errors
-    /// What the disk says.
+    /// What the disk says; also where the next start will write again what it holds of the place.
     pub(super) fn forget(&self, place: &str) -> Result<(), StoreError> {
         let mut pages = self.pages();
-        let State::Open(root) = &pages.state else { return Ok(()) };
         if pages.segments.iter().all(|segment| segment.end == 0) {
             return Ok(());
         }
-        let root = root.clone();
-        let forgotten = pages.append_here(self, &[Word::Forget(place)]);
-        if matches!(forgotten, Ok(Appended::OnDisk)) {
+        let files = match &pages.state {
+            State::Gone => return Ok(()),
+            State::Left => {
+                let error = io::Error::other("it is left for the next start: restart the node");
+                return Err(StoreError::file("write", &self.layout.journal(pages.filling))(error));
+            }
+            State::Open(files) => files.clone(),
+        };
+        if matches!(pages.append_here(self, &[Word::Forget(place)]), Ok(Appended::OnDisk)) {
             return Ok(());
         }
         // There is no room for it, so there shall be nothing to forget.
-        if let Err(error) = self.sync(&root).and_then(|()| pages.free_all(&self.layout)) {
-            self.give_up(&mut pages);
-            return Err(error);
+        let freed = files.sync().and_then(|()| pages.free_all(&self.layout));
+        if freed.is_err() {
+            pages.state = State::Left;
         }
-        self.takes_files.store(true, Ordering::Relaxed);
-        Ok(())
+        freed
     }
 
     /// Makes all files durable by themselves, and the journal go away.
@@ -161,62 +173,55 @@ impl Journal {
         self.end(&mut self.pages())
     }
 
-    /// Takes nothing any more; where all files can be made durable by themselves nothing is left to write again.
     fn end(&self, pages: &mut Pages) -> Result<(), StoreError> {
-        match self.give_up(pages) {
-            State::Open(root) => self.sync(&root).and_then(|()| remove(&self.layout, pages.oldest_first())),
-            State::NotBegun | State::Ended => Ok(()),
+        let State::Open(files) = std::mem::replace(&mut pages.state, State::Left) else { return Ok(()) };
+        // Where none was made here, one that is there is another process's.
+        if pages.segments.iter().any(|segment| segment.file.is_some()) {
+            files.sync()?;
+            remove(&self.layout, pages.oldest_first())?;
         }
+        pages.state = State::Gone;
+        Ok(())
     }
 
-    /// Takes nothing any more and leaves everything to the next start.
-    fn give_up(&self, pages: &mut Pages) -> State {
-        self.takes_files.store(false, Ordering::Relaxed);
-        std::mem::replace(&mut pages.state, State::Ended)
-    }
-
-    fn append(self: &Arc<Self>, pages: &mut Pages, words: &[Word<'_>]) -> io::Result<Appended> {
-        if matches!(pages.state, State::NotBegun) {
-            pages.state = State::Open(Arc::new(File::open(self.layout.root())?));
-        }
+    fn append(self: &Arc<Self>, files: Arc<FileSystem>, pages: &mut Pages, words: &[Word<'_>]) -> io::Result<Appended> {
         if pages.append_here(self, words)? == Appended::OnDisk {
             return Ok(Appended::OnDisk);
         }
-        let State::Open(root) = &pages.state else { return Ok(Appended::NoRoom) };
-        let root = root.clone();
         if pages.waits() {
             return Ok(Appended::NoRoom);
         }
         let full = pages.turn();
         if pages.segments[full].end > 0 {
             let (journal, generation) = (self.clone(), pages.segments[full].generation);
-            let settle = move || journal.settle(&root, full, generation);
+            let settle = move || journal.settle(&files, full, generation);
             thread::Builder::new().name("overread-journal".to_owned()).spawn(settle)?;
         }
         pages.append_here(self, words)
     }
 
     /// Frees a full segment when its files are durable by themselves, unless somebody has done so meanwhile.
-    fn settle(&self, root: &File, segment: usize, generation: u64) {
-        let synced = self.sync(root);
+    fn settle(&self, files: &FileSystem, segment: usize, generation: u64) {
+        let synced = files.sync();
         let mut pages = self.pages();
-        if matches!(pages.state, State::Ended) || pages.segments[segment].generation != generation {
+        if !matches!(pages.state, State::Open(_)) {
             return;
         }
         let path = self.layout.journal(segment);
-        let freed = synced.and_then(|()| pages.segments[segment].free().map_err(StoreError::file("free", &path)));
+        let freed = synced.and_then(|()| match pages.segments[segment].generation == generation {
+            true => pages.segments[segment].free().map_err(StoreError::file("free", &path)),
+            false => Ok(()),
+        });
         match freed {
-            Ok(()) => self.takes_files.store(true, Ordering::Relaxed),
+            Ok(()) => self.rests.store(0, Ordering::Relaxed),
             Err(error) => {
-                tracing::error!(%error, "files of the journal cannot be made durable by themselves: it is kept for the next start");
-                self.give_up(&mut pages);
+                tracing::error!(
+                    %error,
+                    "small files could not be written: restart the node, which writes them again from the journal"
+                );
+                pages.state = State::Left;
             }
         }
-    }
-
-    fn sync(&self, root: &File) -> Result<(), StoreError> {
-        let synced = rustix::fs::syncfs(root).map_err(io::Error::from);
-        synced.map_err(StoreError::file("sync the file system of", self.layout.root()))
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
@@ -295,27 +300,27 @@ impl Segment {
         if length > SEGMENT_BYTES || free.saturating_sub(length - self.prepared) < journal.reserve_bytes {
             return Ok(false);
         }
-        let file = match self.file.take() {
+        let file = match &self.file {
             Some(file) => file,
             None => {
                 let file = File::create_new(journal.layout.journal(number))?;
                 sync_folder(journal.layout.root()).map_err(io::Error::other)?;
-                file
+                self.file.insert(file)
             }
         };
         let zeros = vec![0; usize::try_from(length - self.prepared).unwrap_or(BLOCK)];
         file.write_all_at(&zeros, self.prepared)?;
         file.sync_all()?;
         self.prepared = length;
-        self.file = Some(file);
         Ok(true)
     }
 
     /// Says on the disk that nothing of it is to be written again.
     fn free(&mut self) -> io::Result<()> {
-        if let Some(file) = &self.file
-            && self.end > 0
-        {
+        if self.end > 0 {
+            let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+            // Empties the disk's cache of all that the file system was synced with, before its copies may go.
+            file.sync_all()?;
             file.write_all_at(&[0; BLOCK], 0)?;
             file.sync_data()?;
         }

@@ -287,10 +287,9 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(StoreError::file("sync the folder", folder))
 }
 
-/// Makes a file and its name durable.
+/// Makes the content of a file durable.
 pub(super) fn sync_content(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|f| f.sync_all()).map_err(StoreError::file("sync", path))?;
-    path.parent().map_or(Ok(()), sync_folder)
+    File::open(path).and_then(|f| f.sync_all()).map_err(StoreError::file("sync", path))
 }
 
 /// Gives `from` the name `to` unless something has it already.

@@ -199,7 +199,7 @@ impl Store {
     /// [`StoreError::InUse`] where another node runs on the folder, [`StoreError::IndexLost`] where there are instances
     /// that no index knows of, else what the disk or the database says.
     pub async fn open(data: &Path, options: StoreOptions, clock: Clock) -> Result<Self, StoreError> {
-        let (layout, lock) = Self::take(data)?;
+        let (layout, lock) = Self::take(data).await?;
         if layout.index_is_lost()? {
             return Err(StoreError::IndexLost(data.to_owned()));
         }
@@ -216,7 +216,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] where a node runs on the folder, else what the disk or the database says.
     pub async fn open_for_reindex(data: &Path, options: StoreOptions, clock: Clock) -> Result<Self, StoreError> {
-        let (layout, lock) = Self::take(data)?;
+        let (layout, lock) = Self::take(data).await?;
         if layout.index_is_lost()? {
             layout.mark_rebuilding()?;
         }
@@ -233,18 +233,17 @@ impl Store {
         }
     }
 
-    fn take(data: &Path) -> Result<(Layout, File), StoreError> {
-        std::fs::create_dir_all(data).map_err(StoreError::file("make the folder", data))?;
-        let layout = Layout::create(data)?;
-        let lock = layout.take_lock()?;
-        let again = journal::replay(&layout)?;
-        if again > 0 {
-            tracing::warn!(
-                files = again,
-                "small files that may not have been on the disk yet are written again from the journal"
-            );
-        }
-        Ok((layout, lock))
+    /// The data folder for this process alone, with all files that were acknowledged.
+    async fn take(data: &Path) -> Result<(Layout, File), StoreError> {
+        let data = data.to_owned();
+        aside::blocking(move || {
+            std::fs::create_dir_all(&data).map_err(StoreError::file("make the folder", &data))?;
+            let layout = Layout::create(&data)?;
+            let lock = layout.take_lock()?;
+            clear_up::before_all(&layout)?;
+            Ok((layout, lock))
+        })
+        .await
     }
 
     /// Opens the data folder for a tool that changes something while a node may be running on it. Nothing is made, and the

@@ -49,7 +49,7 @@ impl CommitQueue {
         let mut commit = commit;
         let mut waiting = self.waiting();
         let is_alone = answers && !waiting.committing && commit.new.file_bytes <= SYNCED_WITHIN;
-        let is_small = commit.file.is_small() && self.to.journal.takes_files();
+        let is_small = commit.file.is_small() && self.to.journal.takes_next();
         if !is_small && !is_alone {
             drop(waiting);
             // Files of several associations are synced side by side, while the rows of others are committed.

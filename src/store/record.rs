@@ -24,7 +24,7 @@ use super::ids::{InstanceKey, SeriesKey};
 use super::in_flight::Reservation;
 use super::incoming::{Arrived, IncomingFile, NewInstance};
 use super::instance::{COLUMNS, StoredInstance, TABLES, from_row, signed};
-use super::layout::{Origin, free_bytes, sync_content};
+use super::layout::{Origin, free_bytes, sync_content, sync_folder};
 use super::place::{Placing, place, place_over};
 use super::row::IndexRow;
 use super::same::{Content, same_content};
@@ -194,9 +194,11 @@ impl Inner {
             blocking(move || journal.forget(&place)).await?;
             return self.taken_elsewhere(path, new, taken_by).await;
         }
+        let folder = new.folder.clone();
         blocking(move || {
             // What the journal has of the lost one must not come back in its stead.
             sync_content(&path)?;
+            folder.ancestors().take(3).try_for_each(sync_folder)?;
             journal.forget(&place)
         })
         .await?;

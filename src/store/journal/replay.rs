@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path};
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::file_system::FileSystem;
 use super::record::{Entry, HEAD, Head, Word};
 use super::{SEGMENTS, remove};
 use crate::clock::Timestamp;
@@ -30,12 +31,13 @@ struct At {
 /// # Errors
 /// What the disk says; the journal stays as it is.
 pub(in crate::store) fn replay(layout: &Layout) -> Result<usize, StoreError> {
+    let files = FileSystem::of(layout.folder(Origin::Received))?;
     let mut segments = Vec::new();
     for number in 0..SEGMENTS {
         let path = layout.journal(number);
         match File::open(&path) {
             Ok(file) => segments.push((number, file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(StoreError::file("open", &path)(error)),
         }
     }
@@ -43,8 +45,12 @@ pub(in crate::store) fn replay(layout: &Layout) -> Result<usize, StoreError> {
         return Ok(0);
     }
     let mut fills = Vec::new();
+    let mut unreadable = Vec::new();
     for (index, (number, file)) in segments.iter().enumerate() {
-        let words = read(file, index).map_err(StoreError::file("read", &layout.journal(*number)))?;
+        let mut words = Vec::new();
+        if let Err(error) = read(file, index, &mut words) {
+            unreadable.push((*number, error));
+        }
         fills.push((words.first().map(|(_, at)| at.head.generation), *number, words));
     }
     fills.sort_by_key(|(generation, ..)| *generation);
@@ -60,33 +66,40 @@ pub(in crate::store) fn replay(layout: &Layout) -> Result<usize, StoreError> {
             written += 1;
         }
     }
-    layout.sync_all()?;
+    files.sync()?;
+    for (number, error) in unreadable {
+        let aside = move_aside(&layout.journal(number), &layout.aside(), "unreadable", &format!("journal.{number}"))?;
+        tracing::error!(
+            aside = %aside.display(),
+            %error,
+            "the disk does not say all that the journal holds: what comes after is as the files have it; the rest is kept aside"
+        );
+    }
     remove(layout, oldest_first)?;
     Ok(written)
 }
 
 /// The records of one fill, in their order; what is behind them is older, or did not come to the disk whole.
-fn read(file: &File, segment: usize) -> io::Result<Vec<(String, At)>> {
-    let mut found: Vec<(String, At)> = Vec::new();
+fn read(file: &File, segment: usize, found: &mut Vec<(String, At)>) -> io::Result<()> {
     let mut offset = 0;
     loop {
         let mut head = [0; HEAD];
         match file.read_exact_at(&mut head, offset) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(found),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
             read => read?,
         }
-        let Some(head) = Head::read(&head) else { return Ok(found) };
+        let Some(head) = Head::read(&head) else { return Ok(()) };
         let at = At { segment, offset, head };
         if found.first().is_some_and(|(_, first)| first.head.generation != head.generation) {
-            return Ok(found);
+            return Ok(());
         }
         let body = match body(file, at) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(found),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
             body => body?,
         };
         match head.word(&body) {
             Some(Word::File(Entry { place, .. }) | Word::Forget(place)) => found.push((place.to_owned(), at)),
-            None => return Ok(found),
+            None => return Ok(()),
         }
         offset += head.record_bytes() as u64;
     }
@@ -109,15 +122,25 @@ fn write(layout: &Layout, entry: Entry<'_>) -> Result<(), StoreError> {
     let path = layout.root().join(place);
     let mut spool = Spool::with(layout, entry.content)?;
     spool.file.set_modified(time(entry.came)).map_err(StoreError::file("set the time of", spool.path()))?;
-    let named = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::rename(spool.path(), &path));
-    if let Err(error) = named {
-        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        move_aside(spool.path(), &layout.aside(), "unplaced", &name)?;
-        tracing::error!(
-            path = %path.display(),
-            %error,
-            "an instance cannot be put where it belongs: it is aside; make room for it and run `overread reindex`"
-        );
+    match path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::rename(spool.path(), &path)) {
+        Ok(()) => {}
+        // Something else lies there, which no other attempt changes.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::AlreadyExists
+            ) =>
+        {
+            let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+            let aside = move_aside(spool.path(), &layout.aside(), "unplaced", &name)?;
+            tracing::error!(
+                path = %path.display(),
+                aside = %aside.display(),
+                %error,
+                "an instance cannot be put where it belongs and is kept aside: make room, move it there and run `overread reindex`"
+            );
+        }
+        Err(error) => return Err(StoreError::file("name", &path)(error)),
     }
     spool.keep();
     Ok(())

@@ -235,21 +235,114 @@ fn the_reserve_of_the_disk_is_left_alone() {
     assert!(!bench.path("journal.0").exists());
 }
 
+impl Bench {
+    /// The file system has told once that something could not be written, and will not tell again.
+    fn break_disk(&self) {
+        let State::Open(files) = &self.journal.pages().state else { panic!("not open") };
+        *files.has_failed.lock().unwrap() = true;
+    }
+}
+
+/// More than what is left in a full segment.
+fn too_much<'a>(content: &'a [u8]) -> Vec<Word<'a>> {
+    std::iter::repeat_n(file(C, content), 40).collect()
+}
+
 #[test]
-fn a_journal_that_fails_says_so_once_and_keeps_what_it_promised() {
+fn a_journal_that_fails_is_left_where_files_may_not_be_on_the_disk() {
     let bench = Bench::new();
     assert!(bench.keep(A, b"one"));
     fill(&bench, 0);
     // The second segment cannot be made.
     fs::create_dir(bench.path("journal.1")).unwrap();
-    let large = [5; LONGEST];
-    let words: Vec<Word<'_>> = std::iter::repeat_n(file(C, &large), 40).collect();
-    assert!(!bench.journal.keep(&words));
-    assert!(!bench.journal.takes_files());
+    bench.break_disk();
+    assert!(!bench.journal.keep(&too_much(&[5; LONGEST])));
     assert!(!bench.keep(B, b"two"));
+    bench.journal.forget(A).unwrap_err();
+    bench.journal.close().unwrap();
     fs::remove_dir(bench.path("journal.1")).unwrap();
-    // Everything is on the disk by itself, or still in the journal.
-    assert!(!bench.path("journal.0").exists() || bench.replay() > 0);
+    assert!(bench.replay() > 0);
+    assert_eq!(bench.content(A).unwrap(), b"one");
+    assert!(!bench.path(B).exists() && !bench.path(C).exists());
+}
+
+#[test]
+fn a_journal_that_fails_goes_away_where_all_files_are_on_the_disk() {
+    let bench = Bench::new();
+    assert!(bench.keep(A, b"one"));
+    fs::remove_file(bench.path("journal.0")).unwrap();
+    bench.journal.pages().segments[0] = Segment::default();
+    fs::create_dir(bench.path("journal.0")).unwrap();
+    assert!(!bench.keep(B, b"two"), "it cannot be made");
+    fs::remove_dir(bench.path("journal.0")).unwrap();
+    bench.journal.forget(B).unwrap();
+    assert!(!bench.keep(B, b"two"), "until the next start");
+}
+
+#[test]
+fn a_file_system_that_failed_once_is_not_believed_again() {
+    // Whoever asks: the end, who forgets, who settles.
+    for asks in 0..3 {
+        let bench = Bench::new();
+        assert!(bench.keep(A, b"one"));
+        fill(&bench, 0);
+        bench.break_disk();
+        match asks {
+            0 => {}
+            1 => {
+                while bench.filled() < SEGMENT_BYTES {
+                    assert!(bench.keep(B, &[1]));
+                }
+                bench.journal.forget(A).unwrap_err();
+            }
+            _ => {
+                assert!(bench.journal.keep(&too_much(&[5; LONGEST])));
+                while matches!(bench.journal.pages().state, State::Open(_)) {
+                    thread::yield_now();
+                }
+            }
+        }
+        assert_eq!(bench.journal.close().is_err(), asks == 0, "{asks}");
+        bench.replay();
+        assert_eq!(bench.content(A).unwrap(), b"one", "{asks}");
+    }
+}
+
+#[test]
+fn where_there_is_no_room_some_files_go_by_themselves_before_it_is_asked_again() {
+    let bench = Bench::with_reserve(u64::MAX);
+    assert!(bench.journal.takes_next());
+    assert!(!bench.keep(A, b"one"));
+    let taken = (0..2 * RESTS).filter(|_| bench.journal.takes_next()).count();
+    assert_eq!(u32::try_from(taken).unwrap(), RESTS, "all after the rest");
+}
+
+#[test]
+fn no_peer_can_say_what_the_journal_will_take_for_its_own() {
+    let generations: Vec<u64> = (0..20).map(|_| Bench::new().journal.pages().generation).collect();
+    assert!(generations.iter().all(|generation| generation.leading_zeros() < 32), "{generations:?}");
+    // What is sent may look like a record of the second fill, were they counted from the first.
+    let mut looks = Vec::new();
+    file(A, b"planted").encode(2, &mut looks);
+    let bench = Bench::new();
+    let mut content = vec![0; BLOCK - record::HEAD - B.len()];
+    content.extend_from_slice(&looks);
+    assert!(bench.keep(B, &content) && bench.keep(C, b"longer than before"));
+    bench.journal.pages().segments[0].end = 0;
+    bench.journal.pages().generation += 1;
+    assert!(bench.keep(C, b"first block"));
+    assert_eq!(bench.replay(), 1);
+    assert!(!bench.path(A).exists());
+}
+
+#[test]
+fn one_that_made_none_leaves_that_of_another_process() {
+    let bench = Bench::new();
+    assert!(bench.keep(A, b"one"));
+    let tool = Arc::new(Journal::new(bench.journal.layout.clone(), 0));
+    tool.forget(A).unwrap();
+    tool.close().unwrap();
+    assert_eq!(bench.replay(), 1);
 }
 
 #[test]

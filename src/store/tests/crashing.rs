@@ -21,6 +21,20 @@ async fn a_file_without_a_row_is_set_aside_after_a_crash_and_its_instance_taken_
 }
 
 #[tokio::test]
+async fn a_start_that_was_cut_off_is_no_hindrance_to_the_next() {
+    let bench = Bench::new().await;
+    for number in 1..=3 {
+        bench.send(&Sample::ct(1, 1, number)).await.unwrap();
+    }
+    for name in ["0.part", "1.part", "2.part"] {
+        std::fs::write(bench.folder.path().join("incoming").join(name), b"half").unwrap();
+    }
+    let bench = bench.after_crash().await;
+    assert_eq!(bench.files().len(), 3, "{:?}", bench.files());
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 3);
+}
+
+#[tokio::test]
 async fn files_of_one_name_that_are_set_aside_are_all_kept() {
     let mut bench = Bench::new().await;
     bench.send(&Sample::ct(1, 1, 1)).await.unwrap();

@@ -176,13 +176,19 @@ async fn what_was_refused_or_replaced_does_not_come_back_from_the_journal() {
     let mut elsewhere = Sample::ct(1, 2, 4);
     elsewhere.data_set.put_uid(tags::SOP_INSTANCE_UID, "1.2.1.1.4");
     assert!(matches!(bench.send(&elsewhere).await.unwrap(), Recorded::KeptAside(_)));
+    // Of this one the row is gone and the file is there.
+    bench.send(&Sample::ct(1, 1, 5)).await.unwrap();
+    bench.store.spoil("DELETE FROM instance WHERE sop_instance_uid = '1.2.1.1.5'").await;
+    assert!(matches!(bench.send(&large(Sample::ct(1, 1, 5))).await.unwrap(), Recorded::Stored(_)));
     let before = bench.files();
     let bench = bench.after_crash().await;
     assert_eq!(bench.files(), before);
-    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 3);
-    let stored = bench.store.instance(&Sample::ct(1, 1, 3).uid()).await.unwrap().unwrap();
-    assert_eq!(fs::metadata(stored.path()).unwrap().len(), stored.file_bytes());
-    assert!(fs::read(stored.path()).unwrap().ends_with(&large(Sample::ct(1, 1, 3)).bytes()));
+    assert_eq!(bench.number("SELECT count(*) FROM instance").await, 4);
+    for sample in [Sample::ct(1, 1, 3), Sample::ct(1, 1, 5)].map(large) {
+        let stored = bench.store.instance(&sample.uid()).await.unwrap().unwrap();
+        assert_eq!(fs::metadata(stored.path()).unwrap().len(), stored.file_bytes());
+        assert!(fs::read(stored.path()).unwrap().ends_with(&sample.bytes()));
+    }
 }
 
 #[tokio::test]
