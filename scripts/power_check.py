@@ -4,7 +4,7 @@ As root, on Linux: .tools/venv/bin/python scripts/power_check.py [BINARY]
 
 The data folder lies on an ext4 file system in a file, reached past the page cache. While four associations send, the file system is
 shut down without writing its journal: what is in the system's memory is lost, as when the power goes. It is mounted again, the node started
-again, and what was acknowledged compared with what is there. Prints a line a cut: how many instances were acknowledged, how many of
+again, which is cut off as well, and once more; then what was acknowledged compared with what is there. Prints a line a cut: how many instances were acknowledged, how many of
 their rows the cut took, how many are lost (none should be). Exit codes: 0 nothing was lost, 1 something was, 2 this cannot be done here.
 """
 
@@ -66,6 +66,9 @@ def cut(binary, folder, seconds, lengths):
         unmount(mounted)
         run("mount", device, mounted)
         before = rows(copy_of_index(mounted / "data", folder))
+        cut_start(binary, config, mounted)
+        unmount(mounted)
+        run("mount", device, mounted)
         with node(binary, config, port, folder):
             faults = compare(acknowledged, mounted / "data")
     finally:
@@ -86,13 +89,26 @@ def send_until_cut(port, mounted, seconds, lengths):
     for thread in threads:
         thread.start()
     time.sleep(seconds)
-    handle = os.open(mounted, os.O_RDONLY)
-    fcntl.ioctl(handle, SHUTDOWN, struct.pack("I", WITHOUT_JOURNAL))
-    os.close(handle)
+    take_power(mounted)
     over.set()
     for thread in threads:
         thread.join()
     return acknowledged
+
+
+def cut_start(binary, config, mounted):
+    """Takes the power again while the node mends what the first cut left."""
+    process = subprocess.Popen([binary, "run", "--config", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(random.uniform(0.02, 0.3))
+    take_power(mounted)
+    process.kill()
+    process.wait()
+
+
+def take_power(mounted):
+    handle = os.open(mounted, os.O_RDONLY)
+    fcntl.ioctl(handle, SHUTDOWN, struct.pack("I", WITHOUT_JOURNAL))
+    os.close(handle)
 
 
 def send(port, seed, lengths, acknowledged, over):

@@ -20,7 +20,8 @@ pub(super) enum Placing {
 /// Moves the file to `target` unless something is there; nothing is synced. Blocks.
 ///
 /// The name comes before the sync: one commit of the file system's journal then carries both. A crash in between can
-/// leave a file under its final name that is not whole, but never one with a row, for rows are committed after this.
+/// leave a file under its final name that is not whole; with a row only where the journal has a copy of it, for rows are
+/// committed after that.
 pub(super) fn place(spool: &mut Spool, folder: &Path, target: &Path) -> Result<Placing, StoreError> {
     match rename_new(spool.path(), target) {
         Ok(()) => {}
