@@ -19,7 +19,7 @@ use super::in_flight::Reservation;
 use super::instance::signed;
 use super::journal::Journal;
 use super::known::{Known, KnownSeries};
-use super::layout::Origin;
+use super::layout::{Layout, Origin};
 use super::row::IndexRow;
 use super::writer::{Commits, Writer, Writing};
 use crate::clock::Timestamp;
@@ -55,13 +55,8 @@ impl NewRow {
 
     /// The same below the data folder.
     pub(super) fn place(&self) -> String {
-        place_of(self.origin, &self.row)
+        Layout::place(self.origin, &self.row.study.uid, &self.row.series.uid, &self.row.instance.uid)
     }
-}
-
-/// Where the file of a row belongs, below the data folder.
-pub(super) fn place_of(origin: Origin, row: &IndexRow) -> String {
-    format!("{}/{}/{}/{}.dcm", origin.folder(), row.study.uid, row.series.uid, row.instance.uid)
 }
 
 /// From whom an instance came.

@@ -18,10 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::error::StoreError;
+use super::file_system::FileSystem;
 use super::layout::{Layout, Origin, free_bytes, sync_folder};
 use super::portion::BLOCK;
-
-mod file_system;
 
 mod record;
 
@@ -29,8 +28,6 @@ mod replay;
 
 pub(super) use record::{Entry, Word};
 pub(super) use replay::replay;
-
-use file_system::FileSystem;
 
 /// Files up to this length go into the journal: for longer ones a second copy costs more than syncs in several places.
 pub(super) const LONGEST: usize = 64 * 1024;

@@ -23,6 +23,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::error::StoreError;
+use super::file_system::FileSystem;
 use super::portion::Portions;
 use crate::dicom::uid::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 
@@ -184,7 +185,17 @@ impl Layout {
         series: &SeriesInstanceUid,
         instance: &SopInstanceUid,
     ) -> PathBuf {
-        self.root.join(format!("{}/{study}/{series}/{instance}.dcm", origin.folder()))
+        self.root.join(Self::place(origin, study, series, instance))
+    }
+
+    /// The same below the data folder.
+    pub(super) fn place(
+        origin: Origin,
+        study: &StudyInstanceUid,
+        series: &SeriesInstanceUid,
+        instance: &SopInstanceUid,
+    ) -> String {
+        format!("{}/{study}/{series}/{instance}.dcm", origin.folder())
     }
 
     /// Takes the folder for this process; given back when the file is closed, even by a crash.
@@ -240,8 +251,7 @@ impl Layout {
     /// Makes all files durable that were written before, by whomever: what a process that is gone had not synced may
     /// be in the system's memory alone, and must not get a row that outlives it.
     pub(super) fn sync_all(&self) -> Result<(), StoreError> {
-        let synced = File::open(&self.root).and_then(|folder| Ok(rustix::fs::syncfs(&folder)?));
-        synced.map_err(StoreError::file("sync the file system of", &self.root))
+        FileSystem::of(self.root.clone())?.sync()
     }
 
     /// Notes that the index is being made anew.

@@ -56,6 +56,8 @@ mod in_flight;
 
 mod place;
 
+mod file_system;
+
 mod journal;
 
 mod durable;

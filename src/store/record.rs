@@ -17,14 +17,14 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, block_in_place, spawn_blocking};
 
 use super::aside::{KeptAside, blocking, keep_aside};
-use super::commit::{Commit, Committed, NewRow, Source, place_of};
+use super::commit::{Commit, Committed, NewRow, Source};
 use super::durable::OnDisk;
 use super::error::StoreError;
 use super::ids::{InstanceKey, SeriesKey};
 use super::in_flight::Reservation;
 use super::incoming::{Arrived, IncomingFile, NewInstance};
 use super::instance::{COLUMNS, StoredInstance, TABLES, from_row, signed};
-use super::layout::{Origin, free_bytes, sync_content, sync_folder};
+use super::layout::{Layout, Origin, free_bytes, sync_content, sync_folder};
 use super::place::{Placing, place, place_over};
 use super::row::IndexRow;
 use super::same::{Content, same_content};
@@ -315,7 +315,7 @@ impl Inner {
 impl Recording {
     /// Where it is to lie below the data folder.
     fn place(&self) -> String {
-        place_of(self.origin, &self.row)
+        Layout::place(self.origin, &self.row.study.uid, &self.row.series.uid, &self.row.instance.uid)
     }
 
     /// What the row needs, and the file.

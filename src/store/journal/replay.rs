@@ -7,12 +7,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Component, Path};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::file_system::FileSystem;
 use super::record::{Entry, HEAD, Head, Word};
 use super::{SEGMENTS, remove};
 use crate::clock::Timestamp;
 use crate::store::clear_up::move_aside;
 use crate::store::error::StoreError;
+use crate::store::file_system::FileSystem;
 use crate::store::incoming::Spool;
 use crate::store::layout::{Layout, Origin};
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use crate::store::error::StoreError;
+use super::error::StoreError;
 
 /// A handle that was open before the files were written of which it is to say whether they came to the disk.
 #[derive(Debug)]
