@@ -7,7 +7,7 @@
 //! settled meanwhile: the file system is synced as a whole, and then the segment is free again. Where neither has room, where
 //! the disk's reserve would be touched, or where the journal has failed, files are synced one by one ([`super::durable`]).
 //!
-//! At the start after a crash ([`replay`]) all that was not settled is written again. The last word about a place counts: where a
+//! At the start after a crash ([`replay()`]) all that was not settled is written again. The last word about a place counts: where a
 //! file is to go away or to be replaced by one that is not in the journal, that is written into it before ([`Journal::forget`]).
 
 use std::fs::{self, File};
